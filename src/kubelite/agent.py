@@ -17,6 +17,7 @@ import uvloop
 
 from kubelite import collector
 from kubelite import log as log_lines
+from kubelite.api.client.availability import Availability
 from kubelite.api.client.remote import RemoteClient
 from kubelite.clock import SystemClock
 from kubelite.config import AgentConfig
@@ -74,12 +75,15 @@ async def _start(
     membership = await bootstrap.join()
     credentials = await asyncio.to_thread(Credentials, files)
 
+    availability = Availability(membership.server, randomness)
+
     def client(leaf: Leaf, name: str) -> RemoteClient:
         made = RemoteClient(
             membership.server,
             ssl_context=credentials.fresh(leaf),
             randomness=randomness,
             field_manager=name,
+            availability=availability,
         )
         credentials.keep(made, leaf)
         running.push_async_callback(made.close)
@@ -115,7 +119,10 @@ async def _start(
         by_token=bootstrap.new_client_certificate,
     )
     targets = Targets(
-        worker.kubelet_port, pods=lambda: worker.pod_addresses, own=lambda: (worker.address,)
+        worker.kubelet_port,
+        pods=lambda: worker.pod_addresses,
+        own=lambda: (worker.address,),
+        kubelet_host=_local(config.kubelet_address),
     )
 
     def reconnect() -> None:
@@ -136,6 +143,11 @@ async def _start(
     tasks.supervise(host.run, name="watch host addresses")
     tasks.supervise(lambda: _follow_addresses(host, worker, tunnel), name="follow host addresses")
     report(membership)
+
+
+def _local(address: str) -> str:
+    """Return the address at which this host reaches a listener on `address`."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address, address)  # noqa: S104 - not bound to
 
 
 def _hold(files: AgentFiles, config: AgentConfig) -> int:

@@ -182,6 +182,12 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     ] = ()
     secrets_encryption: Annotated[bool, Setting("Encrypt Secrets on disk")] = False
     token_auth_file: Annotated[str, Setting("File of static tokens", "FILE")] = ""
+    requestheader_client_ca_file: Annotated[
+        str, Setting("Authorities of proxies that may name callers in X-Remote-* headers", "FILE")
+    ] = ""
+    requestheader_allowed_names: Annotated[
+        tuple[str, ...], Setting("Name of such a proxy (default: any of those authorities)", "NAME")
+    ] = ()
     oidc_issuer_url: Annotated[str, Setting("OpenID Connect issuer whose tokens count", "URL")] = ""
     oidc_client_id: Annotated[str, Setting("Audience those tokens must name", "ID")] = ""
     oidc_username_claim: Annotated[str, Setting("Claim with the user's name", "CLAIM")] = "sub"

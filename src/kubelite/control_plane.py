@@ -14,6 +14,7 @@ from kubelite.api.auth.authenticate import RemoteTokens, UnionAuthenticator
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.bootstrap_tokens import BootstrapTokens
 from kubelite.api.auth.caller import Caller
+from kubelite.api.auth.front_proxies import FrontProxies
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.node_identities import NodeIdentities
 from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
@@ -36,12 +37,13 @@ from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.custom import CustomResources
 from kubelite.api.registry.hooks import Hooks
 from kubelite.api.registry.hub import Hub
+from kubelite.api.registry.table import ResourceTable
 from kubelite.api.registry.validation import validate, warn
 from kubelite.api.registry.verbs import Verbs
 from kubelite.api.registry.writing import Writer
 from kubelite.clock import Clock
 from kubelite.config import Config
-from kubelite.control.needs import SystemObjects
+from kubelite.control.needs import Need, SystemObjects
 from kubelite.offload import AtOnce, Offload
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
@@ -59,6 +61,8 @@ class ControlPlane:
         randomness: Randomness,
         signing_keys: Sequence[ec.EllipticCurvePrivateKey],
         certificates: ClientCertificates,
+        proxies: FrontProxies | None = None,
+        needs: Sequence[Need] = (),
         config: Config,
         static_tokens: StaticTokens | None = None,
         remote_tokens: Sequence[RemoteTokens] = (),
@@ -68,6 +72,7 @@ class ControlPlane:
     ) -> None:
         """`hooks` makes what calls webhooks; without it none is called.
 
+        `proxies` may name callers; without them none may. `needs` are kept beside those that every cluster has.
         Without `offload` all work runs on the loop, as simulations need it.
         """
         self.store = store
@@ -88,6 +93,7 @@ class ControlPlane:
         )
         self.authenticator = UnionAuthenticator(
             certificates=certificates,
+            proxies=proxies,
             service_accounts=ServiceAccountTokens(
                 issuer=issuer,
                 audiences=(),
@@ -108,19 +114,13 @@ class ControlPlane:
         roles = bootstrap_roles.defaults()
         nodes = NodeAuthorizer(NodeGraph(self.mirrors), bootstrap_roles.node_rules(roles))
         self._place = APIPlace()
-        self.system = SystemObjects(system_needs(config, self._place, roles))
+        self.system = SystemObjects((*system_needs(config, self._place, roles), *needs))
         self.probes["system-objects"] = lambda: self.system.problem
         self.authorizer = UnionAuthorizer(rbac, nodes)
         reviews = Reviews(
             authenticator=self.authenticator, authorizer=self.authorizer, rbac=rbac, clock=clock
         )
-        self.addresses = ServiceAddresses(
-            store,
-            records=self.resources.of(IPAddress),
-            cidr=config.service_cidr,
-            node_ports=(config.node_ports[0], config.node_ports[-1]),
-            randomness=randomness,
-        )
+        self.addresses = _addresses(store, self.resources, config, randomness)
         writer = Writer(
             store,
             clock=clock,
@@ -219,3 +219,15 @@ class ControlPlane:
             address for address in given if address not in ("", "None", self._config.api_address)
         )
         return (self._config.api_address, *held)
+
+
+def _addresses(
+    store: Store, resources: ResourceTable, config: Config, randomness: Randomness
+) -> ServiceAddresses:
+    return ServiceAddresses(
+        store,
+        records=resources.of(IPAddress),
+        cidr=config.service_cidr,
+        node_ports=(config.node_ports[0], config.node_ports[-1]),
+        randomness=randomness,
+    )

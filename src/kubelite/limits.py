@@ -221,6 +221,22 @@ EXPRESSION_COST = Limit(
     beyond="the evaluation is broken off and fails",
     reason="what Kubernetes allows; it takes about 0.1 s, so who evaluates at length leaves the loop",
 )
+SELECTOR_COST = Limit(
+    "selector-cost",
+    1_000_000,
+    "units",
+    bounds="what selecting one device with an expression may cost, estimated and in fact",
+    beyond="the selector is refused; one that was stored fails",
+    reason="what Kubernetes allows",
+)
+SELECTOR_LENGTH = Limit(
+    "selector-length",
+    10 * 1024,
+    "bytes",
+    bounds="an expression that selects devices",
+    beyond="it is refused, and not compiled",
+    reason="what Kubernetes takes",
+)
 EXPRESSION_INLINE = Limit(
     "expression-inline",
     20_000,
@@ -317,6 +333,15 @@ CEL_DIGITS = Limit(
     bounds="a quantity that is calculated in an expression",
     beyond="the expression fails",
     reason="the largest quantity with a suffix has 40",
+)
+
+ADMISSION_METRICS = Limit(
+    "admission-metrics",
+    500,
+    "names",
+    bounds="the webhooks and policies that the metrics of admission tell apart",
+    beyond="those that are used later share the label `other`",
+    reason="whoever may create them may name them anew each time, and labels stay until a restart",
 )
 
 # Selectors
@@ -857,6 +882,26 @@ RETIRED_SECONDS = Limit(
     bounds="life of an agent's connections once its certificate was replaced",
     beyond="idle ones are closed at once, watches at a random time within it, requests in flight at its end",
     reason="an expired certificate on an old connection is refused; jitter spreads the watches that begin anew",
+)
+
+# Aggregated APIs
+
+API_PROBE_REASON = Limit(
+    "api-probe-reason",
+    1024,
+    "characters",
+    bounds="message of an APIService's condition about what the server behind it answered",
+    beyond="cut",
+    reason="a server may answer anything, and its message is stored and read by everybody",
+)
+
+EXTENSION_TRUST = Limit(
+    "extension-trust",
+    64 * KIB,
+    "bytes",
+    bounds="one value of the ConfigMap extension-apiserver-authentication that others may add to",
+    beyond="replaced by this server's own",
+    reason="some forty authorities; they are parsed whenever the ConfigMap changes",
 )
 
 # Queues

@@ -17,8 +17,16 @@ from kubelite.api.auth.audit import Auditor
 from kubelite.api.auth.audit_log import Bounds, LineLog
 from kubelite.api.auth.audit_policy import AuditPolicy, PolicyInvalid
 from kubelite.api.auth.encryption import EncryptedEngine, EncryptionFailed
+from kubelite.api.auth.front_proxies import AuthorityInvalid, ProxyAuthority, proxy_authority
 from kubelite.api.auth.oidc import OIDCInvalid, OIDCSettings, OIDCTokens
-from kubelite.api.auth.pki import ClockNotSet, KeysDamaged, Pki, serving_addresses, serving_names
+from kubelite.api.auth.pki import (
+    FRONT_PROXY_CLIENT,
+    ClockNotSet,
+    KeysDamaged,
+    Pki,
+    serving_addresses,
+    serving_names,
+)
 from kubelite.api.auth.secret_files import Exposure, read_with_exposure, write_file
 from kubelite.api.auth.static_tokens import StaticTokens, TokenFileInvalid
 from kubelite.api.http.fetch import HTTPSFetch
@@ -135,6 +143,26 @@ def _trusted_text(path: Path) -> str:
             "others may change a file that is relied on", extra={"path": str(path), "who": who}
         )
     return content.decode()
+
+
+def proxy_authorities(config: Config, pki: Pki) -> tuple[ProxyAuthority, ...]:
+    """Return the authorities of proxies that may name callers: the own, and configured ones. Raises CannotStart."""
+    own = ProxyAuthority(tuple(pki.front_proxies), (FRONT_PROXY_CLIENT,))
+    path, names = config.requestheader_client_ca_file, config.requestheader_allowed_names
+    if not path:
+        if names:
+            raise CannotStart(
+                "cannot use --requestheader-allowed-names: --requestheader-client-ca-file must be given too"
+            )
+        return (own,)
+    try:
+        pem = _trusted_text(Path(path)).encode()
+        return (own, proxy_authority(pem, names, pki.trusted))
+    except (OSError, UnicodeDecodeError, AuthorityInvalid) as error:
+        reason = str(error) if isinstance(error, AuthorityInvalid) else reason_of(error)
+        raise CannotStart(
+            f"cannot use {path}: {reason}; see --requestheader-client-ca-file"
+        ) from error
 
 
 def oidc_tokens(config: Config, clock: SystemClock) -> tuple[OIDCTokens, ...]:

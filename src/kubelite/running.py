@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 from kubelite import collector
 from kubelite.prerequisites import CannotStart, ServerFailed
@@ -35,6 +36,7 @@ async def until_stopped(
         failures.append(reason)
         told_to_stop.set()
 
+    loop.set_exception_handler(report)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told_to_stop.set)
     async with AsyncExitStack() as running:
@@ -64,6 +66,19 @@ async def _started(start: Awaitable[None]) -> None:
         log.debug("start failed", exc_info=error)
         what = " ".join(f"{type(error).__name__}: {error}".split())
         raise CannotStart(f"cannot start: {what}; --debug shows where") from error
+
+
+def report(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log an error that no task awaits, as the loop does, but for one of uvloop's own that means nothing.
+
+    When a TLS connection is aborted while bytes of the peer wait to be read, uvloop still answers them, on a transport
+    that is closed by then. It happens at a stop, and when a renewal closes the connections of the old certificate.
+    """
+    error = context.get("exception")
+    if isinstance(error, RuntimeError) and str(error).endswith("the handler is closed"):
+        log.debug("a closed connection had unread bytes", extra={"reason": str(error)})
+        return
+    loop.default_exception_handler(context)
 
 
 def _give_up() -> None:

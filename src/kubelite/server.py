@@ -18,10 +18,13 @@ from kubelite import collector
 from kubelite import log as log_lines
 from kubelite.api.auth import pki as identities
 from kubelite.api.auth.caller import AUTHENTICATED, Caller
+from kubelite.api.auth.extension_authentication import trust_of
+from kubelite.api.auth.front_proxies import FrontProxies
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.pki import Pki, wait_for_clock
 from kubelite.api.auth.sealing import seal_all
 from kubelite.api.auth.signing import CertificateSigner, read_request
+from kubelite.api.auth.tls import trust_in_handshakes
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
@@ -48,6 +51,7 @@ from kubelite.preparation import (
     open_pki,
     open_store,
     pki_arguments,
+    proxy_authorities,
     reachable,
     read_static_tokens,
     server_identity,
@@ -64,6 +68,7 @@ from kubelite.prerequisites import (
 )
 from kubelite.randomness import SystemRandomness
 from kubelite.running import until_stopped
+from kubelite.system_needs import extension_need
 from kubelite.tasks import TaskSet
 
 # The disk thread releases the GIL for each row and waits this long to get it back from a busy loop.
@@ -109,12 +114,18 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
         running.push_async_callback(made.close)
         return made
 
+    authorities = await asyncio.to_thread(proxy_authorities, config, pki)
+    context = pki.server_context()
+    for authority in authorities:
+        trust_in_handshakes(context, authority.certificates)
     plane = ControlPlane(
         store,
         clock=clock,
         randomness=randomness,
         signing_keys=pki.signing_keys,
         certificates=ClientCertificates(pki.trusted, clock),
+        proxies=FrontProxies(authorities, clock),
+        needs=[extension_need(trust_of(pki.ca_pem, authorities), clock)],
         config=config,
         static_tokens=await asyncio.to_thread(read_static_tokens, config),
         remote_tokens=oidc_tokens(config, clock),
@@ -153,7 +164,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             auditor=auditor,
             ca_bundle=lambda: pki.ca_pem,
         ),
-        ssl_context=pki.server_context(),
+        ssl_context=context,
     )
     await api.serve(listener)
     running.push_async_callback(api.stop, 1.0)

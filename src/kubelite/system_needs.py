@@ -5,7 +5,8 @@ from functools import partial
 from typing import Any
 
 from kubelite import __version__
-from kubelite.api.auth import bootstrap_roles
+from kubelite.api.auth import bootstrap_roles, extension_authentication
+from kubelite.api.auth.extension_authentication import ExtensionTrust
 from kubelite.api.http import flow_bootstrap
 from kubelite.api.http.pages import GIT_VERSION
 from kubelite.api.kinds.core.config import ConfigMap
@@ -17,6 +18,7 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.networking import ServiceCIDR
 from kubelite.api.kinds.scheduling import PriorityClass
 from kubelite.api.registry import bootstrap
+from kubelite.clock import Clock
 from kubelite.config import Config
 from kubelite.control.needs import Need, NeedKey, Reader, need_key
 from kubelite.net import kube_dns
@@ -92,6 +94,19 @@ def cluster_settings(config: Config) -> dict[str, str]:
         "version": __version__,
         "kubernetes-version": GIT_VERSION,
     }
+
+
+def extension_need(wanted: ExtensionTrust, clock: Clock) -> Need:
+    """Return the need of the ConfigMap by which extension servers trust this one."""
+    return Need(
+        ConfigMap,
+        extension_authentication.NAME,
+        lambda: extension_authentication.config_map(wanted, clock.now()),
+        extension_authentication.NAMESPACE,
+        lambda stored: extension_authentication.completed(stored, wanted, clock.now()),
+        must_replace=lambda stored: bool(stored.immutable),
+        stage=REST,
+    )
 
 
 def _services(config: Config, place: APIPlace) -> Iterator[Need]:

@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import admission, api, custom, expensive, pods, rights, scheduling, store
+from bench import admission, agents, api, custom, expensive, pods, rights, scheduling, store
 from bench.report import Figure, commit, table, write
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -16,6 +16,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "admission": admission.measure,
     "rights": rights.measure,
     "expensive": expensive.measure,
+    "agents": agents.measure,
     "pods": pods.measure,
 }
 

@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time a process has used."""
+def cpu_seconds(pid: int | str) -> float:
+    """Return the CPU time a process has used; the pid may be ``self``."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -19,7 +19,7 @@ def cpu_share(pid: int, seconds: float) -> float:
     return (cpu_seconds(pid) - before) / (time.monotonic() - started) * 100
 
 
-def resident_megabytes(pid: int) -> float:
+def resident_megabytes(pid: int | str) -> float:
     """Return the resident memory of a process."""
     found = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
     assert found is not None

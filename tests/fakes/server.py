@@ -96,6 +96,7 @@ class Server:
         self.verbs = Verbs(
             self.writer, self.resources, self.hub, **{"authorizer": AllowAll(), **parts}
         )
+        self.annotations: dict[str, str] = {}  # of audit events
         self.client = LocalClient(self.verbs, AllowAll(), ADMIN, self.mirrors)
         self.definitions = CustomResources(self.store, self.resources, hooks)
         self.definitions.start()
@@ -130,7 +131,7 @@ class Server:
             namespace=namespace if row.namespaced else "",
             name=name,
         )
-        return Allowed(ADMIN, attributes)
+        return Allowed(ADMIN, attributes, annotations=self.annotations)
 
     async def create(self, path: str, body: JSON, name: str = "", **options: Any) -> JSON:
         namespace = body.get("metadata", {}).get("namespace", "default")

@@ -34,6 +34,33 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 @asynccontextmanager
+async def listening(serve: Serve) -> AsyncIterator[int]:
+    """Serve on a loopback port, which it yields; whatever is still being served is cut off at the end."""
+    serving: set[asyncio.Task[None]] = set()
+    writers: list[asyncio.StreamWriter] = []
+
+    async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await serve(reader, writer)
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        serving.add(asyncio.ensure_future(work(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        await asyncio.sleep(0)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+
+@asynccontextmanager
 async def tunnel(**servers: Serve) -> AsyncIterator[Ends]:
     """Connect two ends; each of `servers` is a target by its name."""
     loop = asyncio.get_running_loop()
@@ -45,33 +72,9 @@ async def tunnel(**servers: Serve) -> AsyncIterator[Ends]:
             raise TargetRefused("address not allowed")
         return "127.0.0.1", ports[target]
 
-    serving: set[asyncio.Task[None]] = set()
-    writers: list[asyncio.StreamWriter] = []
-
-    def accepting(serve: Serve) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
-        async def work(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await serve(reader, writer)
-
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writers.append(writer)
-            serving.add(asyncio.ensure_future(work(reader, writer)))
-
-        return accept
-
-    async def stop() -> None:
-        for task in serving:
-            task.cancel()
-        await asyncio.gather(*serving, return_exceptions=True)
-        for writer in writers:
-            writer.transport.abort()
-        await asyncio.sleep(0)
-
     async with AsyncExitStack() as running:
-        running.push_async_callback(stop)
         for name, serve in {"echo": echo, **servers}.items():
-            listening = await asyncio.start_server(accepting(serve), "127.0.0.1", 0)
-            running.callback(listening.close)
-            ports[name] = listening.sockets[0].getsockname()[1]
+            ports[name] = await running.enter_async_context(listening(serve))
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             ports["closed"] = closed.getsockname()[1]

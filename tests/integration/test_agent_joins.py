@@ -95,7 +95,7 @@ class Agent:
         assert self.process is not None
         assert self.process.wait(30) == 1
         *_, last = self.log.read_text().splitlines()
-        assert "Traceback" not in self.log.read_text()
+        assert "Traceback" not in self.log.read_text(), self.log.read_text()
         return last
 
     def stop(self) -> int:
@@ -174,6 +174,11 @@ def test_1_each_reason_not_to_join_is_one_line(pair: Pair) -> None:
     assert "cannot join without a token" in agent.refused(join)
     wrong = token[:-1] + ("a" if token[-1] != "a" else "b")
     assert "it does not accept the token" in agent.refused(join, token=wrong)
+    soon = pair.token("--ttl=1s")
+    secret = f"bootstrap-token-{soon.partition('::')[2].partition('.')[0]}"
+    gone = "wait", "-n", "kube-system", f"secret/{secret}", "--for=delete", "--timeout=30s"
+    pair.server.kubectl(*gone)  # what has expired is removed
+    assert "has expired" in agent.refused(join, token=soon)
     other = f"K10{'0' * 64}::{token.partition('::')[2]}"
     assert "has the hash that the token names" in agent.refused(join, token=other)
     assert "cannot trust a server by a short token" in agent.refused(
@@ -215,6 +220,12 @@ def test_3_from_a_bare_host_to_a_pod(pair: Pair) -> None:
         pair.server.kubectl("taint", "node", "worker", "a-")
         pair.server.kubectl("create", "-f", "-", stdin=POD)
         pair.server.kubectl("wait", "pod/far", "--for=condition=Ready", "--timeout=60s")
+        # The endpoint of the node listens on its loopback, so these come through its tunnel.
+        wait_for(lambda: "far answers" in pair.server.kubectl("logs", "far", check=False), "logs")
+        assert pair.server.kubectl("exec", "far", "--", "hostname").strip() == "far"
+        name = "kubernetes.default.svc.cluster.local"
+        found = pair.server.kubectl("exec", "far", "--", "nslookup", name)
+        assert "10.43.0.1" in found
         address = pair.server.kubectl("get", "pod", "far", "-o", "jsonpath={.status.podIP}")
         host = pair.server.host
         assert host is not None
@@ -254,7 +265,18 @@ def test_4_a_second_start_needs_neither_token_nor_server(pair: Pair) -> None:
         assert agent.stop() == 0
 
 
-def test_5_another_machine_cannot_take_the_name(pair: Pair) -> None:
+def test_5_a_port_that_is_taken(pair: Pair) -> None:
+    program = "import socket, time; s = socket.create_server(('127.0.0.1', 10250)); time.sleep(60)"
+    holder = pair.other.start("holder", sys.executable, "-c", program)
+    try:
+        wait_for(lambda: "127.0.0.1:10250" in _listening(pair.other), "taken port")
+        line = "cannot listen on 127.0.0.1:10250: Address already in use; see --kubelet-port"
+        assert line in pair.agent().refused()
+    finally:
+        stop(holder)
+
+
+def test_6_another_machine_cannot_take_the_name(pair: Pair) -> None:
     data = pair.other.folder / "data"
     data.rename(data.with_name("first"))
     try:
@@ -266,7 +288,7 @@ def test_5_another_machine_cannot_take_the_name(pair: Pair) -> None:
         data.with_name("first").rename(data)
 
 
-def test_6_leaving(pair: Pair) -> None:
+def test_7_leaving(pair: Pair) -> None:
     agent = pair.agent()
     flags = [flag for flag in agent.flags if flag.startswith(("--data", "--docker", "--container"))]
     pair.other.run(sys.executable, "-m", "kubelite", "reset", "--yes", *flags)

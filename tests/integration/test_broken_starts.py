@@ -341,7 +341,15 @@ def test_malformed_audit_policies(fresh: Place, content: bytes) -> None:
     assert_refused(fresh, r"cannot audit by .*/policy: .*; see --audit-policy-file")
 
 
-@pytest.mark.parametrize("flag", ["--token-auth-file", "--audit-policy-file", "--oidc-ca-file"])
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--token-auth-file",
+        "--audit-policy-file",
+        "--oidc-ca-file",
+        "--requestheader-client-ca-file",
+    ],
+)
 @pytest.mark.parametrize(
     ("path", "reason"), [("/nothing", "No such file or directory"), ("/", "Is a directory")]
 )
@@ -358,6 +366,16 @@ def test_an_audit_log_that_is_a_folder(fresh: Place) -> None:
 def test_authorities_that_are_none(fresh: Place) -> None:
     fresh.flags = [*OIDC, f"--oidc-ca-file={fresh.file('ca', 'garbage')}"]
     assert_refused(fresh, r"cannot use .*/ca: it has no certificate; see --oidc-ca-file")
+
+
+def test_authorities_of_proxies(fresh: Place, used: Place) -> None:
+    flag = "--requestheader-client-ca-file"
+    fresh.flags = [f"{flag}={fresh.file('ca', 'garbage')}"]
+    assert_refused(fresh, rf"cannot use .*/ca: it has no certificate; see {flag}")
+    fresh.flags = ["--requestheader-allowed-names=sso"]
+    assert_refused(fresh, rf"cannot use --requestheader-allowed-names: {flag} must be given too")
+    used.flags = [f"{flag}={used.data / 'pki' / 'ca.crt'}"]
+    assert_refused(used, rf"cannot use .*: it has the authority of the cluster's clients, .*{flag}")
 
 
 # The process and its host

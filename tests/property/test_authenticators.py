@@ -12,6 +12,7 @@ import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from kubelite.api.auth.audit import Auditor
 from kubelite.api.auth.audit_log import Bounds, LineLog
@@ -20,6 +21,7 @@ from kubelite.api.auth.authenticate import UnionAuthenticator
 from kubelite.api.auth.bootstrap_tokens import BootstrapTokens
 from kubelite.api.auth.caller import Attributes, Caller, Credentials
 from kubelite.api.auth.certificates import Wanted, issue, new_authority, new_key, signing_request
+from kubelite.api.auth.front_proxies import HeadersInvalid, named_caller
 from kubelite.api.auth.impersonate import Impersonation, requested
 from kubelite.api.auth.lookup import FixedLookup
 from kubelite.api.auth.oidc import OIDCSettings, OIDCTokens
@@ -207,6 +209,25 @@ def test_the_door_opens_or_says_401(shown: bytes | None, token: str, anonymous: 
     except Unauthorized:
         return
     assert caller.user
+    msgspec.json.encode(caller)  # who calls can be shown
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["X-Remote-User", "x-remote-group", "X-Remote-Uid", "Accept"])
+            | header_texts.map(lambda name: f"X-Remote-Extra-{name}"),
+            header_texts,
+        ),
+        max_size=5,
+    )
+)
+def test_what_a_proxy_says(headers: list[tuple[str, str]]) -> None:
+    try:
+        caller = named_caller(CIMultiDict(headers))
+    except HeadersInvalid:
+        return
+    assert caller is None or caller.user
     msgspec.json.encode(caller)  # who calls can be shown
 
 

@@ -12,6 +12,7 @@ from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.kinds.model import Kind
+from kubelite.api.registry.hooks import Hooks
 from kubelite.config import Config
 from kubelite.control import CONTROLLERS
 from kubelite.control.options import Options
@@ -44,6 +45,7 @@ class SimulatedCluster:
         behaviour: Behaviour | None = None,
         controllers: bool = True,
         options: Mapping[str, Any] | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         """`options` are further options of the controllers, as keywords."""
         loop = asyncio.get_running_loop()
@@ -59,6 +61,7 @@ class SimulatedCluster:
         self._first_nodes = nodes
         self._with_controllers = controllers
         self._options = dict(options or {})
+        self._hooks = hooks
         self._process: Process | None = None
 
     @property
@@ -109,6 +112,7 @@ class SimulatedCluster:
             self.randomness,
             with_controllers=self._with_controllers,
             options=self._options,
+            hooks=self._hooks,
         )
         await self.process.start()
 
@@ -194,6 +198,7 @@ class Process:
         *,
         with_controllers: bool,
         options: Mapping[str, Any],
+        hooks: Hooks | None = None,
     ) -> None:
         self.engine = FaultyEngine(disk)
         self.store = EmbeddedStore(self.engine, clock=clock, executor=DiskExecutor(disk))
@@ -204,6 +209,7 @@ class Process:
             signing_keys=[SIGNING_KEY],
             certificates=ClientCertificates((), clock),
             config=Config(),
+            hooks=None if hooks is None else lambda _: hooks,
         )
         self._with_controllers = with_controllers
         self.runtime = Runtime(

@@ -127,6 +127,11 @@ async def registers_and_goes(cluster: SimulatedCluster) -> None:
     name = "two" if "csr-2" in approved(cluster) else "three"
     assert binding(cluster, name).released_at is None
     await cluster.until(lambda: binding(cluster, name).released_at, seconds=4000, step=10)
+    # Meanwhile the used token has expired and is gone, and soon the decided requests are.
+    tokens = [one.metadata.name for one in cluster.all(Secret, "kube-system")]
+    assert "bootstrap-token-abcdef" not in tokens
+    assert "bootstrap-token-a" in tokens
+    await cluster.until(lambda: not cluster.all(CertificateSigningRequest), seconds=600, step=10)
 
 
 def binding(cluster: SimulatedCluster, node: str) -> Any:

@@ -1,6 +1,6 @@
 """What the cluster cannot do without is there, comes back, and keeps no server from starting."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,7 +9,9 @@ from msgspec.structs import replace
 
 from kubelite import __version__
 from kubelite.api.auth.caller import Caller
-from kubelite.api.auth.certificates import new_key
+from kubelite.api.auth.certificates import certificate_pem, new_authority, new_key
+from kubelite.api.auth.extension_authentication import NAME, trust_of
+from kubelite.api.auth.front_proxies import ProxyAuthority
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.local import LocalClient
 from kubelite.api.errors import NotFound
@@ -26,10 +28,12 @@ from kubelite.api.kinds.rbac import ClusterRole, ClusterRoleBinding, Role, RoleB
 from kubelite.api.kinds.scheduling import PriorityClass
 from kubelite.clock import SetClock
 from kubelite.config import Config
+from kubelite.control.needs import Need
 from kubelite.control_plane import ControlPlane
 from kubelite.randomness import SeededRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.memory_engine import MemoryEngine
+from kubelite.system_needs import extension_need
 
 ROOT = Caller("root", ("system:masters",))
 
@@ -41,7 +45,9 @@ class Plane:
         self.clock = SetClock(datetime(2026, 9, 1, tzinfo=UTC))
         self.store = EmbeddedStore(MemoryEngine(), clock=self.clock)
 
-    async def start(self, address: str = "192.0.2.1", **settings: Any) -> ControlPlane:
+    async def start(
+        self, address: str = "192.0.2.1", *, needs: Sequence[Need] = (), **settings: Any
+    ) -> ControlPlane:
         plane = ControlPlane(
             self.store,
             clock=self.clock,
@@ -49,6 +55,7 @@ class Plane:
             signing_keys=[new_key()],
             certificates=ClientCertificates([], self.clock),
             config=Config(**settings),
+            needs=needs,
         )
         await plane.bootstrap(address, 6443)
         return plane
@@ -320,3 +327,32 @@ async def test_the_settings_are_kept_true(change: dict[str, Any]) -> None:
         "" if found.immutable or "immutable" in change else "stays"
     )
     assert not plane.system.problem
+
+
+async def test_what_extension_servers_trust_follows_a_new_authority() -> None:
+    plane, random = Plane(), SeededRandomness(3)
+    now = plane.clock.now()
+    first, second, front = (new_authority(one, now, random).certificate for one in ("1", "2", "f"))
+
+    def need(*authorities: Any) -> Need:
+        proxies = [ProxyAuthority((front,), ("front-proxy-client",))]
+        return extension_need(trust_of(certificate_pem(*authorities), proxies), plane.clock)
+
+    def trusted(server: ControlPlane) -> str:
+        found = server.mirrors.get(ConfigMap, NAME, "kube-system")
+        assert found is not None
+        return found.data["client-ca-file"]
+
+    server = await plane.start(needs=[need(first)])
+    assert trusted(server) == certificate_pem(first).decode()
+    version = plane.store.revision
+    server = await plane.start(needs=[need(first)])
+    assert plane.store.revision == version
+    server = await plane.start(needs=[need(second, first)])
+    assert trusted(server) == certificate_pem(first, second).decode()
+    # Nobody can lock it.
+    current = await root(server).get(ConfigMap, NAME, "kube-system")
+    await root(server).update(replace(current, data={}, immutable=True))
+    server = await plane.start(needs=[need(second, first)])
+    assert trusted(server) == certificate_pem(second, first).decode()
+    assert not server.system.problem

@@ -14,12 +14,15 @@ from kubelite.cel.values import (
     UINT_MAX,
     Duration,
     EvaluationFailed,
+    MapList,
+    SetList,
     Timestamp,
     UInt,
     Value,
 )
 
 _RECEIVERS: Final = frozenset({str, Timestamp, Duration})
+_LISTS: Final = frozenset({list, MapList, SetList})
 _ORDERED: Final = frozenset({bool, bytes, float, Duration, int, str, Timestamp, UInt})
 _NUMBERS: Final = frozenset({int, UInt, float})
 
@@ -81,7 +84,9 @@ def add(left: Value, right: Value) -> Value:
             return timestamp_of(left.nanoseconds + right.nanoseconds, right.offset)
     if kind is Timestamp and other is Duration:
         return timestamp_of(left.nanoseconds + right.nanoseconds, left.offset)
-    if kind in (bool, dict, type(None)) or kind not in (_ORDERED | {list}):
+    if isinstance(left, list) and isinstance(right, list):
+        return left.joined(right) if isinstance(left, SetList) else left + right
+    if kind in (bool, dict, type(None)) or kind not in (_ORDERED | _LISTS):
         raise _inapplicable(operators.ADD, left)
     raise no_overload()
 

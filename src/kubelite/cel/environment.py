@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from kubelite.cel.ast import Node
 from kubelite.cel.checker import Checker, Signature, signatures_of
+from kubelite.cel.comparisons import compares_lists
 from kubelite.cel.cost import CostEstimator, SizeEstimator
 from kubelite.cel.declarations import Estimate, Field, Function, Library, Range, StructType
 from kubelite.cel.exact import ExactCompiler
@@ -207,6 +208,11 @@ class Program:
     def variables(self) -> frozenset[str]:
         """Return the names of the variables that the expression uses."""
         return frozenset(name for name, _, _ in self._slots)
+
+    @cached_property
+    def compares_lists(self) -> bool:
+        """Return whether it may compare or join lists, or what may hold lists."""
+        return compares_lists(self._tree)
 
     @cached_property
     def cost(self) -> Range:

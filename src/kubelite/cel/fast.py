@@ -36,7 +36,7 @@ from kubelite.cel.frame import COST, UNSET, Code, Frame, Retry, Run, spend
 from kubelite.cel.planner import Entries, Planner, insert, optional_value
 from kubelite.cel.selection import check_key, get, get_optional, has
 from kubelite.cel.types import DYN, Kind, Type
-from kubelite.cel.values import EvaluationFailed, Optional, Value, map_of_entries
+from kubelite.cel.values import EvaluationFailed, Optional, Rows, Value, map_of_entries
 
 UNEXPECTED: Final = (
     EvaluationFailed,
@@ -363,7 +363,7 @@ def _presence(inner: Run, key: str) -> Run:
     def run(frame: Frame) -> bool:
         container = inner(frame)
         if isinstance(container, dict):
-            return key in container
+            return key in container or type(container) is Rows
         raise Retry
 
     return run

@@ -7,13 +7,13 @@ be compared and copied, then a slot for each variable of the expression and of i
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, NamedTuple
 
-from kubelite.cel.values import MixedMap, OpaqueValue, Value, equal, size_of
+from kubelite.cel.values import MapList, MixedMap, OpaqueValue, Rows, SetList, Value, equal, size_of
 from kubelite.limits import EXPRESSION_COST, EXPRESSION_WORK
 
 Frame = list[Any]
 Run = Callable[[Frame], Value]
 
-_CONTAINERS: Final = frozenset({list, dict, MixedMap})
+_CONTAINERS: Final = frozenset({list, dict, MapList, MixedMap, Rows, SetList})
 
 COST: Final = 0
 LIMIT: Final = 1
@@ -74,9 +74,15 @@ def spend_all(frame: Frame, value: Value) -> None:
 
 def equal_within(frame: Frame, left: Value, right: Value) -> bool:
     """Return whether two values are equal, if comparing them is within the limit on work."""
-    if isinstance(left, list | dict) and type(left) is type(right) and len(left) == len(right):
+    if _are_alike(left, right) and len(left) == len(right):
         spend_all(frame, left)
     return equal(left, right)
+
+
+def _are_alike(left: Value, right: Value) -> bool:
+    return (isinstance(left, list) and isinstance(right, list)) or (
+        isinstance(left, dict) and isinstance(right, dict)
+    )
 
 
 def equality_cost(left: Value, right: Value) -> int:

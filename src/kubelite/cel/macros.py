@@ -39,7 +39,7 @@ class MacroFailed(Exception):
         self.issue = Issue(position, message)
 
 
-Expand = Callable[["Builder", Node, list[Node]], Node]
+Expand = Callable[["Builder", Node, list[Node]], Node | None]  # None: the call is no macro
 
 
 class Macro(Struct, frozen=True):
@@ -208,7 +208,8 @@ def _filtered(build: Builder, predicate: Node, step: Node) -> Node:
     return build.call(operators.CONDITIONAL, predicate, step, build.name())
 
 
-def _map(build: Builder, target: Node, arguments: list[Node]) -> Node:
+def expand_map(build: Builder, target: Node, arguments: list[Node]) -> Node:
+    """Expand `map`, with or without a condition; raises MacroFailed."""
     names = _one_variable(arguments[0], "argument is not an identifier")
     step = build.call(operators.ADD, build.name(), build.one(arguments[-1]))
     if len(arguments) == 3:
@@ -250,13 +251,18 @@ def _transform_map_entry(build: Builder, target: Node, arguments: list[Node]) ->
 def _bound(build: Builder, function: str, target: Node, arguments: list[Node]) -> Node:
     """Return the expression `arguments[1]` with the value of an optional bound to the name `arguments[0]`."""
     name = _variable(arguments[0], f"{function}() variable name must be a simple identifier")
+    return bind(build, name, build.member("value", build.copy(target)), arguments[1])
+
+
+def bind(build: Builder, name: str, value: Node, result: Node) -> Node:
+    """Return `result` in which `name` stands for a value: a loop over nothing."""
     return build.loop(
         CreateList(build.position, [], set()),
         (UNUSED, ""),
-        build.member("value", build.copy(target)),
+        value,
         condition=build.literal(False),
         step=build.name(name),
-        result=arguments[1],
+        result=result,
         accumulator=name,
     )
 
@@ -279,6 +285,14 @@ def _optional_flat_map(build: Builder, target: Node, arguments: list[Node]) -> N
         bound,
         build.call("optional.none"),
     )
+
+
+def _bind(build: Builder, target: Node, arguments: list[Node]) -> Node | None:
+    """Return `arguments[2]` with the value of `arguments[1]` bound to a name; None if it is not called on ``cel``."""
+    if not (isinstance(target, Identifier) and target.name == "cel"):
+        return None
+    name = _variable(arguments[0], "cel.bind() variable names must be simple identifiers")
+    return bind(build, name, arguments[1], arguments[2])
 
 
 Copy = Callable[[Node], Node]
@@ -328,8 +342,8 @@ STANDARD: Final = (
     Macro("all", 2, True, _over_one(_all)),
     Macro("exists", 2, True, _over_one(_exists)),
     Macro("exists_one", 2, True, _over_one(_exists_one)),
-    Macro("map", 2, True, _map),
-    Macro("map", 3, True, _map),
+    Macro("map", 2, True, expand_map),
+    Macro("map", 3, True, expand_map),
     Macro("filter", 2, True, _filter),
 )
 OPTIONAL: Final = (
@@ -348,3 +362,4 @@ TWO_VARIABLES: Final = (
     Macro("transformMapEntry", 3, True, _transform_map_entry),
     Macro("transformMapEntry", 4, True, _transform_map_entry),
 )
+BINDINGS: Final = (Macro("bind", 3, True, _bind),)

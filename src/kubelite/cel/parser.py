@@ -337,10 +337,11 @@ class _Parser:
             return Call(position, function, arguments, target)
         receiver = arguments[0] if target is None else target
         try:
-            return macro.expand(Builder(position, self._room), receiver, arguments)
+            expanded = macro.expand(Builder(position, self._room), receiver, arguments)
         except MacroFailed as error:
             self.issues.append(error.issue)
             return Literal(position, None)
+        return Call(position, function, arguments, target) if expanded is None else expanded
 
     # primaries
 

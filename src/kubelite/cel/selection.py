@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from kubelite.cel.conversions import double_to_string
 from kubelite.cel.standard import has_key
-from kubelite.cel.values import NONE, EvaluationFailed, Optional, UInt, Value, type_of
+from kubelite.cel.values import NONE, EvaluationFailed, Optional, Rows, UInt, Value, type_of
 
 _GO_NAMES: Final = {
     bytes: "types.Bytes",
@@ -89,7 +89,7 @@ def has(container: Value, key: str) -> bool:
     if type(container) is Optional:
         return container.has_value and has(container.value, key)
     if isinstance(container, dict):
-        return key in container
+        return key in container or type(container) is Rows
     if isinstance(container, list):
         _index(key)
     return False

@@ -5,7 +5,7 @@ null `None`, list `list`, map and object `dict`. Those that Python lacks are dec
 from `OpaqueValue`. A value is never changed once an expression has seen it: objects are evaluated where they lie.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, Final
 
 from msgspec import Struct
@@ -128,7 +128,7 @@ def size_of(value: Value) -> int:
     if isinstance(value, OpaqueValue):
         size = value.size
         return 1 if size is None else size
-    return 1
+    return len(value) if isinstance(value, dict | list) else 1
 
 
 class _Comparison:
@@ -161,6 +161,68 @@ class _Comparison:
 _STEPS_FREE: Final = 10_000
 
 
+class SetList(list[Value]):
+    """A list whose order does not count (``x-kubernetes-list-type: set``); a sum adds what is not there yet."""
+
+    __slots__ = ()
+
+    def key(self, element: Value) -> Hashable:
+        """Return what tells an element from others; equal elements have equal keys."""
+        return _frozen(element)
+
+    def of(self, elements: Iterable[Value]) -> "SetList":
+        """Return another list of this kind."""
+        return type(self)(elements)
+
+    def equals(self, other: list[Value], comparison: _Comparison) -> bool:
+        """Return whether another list has the same elements."""
+        if len(self) != len(other):
+            return False
+        mine = {self.key(element): element for element in self}
+        return all(
+            (key := self.key(element)) in mine and comparison.equal(mine[key], element)
+            for element in other
+        )
+
+    def joined(self, other: list[Value]) -> "SetList":
+        """Return the list with those elements of another one behind it whose keys it has not."""
+        by_key = {self.key(element): element for element in self}
+        by_key.update((self.key(element), element) for element in other)
+        return self.of(by_key.values())
+
+
+class MapList(SetList):
+    """A list whose elements some of their fields tell apart (``x-kubernetes-list-type: map``).
+
+    Its order does not count. A sum takes the elements of the other list in the places of those with the same keys.
+    """
+
+    __slots__ = ("fields",)
+
+    def __init__(self, elements: Iterable[Value], fields: Sequence[str]) -> None:
+        super().__init__(elements)
+        self.fields = fields
+
+    def key(self, element: Value) -> Hashable:
+        if not isinstance(element, dict):
+            return object()
+        return tuple(_frozen(element.get(name)) for name in self.fields)
+
+    def of(self, elements: Iterable[Value]) -> "SetList":
+        return MapList(elements, self.fields)
+
+
+def _frozen(value: Value) -> Hashable:
+    """Return something hashable that is equal for equal values; bools are no numbers."""
+    if isinstance(value, list):
+        return (list, *map(_frozen, value))
+    if isinstance(value, dict):
+        return dict, frozenset((_frozen(key), _frozen(each)) for key, each in value.items())
+    if type(value) is Optional:
+        return Optional, value.has_value, _frozen(value.value)
+    return (bool, value) if type(value) is bool else value
+
+
 def equal(left: Value, right: Value, comparison: _Comparison | None = None) -> bool:
     """Return whether two values are equal in CEL: numbers by value across their types, all else within its type."""
     kind = type(left)
@@ -172,16 +234,28 @@ def equal(left: Value, right: Value, comparison: _Comparison | None = None) -> b
             return _equal_maps(left, right, comparison)
         if kind is Optional:
             return left.has_value is right.has_value and equal(left.value, right.value, comparison)
-        return bool(left == right)
-    if kind in _NUMBERS and other in _NUMBERS:
+        if kind not in _SPECIAL:
+            return bool(left == right)
+    elif kind in _NUMBERS and other in _NUMBERS:
         if (
             kind is float or other is float
         ):  # compared as doubles: integers past 53 bits lose their last digits
             return float(left) == float(right)
         return bool(left == right)
-    if isinstance(left, OpaqueValue) or kind is Type:
+    elif isinstance(left, OpaqueValue) or kind is Type:
         return bool(left == right)
-    return False
+    return _equal_containers(left, right, comparison)
+
+
+def _equal_containers(left: Value, right: Value, comparison: _Comparison | None) -> bool:
+    """Return whether two values are equal of which one is a list or map of a kind of its own."""
+    if isinstance(left, dict):
+        return isinstance(right, dict) and _equal_maps(left, right, comparison)
+    if not (isinstance(left, list) and isinstance(right, list)):
+        return False
+    if isinstance(left, SetList):  # the left one decides
+        return left.equals(right, comparison or _Comparison())
+    return len(left) == len(right) and _equal_lists(left, right, comparison)
 
 
 _PLAIN: Final = frozenset({str, int, bool, bytes, type(None), UInt})
@@ -250,6 +324,19 @@ class MixedMap(dict[Value, Value]):
 
     def items(self) -> Any:
         return list(zip(self, super().values(), strict=True))
+
+
+class Rows(dict[Value, Value]):
+    """A map whose every key leads to a value: an empty map where it has no entry.
+
+    It has a key for `has()` and for a lookup, but only those of its entries for `in`, for loops and for its size.
+    """
+
+    def __missing__(self, key: Value) -> Value:
+        return {}
+
+
+_SPECIAL: Final = frozenset({MapList, Rows, SetList})
 
 
 class _Inner:

@@ -1,5 +1,6 @@
 """Controllers and the scheduler: they reconcile the cluster through the API only."""
 
+from kubelite.control.api_availability import APIAvailability
 from kubelite.control.api_registration import APIRegistration
 from kubelite.control.certificate_approval import CertificateApprover
 from kubelite.control.certificates import CertificateCleaner, CertificateSigningController
@@ -84,6 +85,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         AttributesProtectionController,
         EphemeralVolumeController,
         APIRegistration,
+        APIAvailability,
         PolicyTypeController,
     )
 )

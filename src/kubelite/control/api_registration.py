@@ -1,26 +1,28 @@
-"""Registers the groups this server serves itself as APIServices, so that clients find all groups in one list.
+"""Registers the group versions this server serves itself as APIServices, so that clients find all in one list.
 
-Source: kube-aggregator's auto-registration. Each is Local and Available. Unlike there, a deleted one is recreated
-at once and not with the next start.
+Those of built-in kinds are registered always, those of custom resources while a definition serves the version. A user
+who registers a server of his own for a group version leaves out the label of these, or removes it; such an APIService
+is left alone, and the local one comes back when it is deleted.
+
+Source: kube-aggregator's auto-registration and kube-apiserver's controller crdregistration. Unlike there, what is
+deleted or changed of a built-in group version is put right at once and not with the next start.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.errors import AlreadyExists
-from kubelite.api.kinds.apiregistration import (
-    APIService,
-    APIServiceCondition,
-    APIServiceSpec,
-)
+from kubelite.api.errors import AlreadyExists, Conflict, NotFound
+from kubelite.api.kinds.apiregistration import APIService, APIServiceSpec
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.api.machinery.times import format_time
+from kubelite.control.definitions import Definition
 from kubelite.control.runtime import Context, Key, Watch
 
 MANAGED = "kube-aggregator.kubernetes.io/automanaged"
-ON_START = "onstart"
+ON_START, ALWAYS = "onstart", "true"  # values of the label: built in, or of a custom resource
+CUSTOM_GROUP_PRIORITY, CUSTOM_VERSION_PRIORITY = 1000, 100
 # By group and version: the priorities of the group and, within it, of the version; clients prefer the greater. The
 # group of APIServices itself is not registered.
 PRIORITIES: Mapping[tuple[str, str], tuple[int, int]] = {
@@ -48,73 +50,148 @@ PRIORITIES: Mapping[tuple[str, str], tuple[int, int]] = {
 }
 
 
-def _wanted() -> dict[str, APIServiceSpec]:
-    """Return the specs by name; the core group's name ends with a dot."""
+class Registration(Struct, frozen=True):
+    """An APIService that is wanted."""
+
+    spec: APIServiceSpec
+    label: str
+
+
+class Decision(Struct, frozen=True):
+    """The one write that is due."""
+
+    verb: Literal["create", "update", "delete"]
+    service: APIService
+
+
+def _built_in() -> dict[str, Registration]:
+    """Return the registrations by name; the core group's name ends with a dot."""
     return {
-        f"{version}.{group}": APIServiceSpec(
-            group=group,
-            version=version,
-            groupPriorityMinimum=group_priority,
-            versionPriority=version_priority,
-        )
-        for (group, version), (group_priority, version_priority) in PRIORITIES.items()
+        f"{version}.{group}": Registration(_spec(group, version, *priorities), ON_START)
+        for (group, version), priorities in PRIORITIES.items()
     }
 
 
+def _spec(group: str, version: str, group_priority: int, version_priority: int) -> APIServiceSpec:
+    return APIServiceSpec(
+        group=group,
+        version=version,
+        groupPriorityMinimum=group_priority,
+        versionPriority=version_priority,
+    )
+
+
+def custom(name: str) -> Registration:
+    """Return the registration of a group version of custom resources, by its name ``version.group``."""
+    version, _, group = name.partition(".")
+    spec = _spec(group, version, CUSTOM_GROUP_PRIORITY, CUSTOM_VERSION_PRIORITY)
+    return Registration(spec, ALWAYS)
+
+
+def plan(
+    name: str, wanted: Registration | None, service: APIService | None, *, is_leftover: bool
+) -> Decision | None:
+    """Decide on one APIService; None: it is right, or somebody else's.
+
+    `is_leftover`: it was there at the start, so an earlier version of this server may have registered it.
+    """
+    if service is None:
+        if wanted is None:
+            return None
+        meta = ObjectMeta(name=name, labels={MANAGED: wanted.label})
+        return Decision("create", APIService(metadata=meta, spec=wanted.spec))
+    label = service.metadata.labels.get(MANAGED)
+    if label not in (ON_START, ALWAYS) or service.metadata.deletionTimestamp is not None:
+        return None
+    if wanted is None:
+        is_ours = label == ALWAYS or is_leftover
+        return Decision("delete", service) if is_ours else None
+    if service.spec == wanted.spec:
+        return None
+    return Decision("update", replace(service, spec=wanted.spec))
+
+
 class APIRegistration:
-    """Reconciles the APIServices of built-in groups."""
+    """Reconciles the APIServices of what this server serves itself; a key is the name of one."""
 
     name = "apiservice-registration"
     identity = "system:apiserver"  # upstream does it in the API server
-    workers = 1
+    workers = 4
 
     def __init__(self, context: Context) -> None:
         self._client = context.client
-        self._clock = context.clock
         self._services = context.mirror(APIService)
-        self._wanted = _wanted()
-        for name in self._wanted:  # an absent one has no event that would enqueue it
+        self._built_in = _built_in()
+        self._served: dict[str, set[str]] = {}  # definitions by the registrations they need
+        self._leftovers: frozenset[str] | None = None  # None: nothing is reconciled yet
+        context.follow(Definition, self._changed)
+        for name in self._built_in:  # an absent one has no event that would enqueue it
             context.queue.add(Key("", name))
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch all APIServices."""
-        return (Watch(APIService),)
+        """Watch all APIServices, and the definitions whose versions they stand for."""
+        return (Watch(APIService), Watch(Definition, _keys, where=_serves_others))
+
+    def _changed(self, before: Definition | None, after: Definition | None) -> None:
+        """Keep the group versions served; a thousand definitions are not looked through for each that changes."""
+        for name in _names(before):
+            definitions = self._served.get(name, set())
+            definitions.discard(before.metadata.name if before is not None else "")
+            if not definitions:
+                self._served.pop(name, None)
+        for name in _names(after):
+            assert after is not None
+            self._served.setdefault(name, set()).add(after.metadata.name)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Create the APIService or correct its spec; one that a user took over is left unchanged."""
-        wanted = self._wanted.get(key.name)
-        if wanted is None:
+        """Create, correct or delete one APIService."""
+        if self._leftovers is None:
+            self._leftovers = frozenset(
+                one.metadata.name
+                for one in self._services.list()
+                if one.metadata.labels.get(MANAGED) == ON_START
+                and one.metadata.name not in self._built_in
+            )
+        decided = plan(
+            key.name,
+            self._wanted(key.name),
+            self._services.get(key.name),
+            is_leftover=key.name in self._leftovers,
+        )
+        if decided is None:
             return None
-        service = self._services.get(key.name)
-        if service is None:
-            meta = ObjectMeta(name=key.name, labels={MANAGED: ON_START})
-            try:
-                service = await self._client.create(APIService(metadata=meta, spec=wanted))
-            except AlreadyExists:
-                return None  # its event requeues it
-        if MANAGED not in service.metadata.labels:
-            return None
-        if service.spec != wanted:
-            service = await self._client.update(replace(service, spec=wanted))
-        if not _is_available(service):
-            await self._mark_available(service)
+        try:
+            await self._write(decided)
+        except (AlreadyExists, Conflict, NotFound):
+            return None  # written or deleted meanwhile, which enqueues it again
         return None
 
-    async def _mark_available(self, service: APIService) -> None:
-        condition = APIServiceCondition(
-            type="Available",
-            status="True",
-            reason="Local",
-            message="Local APIServices are always available",
-            lastTransitionTime=format_time(self._clock.now()),
-        )
-        others = [one for one in service.status.conditions if one.type != condition.type]
-        status = replace(service.status, conditions=[*others, condition])
-        await self._client.update(replace(service, status=status), "status")
+    def _wanted(self, name: str) -> Registration | None:
+        found = self._built_in.get(name)
+        return custom(name) if found is None and name in self._served else found
+
+    async def _write(self, decided: Decision) -> None:
+        service = decided.service
+        if decided.verb == "create":
+            await self._client.create(service)
+        elif decided.verb == "update":
+            await self._client.update(service)
+        else:
+            metadata = service.metadata
+            await self._client.delete(APIService, metadata.name, uid=metadata.uid)
 
 
-def _is_available(service: APIService) -> bool:
-    return any(
-        (one.type, one.status, one.reason) == ("Available", "True", "Local")
-        for one in service.status.conditions
-    )
+def _names(definition: Definition | None) -> Sequence[str]:
+    """Return the names of the APIServices that a definition needs."""
+    if definition is None:
+        return ()
+    spec = definition.spec
+    return [f"{version.name}.{spec.group}" for version in spec.versions if version.served]
+
+
+def _keys(definition: Definition) -> Iterable[Key]:
+    return (Key("", name) for name in _names(definition))
+
+
+def _serves_others(before: Definition | None, after: Definition | None) -> bool:
+    return _names(before) != _names(after)

@@ -13,6 +13,8 @@ from kubelite.api.kinds.certificates import (
     CertificateSigningRequest,
     CertificateSigningRequestCondition,
 )
+from kubelite.api.kinds.core.config import Secret
+from kubelite.api.machinery.join_secrets import NAMESPACE, Machine, binding_of, identity_name
 from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control.certificate_decisions import (
     BASIC,
@@ -22,7 +24,9 @@ from kubelite.control.certificate_decisions import (
     NODE_SERVING,
     NODES_GROUP,
     has_usages,
+    is_network_client,
     is_node_client,
+    node_of,
 )
 from kubelite.control.options import SigningRequest
 from kubelite.control.runtime import Context, Key, Watch
@@ -120,17 +124,32 @@ class CertificateSigningController:
             return None
         asked = read(self._context, request)
         reason = "cannot be read" if asked is None else fault(asked, request)
-        if reason:
+        if asked is None or reason:
             await self._fail(request, reason)
             return None
         chain = signer.sign(
             b64decode(request.spec.request),
             usages=tuple(request.spec.usages),
             expiration_seconds=request.spec.expirationSeconds,
+            machine=await self._machine(request, asked),
         )
         status = replace(request.status, certificate=b64encode(chain).decode())
         await self._context.client.update(replace(request, status=status), "status")
         return None
+
+    async def _machine(
+        self, request: CertificateSigningRequest, asked: SigningRequest
+    ) -> Machine | None:
+        """Return the machine whose network parts ask; None for others, whose certificates are their own matter."""
+        node = node_of(request.spec.username, request.spec.groups)
+        if not node or not is_network_client(asked, request.spec.usages):
+            return None
+        try:
+            secret = await self._context.client.get(Secret, identity_name(node), NAMESPACE)
+        except NotFound:
+            return None
+        binding = binding_of(secret)
+        return None if binding is None else Machine(node, binding.key_hash)
 
     async def _fail(self, request: CertificateSigningRequest, reason: str) -> None:
         # The legacy signer never sets Failed: a request of unknown purpose stays unsigned.

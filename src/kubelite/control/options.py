@@ -8,6 +8,8 @@ from msgspec import Struct
 
 from kubelite.api.client.protocol import ServedResource as Resource
 from kubelite.api.client.protocol import ServedResources as Resources
+from kubelite.api.kinds.apiregistration import APIService
+from kubelite.api.machinery.join_secrets import Machine
 from kubelite.control.needs import SystemObjects
 
 __all__ = ["Options", "Resource", "Resources"]
@@ -47,9 +49,14 @@ class CertificateSigner(Protocol):
     """Issues client and serving certificates of the cluster's authority."""
 
     def sign(
-        self, pem: bytes, *, usages: tuple[str, ...], expiration_seconds: int | None = None
+        self,
+        pem: bytes,
+        *,
+        usages: tuple[str, ...],
+        expiration_seconds: int | None = None,
+        machine: Machine | None = None,
     ) -> bytes:
-        """Return the PEM chain for a PEM request."""
+        """Return the PEM chain for a PEM request, which says that it belongs to `machine`."""
         ...
 
 
@@ -71,6 +78,17 @@ class ServerIdentity(Struct, frozen=True):
     networks: tuple[Network, ...] = ()  # addresses of pods and Services
 
 
+class APIServiceProbe(Protocol):
+    """Asks the server behind an APIService whether it serves its group version."""
+
+    async def probe(self, service: APIService) -> str:
+        """Return "" if discovery of the group version answers with a status of 200 to 299, else the reason.
+
+        Each call may ask another of the Service's endpoints. The reason becomes the message of a condition.
+        """
+        ...
+
+
 class Options(Struct, frozen=True):
     """Settings of this cluster, and services outside of the API, that controllers need."""
 
@@ -83,6 +101,7 @@ class Options(Struct, frozen=True):
     read_request: Callable[[bytes], SigningRequest] | None = None  # raises ValueError
     server: Callable[[], ServerIdentity] = ServerIdentity  # asked anew, since addresses change
     token_issuer: TokenIssuer | None = None
+    probe_api_service: APIServiceProbe | None = None  # None: an endpoint that is ready is enough
     system: SystemObjects = SystemObjects()  # required objects; empty except in a server
     node_grace_seconds: float = 50.0  # without a report a node becomes Unknown
     terminated_pods_limit: int = 12_500

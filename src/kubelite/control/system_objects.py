@@ -9,25 +9,40 @@ from typing import Any, TypeVar
 
 from kubelite.api.client.events import WARNING, reference_to
 from kubelite.api.client.protocol import Mirror
+from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.model import Kind
-from kubelite.control.needs import NeedKey, need_key
+from kubelite.control.needs import Need, NeedKey, need_key
 from kubelite.control.runtime import Context, Key, Watch
 
 K = TypeVar("K", bound=Kind)
 
 
+# Kinds of which users have many large objects: only those with the name of a required one are held in memory.
+MANY: frozenset[type[Kind]] = frozenset({ConfigMap})
+
+
+def selector_of(need: Need) -> str:
+    """Return the field selector of the mirror that holds a required object; "" for a mirror of the whole kind."""
+    return f"metadata.name={need.name}" if need.kind in MANY else ""
+
+
 class Mirrored:
     """Reads through the mirrors of a controller."""
 
-    def __init__(self, context: Context, kinds: Iterable[type[Kind]]) -> None:
-        self._mirrors: dict[type[Kind], Mirror[Any]] = {
-            kind: context.mirror(kind) for kind in kinds
-        }
+    def __init__(self, context: Context, needs: Iterable[Need]) -> None:
+        self._mirrors: dict[type[Kind], Mirror[Any]] = {}
+        self._named: dict[NeedKey, Mirror[Any]] = {}
+        for need in needs:
+            if selector := selector_of(need):
+                self._named[need.key] = context.mirror(need.kind, field_selector=selector)
+            else:
+                self._mirrors[need.kind] = context.mirror(need.kind)
 
     def get(self, kind: type[K], name: str, namespace: str = "") -> K | None:
         """Return one object, or None."""
-        mirror: Mirror[K] = self._mirrors[kind]
+        named = self._named.get(need_key(kind, name, namespace))
+        mirror: Mirror[K] = self._mirrors[kind] if named is None else named
         return mirror.get(name, namespace)
 
     def list(self, kind: type[K], namespace: str = "") -> Sequence[K]:
@@ -48,8 +63,10 @@ class SystemObjectsController:
         self._events = context.events
         self._queue = context.queue
         self._system = context.options.system
-        self._kinds = dict.fromkeys(need.kind for need in self._system.needs.values())
-        self._lookup = Mirrored(context, self._kinds)
+        self._followed = {
+            (need.kind, selector_of(need)): None for need in self._system.needs.values()
+        }
+        self._lookup = Mirrored(context, self._system.needs.values())
         self._told: dict[NeedKey, str] = {}
         context.ends.append(self._system.subscribe(lambda key: self._queue.add(Key(*key))))
         for key in self._system.needs:
@@ -57,7 +74,10 @@ class SystemObjectsController:
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch every kind of a required object."""
-        return tuple(Watch(kind, self._keys_of(kind)) for kind in self._kinds)
+        return tuple(
+            Watch(kind, self._keys_of(kind), field_selector=selector)
+            for kind, selector in self._followed
+        )
 
     def _keys_of(self, kind: type[Kind]) -> Callable[[Any], Iterator[Key]]:
         def keys(item: Any) -> Iterator[Key]:

@@ -1,9 +1,10 @@
 """The TLS contexts made of a joined machine's files, kept the newest after each renewal.
 
 A context that listens or dials for long, the node's endpoint and the tunnel, is changed in place: later handshakes
-present the new certificate. The clients of the API get a new context instead, since a connection pool keeps
-connections by context: requests after a renewal must not go over a connection that showed the old certificate, which
-the server refuses once that has expired. Open watches stay; they end by themselves within ten minutes.
+present the new certificate. The clients of the API get a new context instead, since they keep connections by context:
+the server refuses requests over a connection whose certificate has expired. With the new context the clients close
+what is idle, end their watches at random times within RETIRED_SECONDS, and begin them anew; no request is cut off. The
+tunnel stays open, as its certificate was checked when it was opened.
 """
 
 import asyncio

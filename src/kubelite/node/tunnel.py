@@ -47,14 +47,15 @@ Address = IPv4Address | IPv6Address
 class Targets(Struct, frozen=True):
     """What the API server may reach through the tunnel of a node."""
 
-    kubelet_port: int  # of the node's HTTPS endpoint on 127.0.0.1
+    kubelet_port: int  # of the node's HTTPS endpoint
     pods: Callable[[], Iterable[str]]  # the addresses of the pods on this node, now
     own: Callable[[], Iterable[str]]  # the addresses in the status of its Node, now
+    kubelet_host: str = LOOPBACK  # where it listens
 
     def resolve(self, target: str) -> tuple[str, int]:
         """Return the address of a target. Raises TargetRefused unless it is allowed."""
         if target == KUBELET:
-            return LOOPBACK, self.kubelet_port
+            return self.kubelet_host, self.kubelet_port
         parts = TARGET.fullmatch(target)
         if parts is None or not 0 < (port := int(parts[3])) < 65536:
             raise TargetRefused("the node's tunnel takes addresses with a port only")

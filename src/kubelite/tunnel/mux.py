@@ -416,11 +416,14 @@ class Mux(asyncio.BufferedProtocol):
 
     def _probe(self) -> None:
         """Ask whether the other end is there, unless it was heard of lately or is asked already."""
-        now = self._loop.time()
-        if self._pinged_at > self._heard_at or now - self._heard_at < TUNNEL_PONG_SECONDS.value:
+        silent_seconds = self._loop.time() - self._heard_at
+        if self._pinged_at > self._heard_at or silent_seconds < TUNNEL_PONG_SECONDS.value:
             self.pump()
-            return
-        self._pinged_at = now
+        else:
+            self._ping()
+
+    def _ping(self) -> None:
+        self._pinged_at = self._loop.time()
         self.send(encode(FrameType.PING, 0))
         self.pump()
         if self._timer is not None:
@@ -436,7 +439,7 @@ class Mux(asyncio.BufferedProtocol):
         elif silent_seconds < self._silence_seconds:
             self._timer = self._loop.call_later(self._silence_seconds - silent_seconds, self._look)
         else:
-            self._probe()
+            self._ping()
 
 
 _read_buffers: WeakKeyDictionary[asyncio.AbstractEventLoop, memoryview] = WeakKeyDictionary()

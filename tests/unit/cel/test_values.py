@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from kubelite.cel import types
+from kubelite.cel.kubernetes import BASE
 from kubelite.cel.values import (
     NONE,
     Duration,
     MixedMap,
     OpaqueValue,
     Optional,
+    Rows,
     Timestamp,
     UInt,
     Value,
@@ -116,3 +118,20 @@ def test_comparing_what_shares_its_parts_ends() -> None:
     assert equal(left, right)
     assert equal({"a": left}, {"a": right})
     assert not equal([left, 1], [right, 2])
+
+
+def test_rows_have_an_empty_map_under_every_other_key() -> None:
+    environment = BASE.extended(variables={"rows": types.MAP})
+    rows = Rows({"a": {"b": 1}})
+
+    def value(text: str) -> object:
+        return environment.compile(text).evaluate({"rows": rows}).value
+
+    assert value("rows.a.b == 1 && rows['a']['b'] == 1")
+    assert value("rows.x == {} && has(rows.x) && !has(rows.x.y)")
+    assert value("'a' in rows && !('x' in rows) && rows.size() == 1")
+    assert value("rows[?'x'].hasValue() && rows.?x.y == optional.none()")
+    assert value("rows == {'a': {'b': 1}} && {'a': {'b': 1}} == rows && rows == rows")
+    assert value("rows.exists_one(x, x == 'a') && rows.map(x, x) == ['a']")
+    assert value("rows != {} && type(rows) == map")
+    assert rows == {"a": {"b": 1}}

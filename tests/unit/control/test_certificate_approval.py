@@ -411,6 +411,22 @@ async def test_the_network_parts_of_a_node_get_their_certificate(cluster: Joinin
     assert await cluster.user(await cluster.certificate(request)) == "system:kube-proxy"
 
 
+async def test_the_network_parts_of_a_machine_are_out_with_it(cluster: JoiningCluster) -> None:
+    token, key = await cluster.token(), new_key()
+    assert await cluster.join(token, "one", key) == "Approved"
+    await cluster.register("one", "192.0.2.7")
+    request = await cluster.ask(cluster.node("one"), Wanted("system:kube-proxy"), CLIENT)
+    network = await cluster.certificate(request)
+    assert await cluster.user(network) == "system:kube-proxy"
+    await cluster.root.delete(Node, "one")
+    await cluster.settle()
+    with pytest.raises(Unauthorized, match='the node "one" was deleted'):
+        await cluster.user(network)
+    assert await cluster.join(token, "one") == "Approved"
+    with pytest.raises(Unauthorized, match='the node "one" is another machine now'):
+        await cluster.user(network)
+
+
 @pytest.mark.parametrize(
     ("wanted", "usages"),
     [

@@ -15,6 +15,7 @@ from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.core.service_accounts import ServiceAccount
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
 from kubelite.api.kinds.rbac import AggregationRule, ClusterRole, PolicyRule
+from kubelite.api.machinery.join_secrets import Machine
 from kubelite.control.certificate_approval import CertificateApprover
 from kubelite.control.certificates import CertificateCleaner, CertificateSigningController
 from kubelite.control.cluster_role_aggregation import ClusterRoleAggregationController
@@ -125,7 +126,12 @@ class Asked(Struct):
 
 class Signer:
     def sign(
-        self, pem: bytes, *, usages: tuple[str, ...], expiration_seconds: int | None = None
+        self,
+        pem: bytes,
+        *,
+        usages: tuple[str, ...],
+        expiration_seconds: int | None = None,
+        machine: Machine | None = None,
     ) -> bytes:
         return b"signed " + pem
 

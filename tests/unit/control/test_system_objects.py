@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from fakes.harness import Harness
+from msgspec.structs import replace
 from simulation.simulated_loop import simulated
 
 from kubelite.api.errors import Forbidden
+from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.services import Service, ServiceSpec
 from kubelite.api.kinds.meta import ObjectMeta
@@ -179,3 +181,28 @@ async def test_the_default_range_is_guarded_until_nothing_needs_it() -> None:
         harness.clock.advance(timedelta(seconds=11).total_seconds())
         await asyncio.sleep(11)
         assert [one.metadata.name for one in client.all(ServiceCIDR)] == ["mine"]
+
+
+@simulated
+async def test_of_config_maps_only_the_required_one_is_held() -> None:
+    def made() -> ConfigMap:
+        return ConfigMap(metadata=ObjectMeta(name="main", namespace="default"), data={"a": "b"})
+
+    wanted = Need(
+        ConfigMap, "main", made, "default", lambda stored: replace(stored, data={"a": "b"})
+    )
+    options = Options(system=SystemObjects([wanted, need()]))
+    async with Harness(SystemObjectsController, options=options) as harness:
+        client = harness.client
+        assert client.whole(ConfigMap).readers == 0
+        for namespace in ("default", "other"):
+            meta = ObjectMeta(name="mine", namespace=namespace)
+            await client.create(ConfigMap(metadata=meta))
+        current = await client.get(ConfigMap, "main", "default")
+        await client.update(replace(current, data={}))
+        await harness.settle()
+        assert (await client.get(ConfigMap, "main", "default")).data == {"a": "b"}
+        await client.delete(ConfigMap, "main", "default")
+        await harness.settle()
+        assert (await client.get(ConfigMap, "main", "default")).data == {"a": "b"}
+        assert not options.system.problems

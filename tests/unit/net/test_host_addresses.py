@@ -43,11 +43,11 @@ def test_messages() -> None:
     local, peer = socket.inet_aton("192.0.2.7"), socket.inet_aton("192.0.2.9")
     body = encode_attributes({IFA_ADDRESS: peer, IFA_LOCAL: local})
     assert decoded(ADDRESS.pack(socket.AF_INET, 24, 0x80, 0, 2) + body) == HostAddress(
-        "192.0.2.7", 0, 0x80
+        "192.0.2.7", 0, 0x80, 2
     )
     six = encode_attributes({IFA_ADDRESS: socket.inet_pton(socket.AF_INET6, "2001:db8::7")})
     assert decoded(ADDRESS.pack(socket.AF_INET6, 64, 0x80, 0, 2) + six) == HostAddress(
-        "2001:db8::7", 0, 0x80
+        "2001:db8::7", 0, 0x80, 2
     )
     assert decoded(ADDRESS.pack(socket.AF_INET, 24, 0, 0, 2)) is None
     assert decoded(ADDRESS.pack(99, 24, 0, 0, 2) + body) is None

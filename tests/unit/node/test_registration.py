@@ -176,17 +176,17 @@ async def test_hours_without_a_server_are_two_lines(caplog: pytest.LogCaptureFix
 async def test_a_renewal_that_hangs_is_given_up_before_the_lease_runs_out() -> None:
     client = FakeClient()
     async with reported(client):
-        whole, asked = client.update, 0
+        whole, asked = client.patch, 0
 
-        async def hang(item: Any, subresource: str = "") -> Any:
+        async def hang(*_: object, **__: object) -> Any:
             nonlocal asked
             asked += 1
             await asyncio.sleep(3600)
 
-        client.update = hang  # type: ignore[method-assign]  # a server that takes a request and never answers
+        client.patch = hang  # type: ignore[method-assign]  # a server that takes a request and never answers
         await asyncio.sleep(60)
         assert 4 <= asked <= 6
-        client.update = whole  # type: ignore[method-assign]  # as above
+        client.patch = whole  # type: ignore[method-assign]  # as above
         before = client.revision
         await asyncio.sleep(RENEW_TIMEOUT_SECONDS + 2)
         assert client.revision > before

@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 import pytest
+from fakes.tunnelled import listening
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,15 +85,13 @@ def test_pods_that_come_and_go_are_looked_up_at_each_target() -> None:
 class Pauses(SeededRandomness):
     """Notes the pauses that were asked for, and makes none."""
 
-    def __init__(self, times: int = 1_000_000) -> None:
-        """The pause that is asked for as the last of `times` does not end."""
+    def __init__(self) -> None:
         super().__init__(1)
-        self._times = times
         self.asked: list[tuple[float, float]] = []
 
     def uniform(self, low: float, high: float) -> float:
         self.asked.append((low, high))
-        return 0.0 if len(self.asked) < self._times else 3600.0
+        return 0.0
 
 
 async def tried(
@@ -100,16 +99,20 @@ async def tried(
     times: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> tuple[Pauses, str]:
-    """Run a tunnel against a server in plain text until it has paused so often; return the pauses and the trouble."""
-    pauses = Pauses(times)
+    """Run a tunnel against a server in plain text until it has paused so often; return pauses and first trouble."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await serve(reader, writer)
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
+    async with listening(answer) as port:
+        return await _tried_at(port, times, monkeypatch)
+
+
+async def _tried_at(port: int, times: int, monkeypatch: pytest.MonkeyPatch) -> tuple[Pauses, str]:
+    pauses = Pauses()
+    troubles: list[str] = []
     made = Tunnel(
         [f"https://127.0.0.1:{port}"],
         TARGETS,
@@ -117,13 +120,14 @@ async def tried(
         randomness=pauses,
     )
     monkeypatch.setattr(made, "ssl_context", None)
+    monkeypatch.setattr(made, "_note", lambda _, trouble: troubles.append(trouble))
     tasks = TaskSet()
     tasks.start(made.run(), name="tunnel")
-    async with server, asyncio.timeout(20):
+    async with asyncio.timeout(20):
         while len(pauses.asked) < times:
             await asyncio.sleep(0.001)
         await tasks.stop()
-    return pauses, made._trouble
+    return pauses, troubles[0]
 
 
 async def test_pauses_grow_with_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,3 +267,9 @@ async def test_the_next_server_is_tried() -> None:
         "https://127.0.0.1:2",
         "https://127.0.0.1:1",
     ]
+
+
+def test_the_endpoint_of_a_node_is_where_it_listens() -> None:
+    nothing = tuple[str, ...]
+    assert Targets(1, nothing, nothing).resolve("kubelet") == ("127.0.0.1", 1)
+    assert Targets(1, nothing, nothing, "192.0.2.1").resolve("kubelet") == ("192.0.2.1", 1)

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
+import uvloop
 from fakes.tunnelled import tunnel
 
 from kubelite.limits import (
@@ -42,6 +43,22 @@ async def test_what_is_sent_comes_back_and_both_ends_forget_the_stream() -> None
         assert await read_all(reader) == sent
         writer.close()
         await until(lambda: ends.server.stream_count == ends.node.stream_count == 0)
+
+
+def test_the_same_on_the_loop_of_the_server() -> None:
+    """Transports of uvloop are no subclass of asyncio's, and read into a protocol's buffer in another way."""
+
+    async def round_trip() -> None:
+        async with tunnel() as ends:
+            reader, writer = await ends.open()
+            sent = bytes(range(256)) * 20_000
+            writer.write(sent)
+            writer.write_eof()
+            assert await read_all(reader) == sent
+            writer.close()
+            await until(lambda: ends.server.stream_count == ends.node.stream_count == 0)
+
+    uvloop.run(round_trip())
 
 
 async def test_half_close_lets_the_other_direction_go_on() -> None:
@@ -486,3 +503,14 @@ def refuse_all(_target: str) -> tuple[str, int]:
     from kubelite.tunnel.mux import TargetRefused
 
     raise TargetRefused("address not allowed")
+
+
+async def test_an_end_asks_whatever_the_time_to_answer_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TUNNEL_SILENCE_SECONDS, "value", 0.05)
+    monkeypatch.setattr(TUNNEL_PONG_SECONDS, "value", 60)
+    mux, other, _ = await alone()
+    with other:
+        async with asyncio.timeout(20):
+            asked = await asyncio.get_running_loop().sock_recv(other, 100)
+        assert asked == frame_of(FrameType.PING, 0)
+        mux.lose("the test ends")

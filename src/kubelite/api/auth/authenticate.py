@@ -1,10 +1,11 @@
-"""Authenticates callers by client certificate, by one of the kinds of token, or as anonymous.
+"""Authenticates callers by a trusted proxy's word, by client certificate, by a kind of token, or as anonymous.
 
 The order is that of Kubernetes. A valid certificate decides; else a bearer token, if sent, must be valid; else the
 caller is anonymous, and RBAC allows anonymous callers only health and version.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -17,8 +18,8 @@ from kubelite.api.auth.caller import (
     Caller,
     Credentials,
 )
+from kubelite.api.auth.front_proxies import FrontProxies, HeadersInvalid
 from kubelite.api.auth.node_identities import NodeIdentities
-from kubelite.api.auth.nodes import node_name
 from kubelite.api.auth.static_tokens import StaticTokens
 from kubelite.api.auth.tokens import (
     TOKEN_BYTES_LIMIT,
@@ -47,10 +48,11 @@ class RemoteTokens(Protocol):
 class UnionAuthenticator:
     """Tries each authentication method in turn."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - a method of authentication each
         self,
         *,
         certificates: ClientCertificates,
+        proxies: FrontProxies | None = None,
         service_accounts: ServiceAccountTokens,
         audiences: Sequence[str],
         bootstrap: BootstrapTokens | None = None,
@@ -64,6 +66,7 @@ class UnionAuthenticator:
         Without `identities` the certificates of nodes are not compared with the bindings of their names.
         """
         self._certificates = certificates
+        self._proxies = proxies
         self._service_accounts = service_accounts
         self._audiences = tuple(audiences)
         self._bootstrap = bootstrap
@@ -76,7 +79,9 @@ class UnionAuthenticator:
         """Return the caller; raises Unauthorized for invalid credentials."""
         if credentials.certificate is not None:
             try:
-                return authenticated(self._holder(credentials.certificate))
+                return authenticated(self._certified(credentials.certificate, credentials.headers))
+            except HeadersInvalid:
+                raise Unauthorized("Unauthorized") from None
             except IdentityReleased as error:
                 if not credentials.bearer_token:
                     raise Unauthorized(f"Unauthorized: {error}") from None
@@ -94,6 +99,16 @@ class UnionAuthenticator:
         if not self._anonymous:
             raise Unauthorized("Unauthorized")
         return ANYBODY
+
+    def _certified(self, certificate: bytes, headers: Mapping[str, str]) -> Caller:
+        """Return whom a certificate, or a trusted proxy with it, names; raises CertificateInvalid, HeadersInvalid."""
+        # A certificate of a client was found to be none of a proxy's already: the two have different authorities.
+        if headers and self._proxies is not None and not self._certificates.knows(certificate):
+            with suppress(CertificateInvalid):
+                caller = self._proxies.caller(certificate, headers)
+                if caller is not None:
+                    return caller
+        return self._holder(certificate)
 
     async def prove(self, token: str, audiences: Sequence[str] = ()) -> Proved | None:
         """Return what a token proves for `audiences` (by default the API server's); None if no method knows it.
@@ -117,9 +132,8 @@ class UnionAuthenticator:
     def _holder(self, der: bytes) -> Caller:
         """Return the caller of a client certificate; raises CertificateInvalid."""
         read = self._certificates.read(der)
-        node = node_name(read.caller)
-        if node and self._identities is not None:
-            refusal = self._identities.refusal(node, read.key_hash)
+        if read.machine is not None and self._identities is not None:
+            refusal = self._identities.refusal(read.machine)
             if refusal:
                 raise IdentityReleased(refusal)
         return read.caller
@@ -131,7 +145,12 @@ class UnionAuthenticator:
 
 
 def authenticated(caller: Caller) -> Caller:
-    """Return the caller with the group system:authenticated, unless it is in that or system:unauthenticated already."""
+    """Return the caller with the group system:authenticated, unless it is in that or system:unauthenticated already.
+
+    Whoever is named system:anonymous gets no group.
+    """
+    if caller.user == ANONYMOUS:
+        return caller
     if AUTHENTICATED in caller.groups or UNAUTHENTICATED in caller.groups:
         return caller
     return replace(caller, groups=(*caller.groups, AUTHENTICATED))

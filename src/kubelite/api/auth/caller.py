@@ -55,11 +55,15 @@ def is_usual(caller: Caller, attributes: Attributes) -> bool:
 
 
 class Allowed(Struct, frozen=True):
-    """Evidence that `caller` may do what `attributes` describe."""
+    """Evidence that `caller` may do what `attributes` describe.
+
+    `annotations` are those of the request's audit event, to which admission adds; None: the request is not audited.
+    """
 
     caller: Caller
     attributes: Attributes
     reason: str = ""
+    annotations: dict[str, str] | None = None
 
 
 class MayCreate(Struct, frozen=True):
@@ -81,6 +85,8 @@ class Credentials(Struct, frozen=True):
     certificate: bytes | None = None  # DER; TLS proved possession of its key, not its issuer
     bearer_token: str = ""
     remote_address: str = ""
+    # Of a request that has X-Remote-User beside a certificate: what a trusted proxy says of the caller, else nothing.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Authenticator(Protocol):

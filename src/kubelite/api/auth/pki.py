@@ -306,6 +306,11 @@ class Pki:
         return certificate_pem(*self._bundles[FRONT_PROXY_CA])
 
     @property
+    def front_proxies(self) -> Sequence[x509.Certificate]:
+        """The certificates of the front proxy CA, current first."""
+        return self._bundles[FRONT_PROXY_CA]
+
+    @property
     def ca_hash(self) -> str:
         """The hash of the current CA's certificate, by which join tokens name it."""
         return authority_hash(self.authority.certificate)

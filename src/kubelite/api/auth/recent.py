@@ -29,6 +29,9 @@ class Recent(Generic[Key, Value]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._entries
+
     def get(self, key: Key) -> Value | None:
         """Return the cached value; None if it is absent, evicted or too old."""
         entry = self._entries.get(key)

@@ -14,7 +14,6 @@ from kubelite.api.auth.certificates import (
     LEAF_LIFETIME,
     SERVER_AUTH,
     UNREADABLE,
-    Authority,
     Wanted,
     alternative_names,
     certificate_pem,
@@ -23,6 +22,7 @@ from kubelite.api.auth.certificates import (
     public_key_hash,
 )
 from kubelite.api.auth.pki import Pki
+from kubelite.api.machinery.join_secrets import Machine
 from kubelite.clock import Clock
 from kubelite.limits import SIGNING_REQUEST
 from kubelite.randomness import Randomness
@@ -95,23 +95,33 @@ class CertificateSigner:
         self._randomness = randomness
 
     def sign(
-        self, pem: bytes, *, usages: tuple[str, ...], expiration_seconds: int | None = None
+        self,
+        pem: bytes,
+        *,
+        usages: tuple[str, ...],
+        expiration_seconds: int | None = None,
+        machine: Machine | None = None,
     ) -> bytes:
         """Return the PEM certificate for a request, followed by the CA's cross certificate if there is one.
 
         `usages` are those of the CertificateSigningRequest (``client auth``). The lifetime is at least
-        `SHORTEST_SECONDS` and at most `LEAF_LIFETIME`, the default. Raises RequestInvalid.
+        `SHORTEST_SECONDS` and at most `LEAF_LIFETIME`, the default. `machine` is added as a name, so that its node's
+        deletion voids the certificate. Raises RequestInvalid.
         """
         lifetime = LEAF_LIFETIME
         if expiration_seconds is not None:
             asked = timedelta(seconds=max(expiration_seconds, SHORTEST_SECONDS))
             lifetime = min(asked, LEAF_LIFETIME)
-        return self._signed(read_request(pem), self._pki.authority, usages, lifetime)
+        return self._signed(read_request(pem), usages, lifetime, machine)
 
     def _signed(
-        self, request: Request, authority: Authority, usages: tuple[str, ...], lifetime: timedelta
+        self,
+        request: Request,
+        usages: tuple[str, ...],
+        lifetime: timedelta,
+        machine: Machine | None,
     ) -> bytes:
-        now = self._clock.now()
+        now, authority = self._clock.now(), self._pki.authority
         purposes = [PURPOSES[usage] for usage in usages if usage in PURPOSES]
         builder = (
             x509.CertificateBuilder()
@@ -131,11 +141,8 @@ class CertificateSigner:
             builder = builder.add_extension(key_usage, critical=True)
         if purposes:
             builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
-        for extension in request.csr.extensions:
-            if isinstance(extension.value, x509.SubjectAlternativeName) and (
-                names := _checked_names(extension.value)
-            ):
-                builder = builder.add_extension(names, critical=False)
+        if names := _names(request.csr, machine):
+            builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return certificate_pem(builder.sign(authority.key, hashes.SHA256()), *authority.chain)
 
 
@@ -155,10 +162,14 @@ def _key_usage(usages: tuple[str, ...]) -> x509.KeyUsage | None:
     )
 
 
-def _checked_names(given: x509.SubjectAlternativeName) -> x509.SubjectAlternativeName | None:
-    """Return the names of the types that approvers see; None if there are none."""
-    names = [name for name in given if isinstance(name, SEEN_NAMES)]
-    return x509.SubjectAlternativeName(names) if names else None
+def _names(csr: x509.CertificateSigningRequest, machine: Machine | None) -> list[x509.GeneralName]:
+    """Return the alternative names of the types that approvers see, and that of a machine."""
+    own = [] if machine is None else [x509.UniformResourceIdentifier(machine.uri)]
+    try:
+        given = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return list(own)
+    return [*(name for name in given if isinstance(name, SEEN_NAMES)), *own]
 
 
 def _other_names(csr: x509.CertificateSigningRequest) -> tuple[tuple[str, ...], tuple[str, ...]]:

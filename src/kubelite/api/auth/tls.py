@@ -2,7 +2,12 @@
 
 import base64
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
+
+from cryptography import x509
+
+from kubelite.api.auth.certificates import certificate_pem
 
 
 def server_context(pair: Path, client_ca_pem: bytes, key: Path | None = None) -> ssl.SSLContext:
@@ -18,6 +23,11 @@ def server_context(pair: Path, client_ca_pem: bytes, key: Path | None = None) ->
     context.load_verify_locations(cadata=client_ca_pem.decode())
     context.verify_mode = ssl.CERT_OPTIONAL
     return context
+
+
+def trust_in_handshakes(context: ssl.SSLContext, certificates: Sequence[x509.Certificate]) -> None:
+    """Let clients with certificates of more authorities in; who they are is not decided in the handshake."""
+    context.load_verify_locations(cadata=certificate_pem(*certificates).decode())
 
 
 def client_context(

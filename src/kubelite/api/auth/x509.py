@@ -24,8 +24,10 @@ from kubelite.api.auth.certificates import (
     public_key_hash,
     usages,
 )
+from kubelite.api.auth.nodes import node_name
 from kubelite.api.auth.recent import Recent
 from kubelite.api.auth.tokens import CREDENTIAL_ID
+from kubelite.api.machinery.join_secrets import Machine, machine_of_uri
 from kubelite.clock import Clock
 
 REMEMBERED = 1024
@@ -42,7 +44,7 @@ class Read(Struct, frozen=True):
     caller: Caller
     not_before: datetime
     not_after: datetime
-    key_hash: str  # SHA-256 of the public key in hexadecimal
+    machine: Machine | None  # the one it belongs to; None: no node's
 
 
 class ClientCertificates:
@@ -58,6 +60,10 @@ class ClientCertificates:
         """Replace the trusted CAs, after a rotation, and drop the cache."""
         self._authorities = list(authorities)
         self._read.clear()
+
+    def knows(self, der: bytes) -> bool:
+        """Return whether a certificate was found to be of these authorities lately; its dates are not checked."""
+        return der in self._read
 
     def caller(self, der: bytes) -> Caller:
         """Return the caller of a DER certificate; raises CertificateInvalid."""
@@ -82,6 +88,7 @@ class ClientCertificates:
                 authority = self._signer(certificate)
                 allowed = {usage.dotted_string for usage in usages(certificate)}
                 name, groups = common_name(certificate.subject), organizations(certificate.subject)
+                machine = _machine(certificate, Caller(name, groups))
         except UNREADABLE as error:
             raise CertificateInvalid(f"x509: malformed certificate: {error}") from error
         if allowed and not allowed & {CLIENT_AUTH.dotted_string, ANY_USAGE}:
@@ -93,7 +100,7 @@ class ClientCertificates:
             caller=Caller(name, groups, extra={CREDENTIAL_ID: (credential,)}),
             not_before=max(certificate.not_valid_before_utc, authority.not_valid_before_utc),
             not_after=min(certificate.not_valid_after_utc, authority.not_valid_after_utc),
-            key_hash=public_key_hash(certificate),
+            machine=machine,
         )
 
     def _signer(self, certificate: x509.Certificate) -> x509.Certificate:
@@ -101,3 +108,15 @@ class ClientCertificates:
             if is_issued_by(certificate, authority):
                 return authority
         raise CertificateInvalid("x509: certificate signed by unknown authority")
+
+
+def _machine(certificate: x509.Certificate, caller: Caller) -> Machine | None:
+    """Return the machine that a certificate belongs to: that of a node, or one that the signer has named."""
+    if node := node_name(caller):
+        return Machine(node, public_key_hash(certificate))
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return None
+    uris = extension.value.get_values_for_type(x509.UniformResourceIdentifier)
+    return next(filter(None, map(machine_of_uri, uris)), None)

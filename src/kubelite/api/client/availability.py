@@ -22,6 +22,7 @@ TRY_FIRST_SECONDS = 0.25  # between two requests to a server that is away, doubl
 TRY_MAX_SECONDS = 8.0
 # A request that its caller gave up after this time without an answer shows a server that hangs.
 PATIENCE_SECONDS = 5.0
+BROKEN_MAX = 3
 RETURN_SPREAD_SECONDS = 3.0  # within which those that paused go on after the server's return
 
 
@@ -37,6 +38,7 @@ class Availability:
         self._failures = 0  # in succession
         self._next_try = 0.0  # loop time
         self._is_trying = False
+        self._broken = 0  # connections that broke off before an answer, in succession
         self._listeners: list[Callable[[], None]] = []
         self._returned: asyncio.Event | None = None  # set and replaced at each return
 
@@ -79,6 +81,7 @@ class Availability:
 
     def answered(self) -> None:
         """Note an answer, whatever it is."""
+        self._broken = 0
         if self._away_since is None:
             return
         seconds = asyncio.get_running_loop().time() - self._away_since
@@ -104,6 +107,15 @@ class Availability:
         pause = backoff_seconds(self._failures, TRY_FIRST_SECONDS, TRY_MAX_SECONDS)
         self._next_try = now + pause * self._randomness.uniform(0.5, 1.5)
         self._failures += 1
+
+    def broke(self, reason: str) -> None:
+        """Note that a connection broke off before the answer: BROKEN_MAX in succession are a failure.
+
+        A server may close a connection that was idle in the moment in which it is used again.
+        """
+        self._broken += 1
+        if self._broken >= BROKEN_MAX or self._away_since is not None:
+            self.failed(reason)
 
     def tried(self) -> None:
         """Let the next request through."""
@@ -133,6 +145,11 @@ class Attempt:
         """Note that there will be no answer."""
         self._end()
         self._availability.failed(reason)
+
+    def broke(self, reason: str) -> None:
+        """Note that the connection broke off before the answer."""
+        self._end()
+        self._availability.broke(reason)
 
     def _end(self) -> None:
         self._is_over = True

@@ -275,8 +275,9 @@ class Transport:
                         yield response, pool
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 reason = str(error) or type(error).__name__
-                if not attempt.is_over and isinstance(error, _AWAY):
-                    attempt.failed(reason)
+                if not attempt.is_over:
+                    note = attempt.failed if isinstance(error, _AWAY) else attempt.broke
+                    note(reason)
                 if isinstance(error, TimeoutError):
                     self._retire(pool)  # its other connections may lead to the same dead end
                 raise self.availability.unreachable(reason) from error

@@ -1,6 +1,11 @@
 """A client's connection to the API and the credentials of its requests."""
 
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
 from kubelite.api.auth.caller import Credentials
+from kubelite.api.auth.front_proxies import USER
 from kubelite.serving.connection import ConnectionServer, HTTPConnection
 from kubelite.serving.table import Slot
 
@@ -13,8 +18,16 @@ class Connection(HTTPConnection):
         self._bearer: tuple[str, Credentials] | None = None
         self._anonymous: Credentials | None = None
 
-    def credentials(self, authorization: str) -> Credentials:
-        """Return the credentials of a request with this Authorization header; equal headers share one object."""
+    def credentials(self, authorization: str, headers: Mapping[str, str]) -> Credentials:
+        """Return the credentials of a request with this Authorization header; equal headers share one object.
+
+        What names a caller in `headers` is part of them only beside a certificate, which may be a trusted proxy's.
+        """
+        if self.certificate is not None and USER in headers:
+            return replace(self._credentials(authorization), headers=headers)
+        return self._credentials(authorization)
+
+    def _credentials(self, authorization: str) -> Credentials:
         if not authorization:
             if self._anonymous is None:
                 self._anonymous = Credentials(

@@ -226,7 +226,7 @@ class Dispatcher:
         connection: Connection = request.protocol  # type: ignore[assignment]  # made by ConnectionServer
         try:
             caller = await self._authenticator.authenticate(
-                connection.credentials(authorization_of(request))
+                connection.credentials(authorization_of(request), request.headers)
             )
         except Unauthorized:
             observed.record = self._begin(request, NOBODY, target.attributes, audit_id)
@@ -353,6 +353,7 @@ class Dispatcher:
             raise
         if record is not None:
             record.decided(allowed.reason, allowed=True)
+            allowed = replace(allowed, annotations=record.annotations)
             if observed.is_long_running:
                 record.started(200)
         return allowed

@@ -5,7 +5,6 @@ from typing import Any
 
 from aiohttp import web
 from msgspec import Struct
-from msgspec.structs import replace
 
 from kubelite.api.auth.audit import AuditRecord
 from kubelite.api.auth.caller import Allowed
@@ -23,7 +22,6 @@ from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.columns.layout import Layout
 from kubelite.api.machinery.json_reading import Reading
 from kubelite.api.registry.bodies import other_version
-from kubelite.api.registry.options import WriteOptions
 from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.verbs import PatchType, Verbs, Written
 from kubelite.offload import Offload
@@ -130,7 +128,7 @@ class Objects:
             user_agent=call.user_agent,
             body=decoded,
         )
-        written = await self._verbs.create(call.allowed, decoded.value, _noted(call, options))
+        written = await self._verbs.create(call.allowed, decoded.value, options)
         return await self._written(call, written, created=True)
 
     async def _update(self, call: Call) -> Reply:
@@ -141,7 +139,7 @@ class Objects:
             user_agent=call.user_agent,
             body=decoded,
         )
-        written = await self._verbs.update(call.allowed, decoded.value, _noted(call, options))
+        written = await self._verbs.update(call.allowed, decoded.value, options)
         return await self._written(call, written, created=written.created)
 
     async def _patch(self, call: Call) -> Reply:
@@ -157,9 +155,7 @@ class Objects:
             body=decoded,
             is_apply=patch_type == "apply",
         )
-        written = await self._verbs.patch(
-            call.allowed, patch_type, decoded.value, _noted(call, options)
-        )
+        written = await self._verbs.patch(call.allowed, patch_type, decoded.value, options)
         return await self._written(call, written, created=written.created)
 
     async def _delete(self, call: Call) -> Reply:
@@ -216,13 +212,6 @@ async def _decoded_body(call: Call) -> Reading:
     if is_custom and decoded.value.get("kind") and not decoded.value.get("apiVersion"):
         raise other_version("", call.kind)
     return decoded
-
-
-def _noted(call: Call, options: WriteOptions) -> WriteOptions:
-    """Return the options with the annotations of the audit event, so that admission can add to them."""
-    if call.record is None:
-        return options
-    return replace(options, annotations=call.record.annotations)
 
 
 async def _delete_options(call: Call) -> dict[str, Any] | None:

@@ -86,7 +86,7 @@ class Webhooks:
             allow_redirects=False,
         ) as answer:
             if not 200 <= answer.status < 300:
-                raise ReviewFailed(_refusal(answer.status))
+                raise ReviewFailed(_refusal(answer.status), answer.status)
             return await _read(answer)
 
     def _called(self, client_config: Mapping[str, Any], shown: str) -> str:

@@ -8,6 +8,7 @@ its name is free; the binding stays as released, so that certificates of the for
 import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -30,6 +31,7 @@ USED_BY = (
 )
 USED_LIFETIME = timedelta(minutes=10)  # the machine has to fetch its certificate with the token
 
+MACHINE_URI = "urn:kubelite:node:"
 IDENTITY_TYPE = "kubelite.io/node-identity"
 IDENTITY_SUFFIX = ".node-identity"
 NEVER = datetime.min.replace(tzinfo=UTC)
@@ -113,6 +115,26 @@ def marked_used(secret: Secret, use: TokenUse, now: datetime) -> Secret:
         EXPIRATION: format_time(expiration),
     }
     return replace(secret, data={**secret.data, **encoded(marks)})
+
+
+class Machine(NamedTuple):
+    """The machine that a certificate belongs to: its node, and the hash of the key that the node's name is bound to."""
+
+    node: str
+    key_hash: str
+
+    @property
+    def uri(self) -> str:
+        """The form in a certificate that does not name the node otherwise."""
+        return f"{MACHINE_URI}{self.node}:{self.key_hash}"
+
+
+def machine_of_uri(uri: str) -> Machine | None:
+    """Return the machine of a URI; None if it is another URI."""
+    if not uri.startswith(MACHINE_URI):
+        return None
+    node, _, key_hash = uri.removeprefix(MACHINE_URI).rpartition(":")
+    return Machine(node, key_hash)
 
 
 def identity_name(node: str) -> str:

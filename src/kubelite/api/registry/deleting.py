@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kubelite.api.auth.caller import Allowed, Attributes
+from kubelite.api.auth.caller import Attributes
 from kubelite.api.errors import NotFound
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb, passing_on_warnings
 from kubelite.api.registry.answers import Deleted
@@ -84,8 +84,7 @@ class Deleter:
     async def _admit(self, draft: Draft, old: dict[str, Any], options: DeletionOptions) -> None:
         target = draft.target
         request = AdmissionRequest(
-            caller=target.allowed.caller,
-            attributes=target.allowed.attributes,
+            allowed=target.allowed,
             operation=Verb.DELETE,
             served=target.resource,
             resource=target.canonical,
@@ -144,7 +143,7 @@ class Deleter:
             namespace=namespace,
             name=name,
         )
-        allowed = Allowed(target.allowed.caller, attributes, target.allowed.reason)
+        allowed = replace(target.allowed, attributes=attributes)
         try:
             await self.delete(Target(allowed, target.resource, target.canonical), options)
         except NotFound:

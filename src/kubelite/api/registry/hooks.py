@@ -11,7 +11,11 @@ NO_OBJECT = (
 
 
 class ReviewFailed(Exception):
-    """A webhook gave no answer that can be read."""
+    """A webhook gave no answer that can be read; `code` is the HTTP status to account for it."""
+
+    def __init__(self, message: str, code: int = 503) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Hooks(Protocol):

@@ -41,9 +41,6 @@ class WriteOptions(Struct, frozen=True, kw_only=True):
     )
     duplicate_fields: tuple[str, ...] = ()  # warnings about fields that occur twice in the body
     wants_warnings: bool = False  # a caller over HTTP is shown warnings
-    annotations: dict[str, str] | None = (
-        None  # of the audit event, to which admission adds; None: the request is not audited
-    )
 
 
 class DeletionOptions(Struct, frozen=True, kw_only=True):

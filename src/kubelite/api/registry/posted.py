@@ -51,8 +51,7 @@ def _request(
     target: Target, operation: Verb, body: JSON, form: Shape, options: WriteOptions
 ) -> AdmissionRequest:
     return AdmissionRequest(
-        caller=target.allowed.caller,
-        attributes=target.allowed.attributes,
+        allowed=target.allowed,
         operation=operation,
         served=target.resource,
         resource=target.canonical,

@@ -34,7 +34,13 @@ from kubelite.api.machinery.managed_fields import track
 from kubelite.api.machinery.other_versions import settle, versions_of
 from kubelite.api.machinery.shaping.shape import Inspection, TooPatient
 from kubelite.api.machinery.times import format_time
-from kubelite.api.machinery.work_cost import ownership_cost, rules_cost, shape_cost, warnings_cost
+from kubelite.api.machinery.work_cost import (
+    json_cost,
+    ownership_cost,
+    rules_cost,
+    shape_cost,
+    warnings_cost,
+)
 from kubelite.api.registry.admission import Admission
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb, passing_on_warnings
 from kubelite.api.registry.allocation import Allocator
@@ -437,7 +443,9 @@ class Writer:
         if conversion.waits:
             (stored,) = await conversion.write_all([item])
             return stored
-        return conversion.write(decode.decode(encode(item)))
+        data = encode(item)
+        cost = json_cost(len(data)) + target.canonical.shape.cost(len(data))
+        return await self.offload.run(cost, lambda: conversion.write(decode.decode(data)))
 
     async def _shown(self, target: Target, stored: JSON) -> JSON:
         """Return what a read of a stored object will show, in the version that the write is carried out in."""
@@ -478,8 +486,7 @@ class Writer:
         target = draft.target
         resource, strategy = target.working, target.working.strategy
         request = AdmissionRequest(
-            caller=target.allowed.caller,
-            attributes=target.allowed.attributes,
+            allowed=target.allowed,
             operation=operation,
             served=target.resource,
             resource=resource,

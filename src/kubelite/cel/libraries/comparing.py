@@ -10,6 +10,8 @@ from kubelite.cel.values import (
     EvaluationFailed,
     OpaqueValue,
     Optional,
+    Rows,
+    SetList,
     Timestamp,
     UInt,
     Value,
@@ -43,6 +45,10 @@ class Keys:
             return value  # type: ignore[no-any-return] # one of the types above
         if kind is float:
             return value if value == value else _Unequal()
+        if isinstance(value, SetList):
+            kind = list
+        elif kind is Rows:
+            kind = dict
         if kind not in _COMPOSITE:
             return (kind, value) if kind is bool or isinstance(value, OpaqueValue | Type) else value
         known = self._known.get(id(value))

@@ -4,6 +4,7 @@ Escapes may stand for bytes that are no text, so parts are bytes until somebody 
 """
 
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from kubelite.cel.libraries.go_text import quote, quote_bytes
@@ -224,32 +225,23 @@ def _unescape(data: bytes) -> bytes:
 
 def _unescape_host(data: bytes) -> bytes:
     """Replace the escapes of a host, which may stand for no ASCII but the percent sign."""
-    at = 0
-    while at < len(data):
-        if data[at] == ord("%"):
-            escape = _ESCAPE.match(data, at)
-            if escape is None:
-                break
-            if int(escape[1], 16) < 0x80 and escape[0] != b"%25":
-                raise ValueError(f"invalid URL escape {quote_bytes(escape[0])}")
-            at += 3
-        elif data[at] < 0x80 and data[at] not in _HOST:
-            raise ValueError(f"invalid character {quote_bytes(data[at : at + 1])} in host name")
-        else:
-            at += 1
-    return _unescape(data)
+    return _unescape_checked(data, lambda sign: sign >= 0x80)
 
 
 def _unescape_zone(data: bytes) -> bytes:
     """Replace the escapes of a zone, which may stand for a space and what a host may have."""
+    return _unescape_checked(data, lambda sign: sign == ord(" ") or sign in _HOST)
+
+
+def _unescape_checked(data: bytes, may_stand_for: Callable[[int], bool]) -> bytes:
+    """Replace escapes; those of a percent sign may always be there. Raises ValueError."""
     at = 0
     while at < len(data):
         if data[at] == ord("%"):
             escape = _ESCAPE.match(data, at)
             if escape is None:
                 break
-            sign = int(escape[1], 16)
-            if escape[0] != b"%25" and sign != ord(" ") and sign not in _HOST:
+            if escape[0] != b"%25" and not may_stand_for(int(escape[1], 16)):
                 raise ValueError(f"invalid URL escape {quote_bytes(escape[0])}")
             at += 3
         elif data[at] < 0x80 and data[at] not in _HOST:

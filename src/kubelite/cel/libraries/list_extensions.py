@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cmp_to_key
 from typing import Final
 
-from kubelite.cel.ast import Call, CreateList, CreateMap, CreateStruct, Literal, Node
+from kubelite.cel.ast import Call, CreateMap, CreateStruct, Literal, Node
 from kubelite.cel.declarations import (
     COST_MAX,
     LIST_CREATION,
@@ -26,7 +26,7 @@ from kubelite.cel.libraries.comparing import COMPARABLE as COMPARABLE_VALUES
 from kubelite.cel.libraries.comparing import Keys, compare
 from kubelite.cel.libraries.declaring import Costing, function, member, plain
 from kubelite.cel.libraries.lists import COMPARABLE
-from kubelite.cel.macros import STANDARD, UNUSED, Builder, Macro, MacroFailed
+from kubelite.cel.macros import Builder, Macro, MacroFailed, bind, expand_map
 from kubelite.cel.types import DYN, INT, Kind, Type, list_of, parameter
 from kubelite.cel.values import EvaluationFailed, Value, size_of, type_of
 
@@ -197,9 +197,6 @@ def _cost_comparing(keys_at: int) -> ActualCost:
 
 
 _INPUT: Final = "@__sortBy_input__"
-_MAP: Final = next(
-    macro.expand for macro in STANDARD if (macro.function, macro.argument_count) == ("map", 2)
-)
 
 
 def _sort_by(build: Builder, target: Node, arguments: list[Node]) -> Node:
@@ -209,16 +206,9 @@ def _sort_by(build: Builder, target: Node, arguments: list[Node]) -> Node:
             target.position,
             "sortBy can only be applied to a list, identifier, comprehension, call or select expression",
         )
-    keys = _MAP(build, build.name(_INPUT), arguments)
-    return build.loop(
-        CreateList(build.position, [], set()),
-        (UNUSED, ""),
-        target,
-        condition=build.literal(False),
-        step=build.name(_INPUT),
-        result=Call(build.position, "@sortByAssociatedKeys", [keys], build.name(_INPUT)),
-        accumulator=_INPUT,
-    )
+    keys = expand_map(build, build.name(_INPUT), arguments)
+    ordered = Call(build.position, "@sortByAssociatedKeys", [keys], build.name(_INPUT))
+    return bind(build, _INPUT, target, ordered)
 
 
 def _by_id(estimate: Estimate, cost: ActualCost) -> Costing:

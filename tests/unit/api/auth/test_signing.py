@@ -19,6 +19,8 @@ from kubelite.api.auth.certificates import (
 )
 from kubelite.api.auth.pki import Pki
 from kubelite.api.auth.signing import CertificateSigner, RequestInvalid, read_request
+from kubelite.api.auth.x509 import ClientCertificates
+from kubelite.api.machinery.join_secrets import Machine
 from kubelite.clock import SetClock
 from kubelite.limits import SIGNING_REQUEST
 from kubelite.randomness import SeededRandomness
@@ -148,3 +150,21 @@ def test_names_that_no_approver_sees_are_not_signed(pki: Pki) -> None:
             if isinstance(one.value, x509.SubjectAlternativeName)
         ]
         assert found == ([kept] if kept else [])
+
+
+def test_a_certificate_says_whose_machine_it_belongs_to(pki: Pki) -> None:
+    signer = CertificateSigner(pki, SetClock(NOW), SeededRandomness(2))
+    machine = Machine("a.example.com", "0" * 64)
+    doors = ClientCertificates(pki.trusted, SetClock(NOW))
+
+    def proved(*names: x509.GeneralName, machine: Machine | None = None) -> Machine | None:
+        pem = signer.sign(
+            request_of(named("system:kube-proxy"), *names), usages=("client auth",), machine=machine
+        )
+        der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+        return doors.read(der).machine
+
+    assert proved(machine=machine) == machine
+    assert proved(x509.DNSName("a"), machine=machine) == machine
+    assert proved(x509.DNSName("a")) is None
+    assert proved(x509.UniformResourceIdentifier("spiffe://a/b")) is None

@@ -8,6 +8,7 @@ import pytest
 from simulation.simulated_loop import simulated
 
 from kubelite.api.client.availability import (
+    BROKEN_MAX,
     PATIENCE_SECONDS,
     RETURN_SPREAD_SECONDS,
     TRY_MAX_SECONDS,
@@ -165,4 +166,28 @@ async def test_a_request_that_is_given_up_early_says_nothing() -> None:
     await asyncio.sleep(PATIENCE_SECONDS / 2)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    assert not availability.is_away
+
+
+@simulated
+async def test_connections_that_break_off_again_and_again_are_an_absence() -> None:
+    availability = made()
+    for _ in range(5):
+        for _ in range(BROKEN_MAX - 1):  # each was idle too long
+            with availability.attempt() as attempt:
+                attempt.broke("disconnected")
+        answer(availability)
+    assert not availability.is_away
+    for _ in range(BROKEN_MAX):  # what stands in front of the server accepts, and closes
+        with availability.attempt() as attempt:
+            attempt.broke("disconnected")
+    assert availability.is_away
+    with pytest.raises(ServiceUnavailable, match="disconnected"):
+        availability.attempt()
+    await asyncio.sleep(60)
+    with availability.attempt() as attempt:
+        attempt.broke("disconnected")
+    assert availability.is_away
+    await asyncio.sleep(60)
+    answer(availability)
     assert not availability.is_away

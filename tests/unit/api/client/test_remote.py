@@ -9,6 +9,7 @@ from fakes.server import Server
 from fakes.serving import parts_of, serving
 
 from kubelite.api.client import https
+from kubelite.api.client.availability import BROKEN_MAX
 from kubelite.api.client.https import Request, error_of
 from kubelite.api.client.remote import RemoteClient
 from kubelite.api.errors import (
@@ -243,6 +244,25 @@ async def test_a_server_that_accepts_and_never_answers_is_noticed(
             await anext(lines)  # nor does a watch wait for its head
         assert len(heard) == 2
         await client.close()
+
+
+async def test_a_server_that_accepts_and_closes_is_noticed() -> None:
+    accepted = 0
+
+    async def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal accepted
+        accepted += 1
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    client = client_at(server.sockets[0].getsockname()[1])
+    for _ in range(20):
+        with pytest.raises(ServiceUnavailable, match="cannot reach"):
+            await client.get(Node, "n1")
+    assert client.transport.availability.is_away
+    assert accepted <= 2 * BROKEN_MAX + 2  # aiohttp itself tries a GET twice
+    await client.close()
+    server.close()
 
 
 async def test_a_watch_without_a_byte_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

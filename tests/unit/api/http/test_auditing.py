@@ -12,9 +12,12 @@ from kubelite.api.auth.audit_log import Bounds, LineLog
 from kubelite.api.auth.audit_policy import AuditPolicy
 from kubelite.api.auth.caller import Allowed, Attributes, Caller
 from kubelite.api.errors import Forbidden
+from kubelite.api.http.connections import Connections, options_of
 from kubelite.api.http.pages import Pages, ServePage
 from kubelite.api.registry.admission import Admission
 from kubelite.api.registry.admission.pod_security import PodSecurity
+from kubelite.api.registry.admission.request import AdmissionRequest, JudgesConnections
+from kubelite.api.registry.options import DeletionOptions, ReadOptions
 from kubelite.clock import SystemClock
 from kubelite.randomness import SeededRandomness
 
@@ -138,6 +141,68 @@ async def test_what_pod_security_found_is_in_the_event() -> None:
             if code == 201
             else 'would violate PodSecurity "restricted:latest": privileged'
         )
+
+
+class Annotates(JudgesConnections):
+    """Notes the operation of every request."""
+
+    name = "ValidatingAdmissionPolicy"
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        request.annotate("x.io/operation", request.operation.value)
+        request.annotate("x.io/first", request.attributes.name)
+
+
+async def test_admission_annotates_the_event_of_every_write() -> None:
+    lines = Lines()
+    auditor = Auditor(AuditPolicy.read(EVERYTHING), lines, SystemClock(), SeededRandomness(1))
+    server = Server()
+    server.admit_by(Annotates())
+    parts = replace(parts_of(server.verbs), auditor=auditor)
+    maps, pods = "configmaps", "pods"
+    pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    binding = {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}
+    asked: list[tuple[str, str, Any, str]] = [
+        ("POST", maps, {"metadata": {"name": "a"}}, "CREATE"),
+        ("POST", maps, {"metadata": {"name": "b"}}, "CREATE"),
+        ("PUT", f"{maps}/a", {"metadata": {"name": "a"}, "data": {"x": "y"}}, "UPDATE"),
+        ("DELETE", f"{maps}/a", None, "DELETE"),
+        ("DELETE", f"{maps}?dryRun=All", None, "DELETE"),
+        ("DELETE", maps, {"gracePeriodSeconds": 0}, "DELETE"),
+        ("POST", pods, pod, "CREATE"),
+        ("POST", f"{pods}/p/binding", binding, "CREATE"),
+        ("POST", f"{pods}/p/eviction", {"metadata": {"name": "p"}}, "CREATE"),
+    ]
+    async with serving(parts) as (_, port), ClientSession(f"http://127.0.0.1:{port}") as session:
+        for method, path, body, _ in asked:
+            url = f"/api/v1/namespaces/default/{path}"
+            answer = await session.request(method, url, json=body)
+            assert answer.status < 300, await answer.text()
+    told = [event["annotations"].get("x.io/operation") for event in lines.events]
+    assert told == [operation for *_, operation in asked]
+
+
+async def test_admission_annotates_connections() -> None:
+    server = Server()
+    server.admit_by(Annotates())
+    pods = server.resources.find("", "v1", "pods")
+    assert pods is not None
+    kind = pods.subresources["exec"].kind
+    form = Connections().form(kind)
+    assert form is not None
+    allowed = server.allowed("create", "v1/pods/exec", "p")
+    await server.verbs.connect(allowed, pods, options_of({}, "", kind), form)
+    assert server.annotations["x.io/operation"] == "CONNECT"
+
+
+async def test_the_first_value_of_an_annotation_stays() -> None:
+    server = Server()
+    for name in ("a", "b"):
+        await server.create("v1/configmaps", {"metadata": {"name": name}})
+    server.admit_by(Annotates())
+    allowed = server.allowed("deletecollection", "v1/configmaps")
+    await server.verbs.delete_collection(allowed, ReadOptions(), DeletionOptions())
+    assert server.annotations["x.io/first"] == "a"
 
 
 async def test_requests_for_deprecated_resources_are_marked() -> None:

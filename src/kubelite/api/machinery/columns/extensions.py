@@ -223,8 +223,8 @@ def _api_service(thing: JSON, now: datetime) -> Cells:
     state = "Unknown"
     if available is not None:
         state = available.get("status", "")
-        if state != "True":
-            state = f"{state} ({available.get('reason', '')})"
+        if state != "True" and (reason := available.get("reason")):
+            state = f"{state} ({reason})"
     shown = f"{service.get('namespace', '')}/{service.get('name', '')}" if service else "Local"
     return [name_of(thing), shown, state, age_of(thing, now)]
 

@@ -39,6 +39,12 @@ class Rule(Struct, frozen=True):
     )
 
     @property
+    def compares_lists(self) -> bool:
+        """Return whether the rule or its message may compare or join lists."""
+        programs = (self.program, self.message_program)
+        return any(program is not None and program.compares_lists for program in programs)
+
+    @property
     def max_cost(self) -> int:
         """Return what an evaluation costs at most, as estimated."""
         return 0 if self.program is None else self.program.cost.max

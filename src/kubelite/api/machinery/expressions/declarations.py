@@ -17,10 +17,11 @@ from kubelite.api.machinery.expressions.scalars import (
     read_duration,
     read_integer,
 )
+from kubelite.api.machinery.shaping.compile_openapi import LIST_KEYS, LIST_TYPE
 from kubelite.cel import types
 from kubelite.cel.declarations import Field, Range, StructType
 from kubelite.cel.types import Type
-from kubelite.cel.values import EvaluationFailed
+from kubelite.cel.values import EvaluationFailed, MapList, SetList
 
 JSON = dict[str, Any]
 Read = Callable[[Any], Any]
@@ -48,9 +49,20 @@ class Declared:
 
     `read` converts a scalar when an expression reads it. What a list or map holds is converted by `prepare`, once for
     each object: reading an element must not cost a pass over all of them. None: there is nothing to convert.
+    `keys` are those of a list of type map, none of a list of type set; None: the list is neither.
     """
 
-    __slots__ = ("element", "fields", "max_elements", "min_bytes", "prepare", "read", "type")
+    __slots__ = (
+        "_nullable",
+        "_preparations",
+        "element",
+        "fields",
+        "keys",
+        "max_elements",
+        "min_bytes",
+        "read",
+        "type",
+    )
 
     def __init__(
         self,
@@ -61,19 +73,38 @@ class Declared:
         element: "Declared | None" = None,
         fields: Mapping[str, "tuple[str, Declared]"] | None = None,
         read: Read | None = None,
+        keys: Sequence[str] | None = None,
+        nullable: Iterable[str] = (),
     ) -> None:
+        """Declare a part; `nullable` are fields that may be null, which is to expressions as if they were absent."""
         self.type = type_  # of an object, a list or a map only the kind counts
         self.min_bytes = min_bytes
         self.max_elements = max_elements
         self.element = element
         self.fields = fields
         self.read = read
-        self.prepare = _preparation(self)
+        self.keys = keys
+        self._nullable = tuple(nullable)
+        self._preparations: dict[bool, Read | None] = {}
 
-    def null_is_absent(self, names: Iterable[str]) -> None:
-        """Note the fields that may be null, which is to expressions as if they were absent."""
-        if nullable := tuple(names):
-            self.prepare = _without_nulls(nullable, self.prepare)
+    @property
+    def prepare(self) -> Read | None:
+        """Return what prepares a value for expressions that neither compare nor join lists."""
+        return self.preparation(compares=False)
+
+    @property
+    def prepare_lists(self) -> Read | None:
+        """Return what prepares a value for those that do: it also marks the lists that are sets and maps."""
+        return self.preparation(compares=True)
+
+    def preparation(self, *, compares: bool) -> Read | None:
+        """Return what prepares a value for expressions, which compare lists or do not; None: nothing is to be done."""
+        if compares not in self._preparations:
+            made = _preparation(self, compares=compares)
+            if self._nullable:
+                made = _without_nulls(self._nullable, made)
+            self._preparations[compares] = made
+        return self._preparations[compares]
 
     def named(self, name: str) -> Type:
         """Return the type, whose parts are named after `name`."""
@@ -136,7 +167,7 @@ class Declarations:
         most = (
             (REQUEST_BYTES - 2) // (element.min_bytes + 1) if limit is None else max(int(limit), 0)
         )
-        return Declared(types.LIST, 2, most, element=element)
+        return Declared(types.LIST, 2, most, element=element, keys=_keys(node))
 
     def _object(self, node: JSON, *, is_resource: bool) -> Declared | None:
         properties = node.get("properties") or {}
@@ -154,9 +185,7 @@ class Declarations:
                 else max(int(limit), 0)
             )
             return Declared(types.MAP, 2, most, element=element)
-        declared = self._fields(properties, set(node.get("required") or ()))
-        declared.null_is_absent(name for name, each in properties.items() if each.get("nullable"))
-        return declared
+        return self._fields(properties, set(node.get("required") or ()))
 
     def _fields(self, properties: JSON, required: set[str]) -> Declared:
         fields: dict[str, tuple[str, Declared]] = {}
@@ -171,7 +200,18 @@ class Declarations:
                 fields.setdefault(name, (name, declared))  # which expressions may name since 1.33
             if name in required and inner.get("default") is None:
                 least += len(name.encode()) + declared.min_bytes + 4
-        return Declared(types.MAP, least, fields=fields)
+        nullable = [name for name, inner in properties.items() if inner.get("nullable")]
+        return Declared(types.MAP, least, fields=fields, nullable=nullable)
+
+
+def _keys(node: JSON) -> Sequence[str] | None:
+    match node.get(LIST_TYPE):
+        case "map":
+            return tuple(node.get(LIST_KEYS) or ())
+        case "set":
+            return ()
+        case _:
+            return None
 
 
 def with_type_and_metadata(properties: JSON) -> JSON:
@@ -209,15 +249,34 @@ def _text_length(node: JSON) -> int:
     return REQUEST_BYTES - 2
 
 
-def _preparation(declared: Declared) -> Read | None:
+def _preparation(declared: Declared, *, compares: bool) -> Read | None:
     """Return what copies a value with all conversions that are due within its lists and maps."""
-    if declared.element is not None:
-        convert = declared.element.read or declared.element.prepare
-        if convert is None or convert is read_integer:
-            return None
-        return _each(_leniently(convert), is_map=declared.type is types.MAP)
-    parts = {key: inner.prepare for key, inner in (declared.fields or {}).values() if inner.prepare}
-    return _some(parts) if parts else None
+    element = declared.element
+    if element is None:
+        parts = {
+            key: made
+            for key, inner in (declared.fields or {}).values()
+            if (made := inner.preparation(compares=compares))
+        }
+        return _some(parts) if parts else None
+    convert = element.read or element.preparation(compares=compares)
+    made = None
+    if convert is not None and convert is not read_integer:
+        made = _each(_leniently(convert), is_map=declared.type is types.MAP)
+    return made if declared.keys is None or not compares else _marked(declared.keys, made)
+
+
+def _marked(keys: Sequence[str], prepare: Read | None) -> Read:
+    """Return what marks a list as one of type map with these keys, or without any as one of type set."""
+
+    def converted(value: Any) -> Any:
+        if not isinstance(value, list):
+            return value
+        if prepare is not None:
+            value = prepare(value)
+        return MapList(value, keys) if keys else SetList(value)
+
+    return converted
 
 
 def _leniently(convert: Read) -> Read:

@@ -93,6 +93,7 @@ class Part:
     __slots__ = (
         "additional",
         "all_of",
+        "compares_lists",
         "declared",
         "is_resource",
         "items",
@@ -109,6 +110,7 @@ class Part:
         self.rules = rules
         self.type: str = node.get("type", "")
         self.uses_old = any(rule.uses_old for rule in rules)
+        self.compares_lists = any(rule.compares_lists for rule in rules)
         self.items: Part | None = None
         self.additional: Part | None = None
         self.properties: dict[str, Part] = {}
@@ -245,7 +247,9 @@ class Evaluation:
         if findings.left <= 0:
             self._stop(part, path, _SPENT)
         declared = part.declared
-        prepare = None if declared is None else declared.prepare
+        prepare = None
+        if declared is not None:
+            prepare = declared.prepare_lists if part.compares_lists else declared.prepare
         variables: dict[str, Any] = {SELF: value if prepare is None else prepare(value)}
         with_optional = variables
         if part.uses_old:

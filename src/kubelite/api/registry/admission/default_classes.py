@@ -19,52 +19,54 @@ STORAGE_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 INGRESS_ANNOTATION = "kubernetes.io/ingress.class"
 
 
-class DefaultStorageClass:
+class _DefaultClass:
+    """Names the default class in new objects that name none."""
+
+    _resource: ClassVar[tuple[str, str]]  # plural and group
+    _kind: ClassVar[type[StorageClass | IngressClass]]
+    _marks: ClassVar[Sequence[str]]  # of the default class
+    _annotation: ClassVar[str]  # which names a class, as the field does
+    _field: ClassVar[str]
+
+    def __init__(self, lookup: Lookup) -> None:
+        self._lookup = lookup
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        """Set the newest default class if the object names none."""
+        item = request.object
+        if item is None or request.operation is not Verb.CREATE:
+            return
+        if not is_main(request, *self._resource):
+            return
+        if self._annotation in (metadata(item).get("annotations") or {}):
+            return
+        fields = spec(item)
+        if fields.get(self._field) is None:
+            classes = [found.metadata for found in self._lookup.list(self._kind)]
+            if name := newest_default(classes, self._marks):
+                fields[self._field] = name
+
+
+class DefaultStorageClass(_DefaultClass):
     """Sets the default StorageClass of new claims."""
 
     name: ClassVar = "DefaultStorageClass"
-
-    def __init__(self, lookup: Lookup) -> None:
-        self._lookup = lookup
-
-    async def mutate(self, request: AdmissionRequest) -> None:
-        """Set the newest default class if the object names none."""
-        item = request.object
-        if item is None or request.operation is not Verb.CREATE:
-            return
-        if not is_main(request, "persistentvolumeclaims") or STORAGE_ANNOTATION in _annotations(
-            item
-        ):
-            return
-        claim = spec(item)
-        if claim.get("storageClassName") is None:
-            classes = [found.metadata for found in self._lookup.list(StorageClass)]
-            if name := newest_default(classes, DEFAULT_STORAGE):
-                claim["storageClassName"] = name
+    _resource = ("persistentvolumeclaims", "")
+    _kind = StorageClass
+    _marks = DEFAULT_STORAGE
+    _annotation = STORAGE_ANNOTATION
+    _field = "storageClassName"
 
 
-class DefaultIngressClass:
+class DefaultIngressClass(_DefaultClass):
     """Sets the default IngressClass of new ingresses."""
 
     name: ClassVar = "DefaultIngressClass"
-
-    def __init__(self, lookup: Lookup) -> None:
-        self._lookup = lookup
-
-    async def mutate(self, request: AdmissionRequest) -> None:
-        """Set the newest default class if the object names none."""
-        item = request.object
-        if item is None or request.operation is not Verb.CREATE:
-            return
-        if not is_main(
-            request, "ingresses", "networking.k8s.io"
-        ) or INGRESS_ANNOTATION in _annotations(item):
-            return
-        ingress = spec(item)
-        if ingress.get("ingressClassName") is None:
-            classes = [found.metadata for found in self._lookup.list(IngressClass)]
-            if name := newest_default(classes, DEFAULT_INGRESS):
-                ingress["ingressClassName"] = name
+    _resource = ("ingresses", "networking.k8s.io")
+    _kind = IngressClass
+    _marks = DEFAULT_INGRESS
+    _annotation = INGRESS_ANNOTATION
+    _field = "ingressClassName"
 
 
 def newest_default(classes: Sequence[ObjectMeta], marks: Sequence[str]) -> str:
@@ -74,7 +76,3 @@ def newest_default(classes: Sequence[ObjectMeta], marks: Sequence[str]) -> str:
     ]
     newest = max((meta.creationTimestamp for meta in marked), default="")
     return min((meta.name for meta in marked if meta.creationTimestamp == newest), default="")
-
-
-def _annotations(item: dict[str, object]) -> dict[str, str]:
-    return metadata(item).get("annotations") or {}

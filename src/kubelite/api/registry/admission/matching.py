@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.errors import NotFound
@@ -38,6 +39,10 @@ class Place(Struct, frozen=True):
     plural: str
     subresource: str
     namespace: str
+
+    def at(self, row: Resource) -> "Place":
+        """Return the place of the same request at another version or kind of its objects."""
+        return replace(self, group=row.group, version=row.version, plural=row.plural)
 
     @property
     def is_namespaced(self) -> bool:
@@ -169,14 +174,6 @@ def matched(
     others = equivalents()
     for rule in rules:
         for row in others:
-            other = Place(
-                place.operation,
-                row.group,
-                row.version,
-                row.plural,
-                place.subresource,
-                place.namespace,
-            )
-            if rule.matches(other):
+            if rule.matches(place.at(row)):
                 return row.group, row.version, row.plural
     return None

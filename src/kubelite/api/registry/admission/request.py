@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
 
-from kubelite.api.auth.caller import Attributes, Caller
+from kubelite.api.auth.caller import Allowed
 from kubelite.api.errors import APIError
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.shaping.shape import Shape
@@ -84,6 +84,7 @@ class AdmissionRequest:
     """One write that passes admission."""
 
     __slots__ = (
+        "_annotations",
         "attributes",
         "caller",
         "checks",
@@ -103,8 +104,7 @@ class AdmissionRequest:
     def __init__(  # noqa: PLR0913 - what a request is made of
         self,
         *,
-        caller: Caller,
-        attributes: Attributes,
+        allowed: Allowed,
         operation: Verb,
         resource: Resource,
         item: dict[str, Any] | None,
@@ -118,8 +118,9 @@ class AdmissionRequest:
 
         `form` is that of a body that is not of the path's kind, such as an Eviction.
         """
-        self.caller = caller
-        self.attributes = attributes  # verb, subresource, namespace and name are here
+        self.caller = allowed.caller
+        self.attributes = allowed.attributes  # verb, subresource, namespace and name are here
+        self._annotations = allowed.annotations
         self.operation = operation
         self.resource = (
             resource  # of the stored object; a subresource's body may be of another kind
@@ -153,9 +154,9 @@ class AdmissionRequest:
             self.warnings.append(text)
 
     def annotate(self, name: str, value: str) -> None:
-        """Add an annotation to the audit event of the request, if it is audited."""
-        if isinstance(self.options, WriteOptions) and self.options.annotations is not None:
-            self.options.annotations[name] = value
+        """Add an annotation to the audit event of the request, if it is audited; the first value of a name stays."""
+        if self._annotations is not None:
+            self._annotations.setdefault(name, value)
 
     def reserve(self, reservation: Reservation) -> None:
         """Add `reservation` to the commit."""

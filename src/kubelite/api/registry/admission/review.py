@@ -75,10 +75,10 @@ def review_of(
     version: str,
     item: JSON | None,
     old: JSON | None,
-) -> bytes:
+) -> JSON:
     """Return the review that asks about a request; `item` and `old` are in the form that the webhook wants."""
     body = {"uid": uid, **asked_of(request, meant), "object": item, "oldObject": old}
-    return msgspec.json.encode({"kind": KIND, "apiVersion": f"{GROUP}/{version}", "request": body})
+    return {"kind": KIND, "apiVersion": f"{GROUP}/{version}", "request": body}
 
 
 def asked_of(request: AdmissionRequest, meant: Meant) -> JSON:

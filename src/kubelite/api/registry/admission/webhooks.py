@@ -7,7 +7,8 @@ request or is passed over, as its failurePolicy says. Only the requests that it 
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import msgspec
 from msgspec import Struct, to_builtins
@@ -48,15 +49,29 @@ from kubelite.api.registry.admission.review import (
     review_of,
 )
 from kubelite.api.registry.hooks import Hooks, ReviewFailed
-from kubelite.api.registry.objects import decode, encode
+from kubelite.api.registry.objects import encode
 from kubelite.api.registry.resource import Resource
 from kubelite.api.registry.table import ResourceTable
 from kubelite.offload import Offload
 
+if TYPE_CHECKING:
+    from kubelite.api.registry.admission.admission_metrics import WebhookCall
+
 JSON = dict[str, Any]
 SECONDS = 10  # if a webhook names no timeout
 NO_SIDE_EFFECTS = ("None", "NoneOnDryRun")
+ADMIT = "admit"  # the step of mutating webhooks, as metrics name it
 PATCH_PASSES = 4  # decode, patch, encode and decode, in bytes of cost a byte
+
+
+class Shown(NamedTuple):
+    """An object as a webhook is shown it, and its size in bytes of JSON before that; None: there is none."""
+
+    item: JSON | None
+    size: int
+
+
+NOTHING = Shown(None, 0)
 
 
 class Hook(Struct, frozen=True, eq=False):
@@ -108,6 +123,7 @@ def hook_of(configuration: str, index: int, hook: MutatingWebhook | ValidatingWe
 class _Webhooks(JudgesConnections):
     """What both plugins have in common."""
 
+    _step: ClassVar[str]  # as metrics name it
     _kind: ClassVar[type[MutatingWebhookConfiguration | ValidatingWebhookConfiguration]]
 
     def __init__(
@@ -167,16 +183,16 @@ class _Webhooks(JudgesConnections):
         """Return whether a webhook's match conditions hold; raises Forbidden if that cannot be told."""
         if not hook.conditions:
             return True
-        from kubelite.api.registry.admission.policies.conditions import holds
+        from kubelite.api.registry.admission.policies.conditions import MatchConditions, holds
 
+        conditions = MatchConditions(hook.conditions, hook.name, self._step, hook.is_ignored)
         return await holds(
-            hook.conditions,
+            conditions,
             request,
             meant,
             self._resources,
             self._authorizer,
             self._offload,
-            is_ignored=hook.is_ignored,
         )
 
     async def ask(
@@ -184,9 +200,8 @@ class _Webhooks(JudgesConnections):
         hook: Hook,
         request: AdmissionRequest,
         meant: Meant,
-        item: JSON | None,
-        *,
-        mutating: bool,
+        shown: Shown,
+        call: "WebhookCall",
     ) -> Answer | None:
         """Return the answer of a webhook; None: its failure is ignored. Raises BadRequest and InternalError."""
         if request.dry_run and not hook.is_dry:
@@ -202,47 +217,50 @@ class _Webhooks(JudgesConnections):
                     "versions (v1, v1beta1)"
                 )
             old = await self._shown(request, meant, request.old)
-            body = review_of(request, meant, uid, version, item, old)
+            asked = review_of(request, meant, uid, version, shown.item, old.item)
+            cost = json_cost(shown.size + old.size)
+            body = await self._offload.run(cost, lambda: encode(asked))
             try:
                 answer = await self._hooks.post(hook.client_config, body, hook.seconds)
             except ReviewFailed as error:
-                raise ReviewFailed(f"failed to call webhook: {error}") from error
-            return read_answer(answer, hook.name, uid, version, mutating=mutating)
+                raise ReviewFailed(f"failed to call webhook: {error}", error.code) from error
+            return read_answer(answer, hook.name, uid, version, mutating=self._step == ADMIT)
         except ReviewFailed as error:
             if hook.is_ignored:
+                call.failed_open(error.code)
                 request.annotate(f"failed-open.{self._annotation}/{hook.name}", hook.name)
                 return None
+            call.rejected("calling_webhook_error", error.code)
             raise internal_error(f"failed calling webhook {quoted(hook.name)}: {error}") from error
 
     _annotation = "webhook.admission.k8s.io"
+
+    def _call_of(
+        self, hook: Hook, request: AdmissionRequest
+    ) -> "AbstractContextManager[WebhookCall]":
+        """Return what counts one call of a webhook."""
+        from kubelite.api.registry.admission.admission_metrics import webhook_call
+
+        return webhook_call(hook.name, self._step, request.operation.value)
 
     def _row(self, request: AdmissionRequest, meant: Meant) -> Resource:
         row = self._resources.find(*meant.resource)
         return request.served if row is None else row
 
-    async def _shown(
-        self, request: AdmissionRequest, meant: Meant, item: JSON | None
-    ) -> JSON | None:
+    async def _shown(self, request: AdmissionRequest, meant: Meant, item: JSON | None) -> Shown:
         """Return an object of the request in the form that a webhook wants, as a copy."""
         if item is None:
-            return None
+            return NOTHING
+        own = request.resource
+        row = own if request.form is not None else self._row(request, meant)
+        shown, size = await converted(own, row, item, self._offload)
         if request.form is not None:
-            return await self._copy(item)
-        row = self._row(request, meant)
-        if row is request.resource:
-            shown = await self._copy(item)
-        else:
-            shown = await converted(request.resource, row, item)
+            return Shown(shown, size)
         subresource = row.subresources.get(request.attributes.subresource)
         if subresource is not None and subresource.projection is not None:
-            return subresource.projection.read(shown)
+            return Shown(subresource.projection.read(shown), size)
         shown["apiVersion"], shown["kind"] = row.api_version, row.kind.kind
-        return shown
-
-    async def _copy(self, item: JSON) -> JSON:
-        """Return a copy, made off the loop of what is large."""
-        data = encode(item)
-        return await self._offload.run(json_cost(len(data)), lambda: decode.decode(data))
+        return Shown(shown, size)
 
 
 class MutatingAdmissionWebhook(_Webhooks):
@@ -251,6 +269,7 @@ class MutatingAdmissionWebhook(_Webhooks):
     name: ClassVar = "MutatingAdmissionWebhook"
 
     _kind = MutatingWebhookConfiguration
+    _step = ADMIT
 
     async def mutate(self, request: AdmissionRequest) -> None:
         """Call the webhooks that the request concerns; raises what they reject with, and InternalError."""
@@ -269,15 +288,19 @@ class MutatingAdmissionWebhook(_Webhooks):
 
     async def _call(self, hook: Hook, request: AdmissionRequest, meant: Meant, number: int) -> None:
         shown = await self._shown(request, meant, request.object)
-        kept = take_out(shown, request)
-        answer = await self.ask(hook, request, meant, shown, mutating=True)
+        kept = take_out(shown.item, request)
         is_changed = False
-        if answer is not None:
-            tell(request, answer)
-            if answer.rejection is not None:
-                raise answer.rejection
-            if answer.patch:
-                is_changed = await self._patch(hook, request, meant, shown, kept, answer.patch)
+        with self._call_of(hook, request) as call:
+            answer = await self.ask(hook, request, meant, shown, call)
+            if answer is not None:
+                tell(request, answer)
+                if answer.rejection is not None:
+                    call.rejected("no_error", answer.rejection.code)
+                    raise answer.rejection
+                if answer.patch:
+                    is_changed = await self._patch(
+                        hook, request, meant, shown.item, kept, answer.patch
+                    )
         if is_changed:
             request.repetition.of(self.name).changed()
         if hook.is_reinvocable:
@@ -326,9 +349,11 @@ class MutatingAdmissionWebhook(_Webhooks):
             raise internal_error(str(error)) from error
         except APIError as error:
             raise internal_error(error.message) from error
-        if encode(item) == before:
+        after = encode(item)
+        if after == before:
             return False
-        await put_back(request, self._row(request, meant), item, kept)
+        row = self._row(request, meant)
+        await put_back(request, row, item, kept, self._offload, size=len(after))
         return True
 
 
@@ -347,6 +372,7 @@ class ValidatingAdmissionWebhook(_Webhooks):
     name: ClassVar = "ValidatingAdmissionWebhook"
 
     _kind = ValidatingWebhookConfiguration
+    _step = "validating"
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Call the webhooks that the request concerns; raises the first rejection, and InternalError."""
@@ -374,4 +400,8 @@ class ValidatingAdmissionWebhook(_Webhooks):
 
     async def _judge(self, hook: Hook, request: AdmissionRequest, meant: Meant) -> Answer | None:
         shown = await self._shown(request, meant, request.object)
-        return await self.ask(hook, request, meant, shown, mutating=False)
+        with self._call_of(hook, request) as call:
+            answer = await self.ask(hook, request, meant, shown, call)
+            if answer is not None and answer.rejection is not None:
+                call.rejected("no_error", answer.rejection.code)
+            return answer

@@ -11,10 +11,11 @@ from kubelite.api.machinery.defaults import singles as singles_defaults
 from kubelite.api.machinery.field_selectors import NAME_ONLY, Fields, paths
 from kubelite.api.registry.builtin.row import row
 from kubelite.api.registry.rules import cluster as cluster_rules
+from kubelite.api.registry.rules import device_claim_status, device_slices
 from kubelite.api.registry.rules import devices as devices_rules
 from kubelite.api.registry.rules import flow_control as flow_control_rules
 from kubelite.api.registry.rules import services as services_rules
-from kubelite.api.registry.rules.sets import Rules, Warnings, always
+from kubelite.api.registry.rules.sets import COMPILING, Rules, Warnings, always
 from kubelite.api.registry.rules.warnings import cluster as cluster_warnings
 from kubelite.api.registry.rules.warnings import networking as networking_warnings
 from kubelite.api.registry.strategy import Conduct
@@ -62,7 +63,9 @@ OTHERS = (
         resource.DeviceClass,
         "deviceclasses",
         cluster=True,
-        rules=Rules(devices_rules.device_class),
+        rules=Rules(
+            devices_rules.device_class, devices_rules.device_class_update, passes=COMPILING
+        ),
         layout=extensions_columns.DEVICE_CLASS,
         conduct=Conduct(counts_generation=True, answered_whole=True),
     ),
@@ -70,7 +73,12 @@ OTHERS = (
         resource.ResourceClaim,
         "resourceclaims",
         "status",
-        rules=Rules(devices_rules.resource_claim, devices_rules.fixed_spec),
+        rules=Rules(
+            devices_rules.resource_claim,
+            devices_rules.fixed_spec,
+            device_claim_status.resource_claim_status,
+            passes=COMPILING,
+        ),
         defaults=resource_defaults.default_resource_claim,
         layout=extensions_columns.RESOURCE_CLAIM,
         conduct=Conduct(answered_whole=True),
@@ -78,7 +86,9 @@ OTHERS = (
     row(
         resource.ResourceClaimTemplate,
         "resourceclaimtemplates",
-        rules=Rules(devices_rules.resource_claim_template, devices_rules.fixed_spec),
+        rules=Rules(
+            devices_rules.resource_claim_template, devices_rules.fixed_spec, passes=COMPILING
+        ),
         defaults=resource_defaults.default_resource_claim_template,
         layout=extensions_columns.DEVICE_CLASS,
         conduct=Conduct(answered_whole=True),
@@ -87,7 +97,7 @@ OTHERS = (
         resource.ResourceSlice,
         "resourceslices",
         cluster=True,
-        rules=Rules(devices_rules.resource_slice, devices_rules.resource_slice_update),
+        rules=Rules(device_slices.resource_slice, device_slices.resource_slice_update),
         warnings=always(cluster_warnings.resource_slice),
         layout=extensions_columns.RESOURCE_SLICE,
         fields=Fields(

@@ -12,6 +12,7 @@ from kubelite.api.registry.rules import mutating_policies as mutating_rules
 from kubelite.api.registry.rules.sets import COMPILING, Rules, Warnings, always
 from kubelite.api.registry.rules.values import JSON, Out
 from kubelite.api.registry.rules.warnings import cluster as cluster_warnings
+from kubelite.api.registry.strategies.api_services import APIServiceStrategy
 from kubelite.api.registry.strategies.definitions import DefinitionStrategy
 from kubelite.api.registry.strategy import Conduct
 
@@ -26,10 +27,12 @@ APISERVICES = (
         categories=EXTENSIONS,
         rules=Rules(
             extensions_rules.api_service,
+            validate_status_update=extensions_rules.api_service_status,
             name=names.path_segment,  # that of the core group is named "v1."
         ),
         defaults=extensions_defaults.default_api_service,
         layout=extensions_columns.API_SERVICE,
+        strategy=APIServiceStrategy,
         conduct=Conduct(conditional=True),
     ),
 )

@@ -6,7 +6,14 @@ import binascii
 import msgspec
 
 from kubelite.api.machinery import causes, names
-from kubelite.api.registry.rules.values import JSON, Out, format_check, immutable, part
+from kubelite.api.registry.rules.values import (
+    JSON,
+    Out,
+    decoded_size,
+    format_check,
+    immutable,
+    part,
+)
 
 SIZE_LIMIT_BYTES = 1024 * 1024
 _SET = "field is immutable when `immutable` is set"
@@ -18,11 +25,6 @@ _REQUIRED_KEYS = {
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
 }
 _JSON_KEYS = (".dockercfg", ".dockerconfigjson")
-
-
-def _decoded_size(text: str) -> int:
-    """Return the decoded length of a base64 text, in bytes."""
-    return len(text) * 3 // 4 - text[-2:].count("=")
 
 
 def config_map(thing: JSON) -> Out:
@@ -38,7 +40,7 @@ def config_map(thing: JSON) -> Out:
         size += len(value) if value.isascii() else len(value.encode())
     for key, value in binary.items():
         format_check(out, f"binaryData[{key}]", key, names.config_key)
-        size += _decoded_size(value)
+        size += decoded_size(value)
     if size > SIZE_LIMIT_BYTES:
         out.append(causes.too_long("[]", SIZE_LIMIT_BYTES))
     return out
@@ -68,7 +70,7 @@ def secret(thing: JSON) -> Out:
     size = 0
     for key, value in data.items():
         format_check(out, f"data[{key}]", key, names.config_key)
-        size += _decoded_size(value or "")
+        size += decoded_size(value or "")
     if size > SIZE_LIMIT_BYTES:
         out.append(causes.too_long("data", SIZE_LIMIT_BYTES))
     if kind == "kubernetes.io/service-account-token":

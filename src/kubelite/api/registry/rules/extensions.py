@@ -9,6 +9,7 @@ from kubelite.api.registry.rules.match_conditions import match_conditions
 from kubelite.api.registry.rules.values import (
     JSON,
     Out,
+    decoded_size,
     format_check,
     items,
     one_of,
@@ -20,6 +21,7 @@ from kubelite.api.registry.rules.values import (
 _VERSIONS = ("v1", "v1beta1")
 _OPERATIONS = enums.OPERATIONS.enum
 _POLICIES = enums.FAILURE_POLICIES.enum
+_STATUSES = ("True", "False", "Unknown")
 _STAR = "if '*' is present, must not specify other "
 
 
@@ -208,12 +210,14 @@ def _resources(out: Out, path: str, found: list[str]) -> None:
 def api_service(thing: JSON) -> Out:
     """Check an APIService."""
     out = Out()
-    spec, name = part(thing, "spec"), part(thing, "metadata").get("name", "")
+    spec, meta = part(thing, "spec"), part(thing, "metadata")
     group, version = spec.get("group", ""), spec.get("version", "")
-    if name != f"{version}.{group}":
-        wanted = causes.quoted(f"{version}.{group}")
-        detail = f'must be `spec.version+"."+spec.group`: {wanted}'
-        out.append(causes.invalid("metadata.name", name, detail))
+    wanted = f"{version}.{group}"
+    for field in ("generateName", "name"):
+        given = meta.get(field, "")
+        if given and given != wanted and not names.path_segment(given):
+            detail = f'must be `spec.version+"."+spec.group`: {causes.quoted(wanted)}'
+            out.append(causes.invalid(f"metadata.{field}", given, detail))
     if not group and version != "v1":
         detail = "only v1 may have an empty group and it better be legacy kube"
         out.append(causes.required("spec.group", detail))
@@ -224,18 +228,41 @@ def api_service(thing: JSON) -> Out:
         if not 0 < (value := spec.get(field, 0)) <= limit:
             detail = f"must be positive and less than {limit}"
             out.append(causes.invalid(f"spec.{field}", value, detail))
-    service, insecure = spec.get("service"), spec.get("insecureSkipTLSVerify")
-    if service is None:
-        if spec.get("caBundle"):
-            shown = f"{len(spec['caBundle'])} bytes"
-            detail = "local APIServices may not have a caBundle"
-            out.append(causes.invalid("spec.caBundle", shown, detail))
-        if insecure:
-            detail = "local APIServices may not have insecureSkipTLSVerify"
-            out.append(causes.invalid("spec.insecureSkipTLSVerify", insecure, detail))
-        return out
-    required(out, service, "spec.service", "namespace", "name")
-    if insecure and spec.get("caBundle"):
-        detail = "may not be true if caBundle is present"
+    if spec.get("service") is None:
+        _local_service(out, spec)
+    else:
+        _remote_service(out, spec)
+    return out
+
+
+def _local_service(out: Out, spec: JSON) -> None:
+    if bundle := spec.get("caBundle"):
+        shown = f"{decoded_size(bundle)} bytes"
+        detail = "local APIServices may not have a caBundle"
+        out.append(causes.invalid("spec.caBundle", shown, detail))
+    if insecure := spec.get("insecureSkipTLSVerify"):
+        detail = "local APIServices may not have insecureSkipTLSVerify"
         out.append(causes.invalid("spec.insecureSkipTLSVerify", insecure, detail))
+
+
+def _remote_service(out: Out, spec: JSON) -> None:
+    service = spec["service"]
+    required(out, service, "spec.service", "namespace", "name")
+    port = service.get("port") or 0
+    for finding in names.port_number(port):
+        detail = f"port is not valid: {finding}"
+        out.append(causes.invalid("spec.service.port", port, detail))
+    if spec.get("insecureSkipTLSVerify") and spec.get("caBundle"):
+        detail = "may not be true if caBundle is present"
+        out.append(causes.invalid("spec.insecureSkipTLSVerify", True, detail))
+
+
+def api_service_status(new: JSON, _old: JSON) -> Out:
+    """Check the status of an APIService."""
+    out = Out()
+    for index, condition in enumerate(items(part(new, "status"), "conditions")):
+        status = condition.get("status", "")
+        if status not in _STATUSES:
+            path = f"status.conditions[{index}].status"
+            out.append(causes.unsupported(path, status, _STATUSES))
     return out

@@ -114,3 +114,8 @@ def duplicates(out: Out, path: str, values: Iterable[Any]) -> None:
         if value in seen:
             out.append(causes.duplicate(f"{path}[{index}]", value))
         seen.add(value)
+
+
+def decoded_size(text: str) -> int:
+    """Return the decoded length of a base64 text, in bytes."""
+    return len(text) * 3 // 4 - text[-2:].count("=")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kubelite.api.auth.caller import Attributes, Caller
+from kubelite.api.auth.caller import Allowed, Attributes, Caller
 from kubelite.api.errors import APIError
 from kubelite.api.registry.admission.request import (
     AdmissionRequest,
@@ -66,15 +66,17 @@ async def ask(
     elif old is not None:
         operation, name = Verb.DELETE, name or old["metadata"].get("name", "")
     request = AdmissionRequest(
-        caller=caller,
-        attributes=Attributes(
-            operation.value.lower(),
-            group,
-            resource.version,
-            plural,
-            subresource,
-            namespace if resource.namespaced else "",
-            name,
+        allowed=Allowed(
+            caller,
+            Attributes(
+                operation.value.lower(),
+                group,
+                resource.version,
+                plural,
+                subresource,
+                namespace if resource.namespaced else "",
+                name,
+            ),
         ),
         operation=operation,
         resource=resource,

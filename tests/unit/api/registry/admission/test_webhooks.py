@@ -16,11 +16,14 @@ from kubelite.api.errors import APIError, BadRequest, Conflict, Forbidden, Inter
 from kubelite.api.kinds.core.options import PodExecOptions
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.shaping.go import GoShape
+from kubelite.api.registry.admission import replacing, webhooks
 from kubelite.api.registry.admission.webhooks import (
     MutatingAdmissionWebhook,
     ValidatingAdmissionWebhook,
 )
+from kubelite.api.registry.custom_conversion import CustomConversion
 from kubelite.api.registry.hooks import ReviewFailed
+from kubelite.api.registry.objects import encode
 from kubelite.limits import INLINE_WORK
 from kubelite.offload import AtOnce
 
@@ -35,10 +38,15 @@ class Recording(AtOnce):
 
     def __init__(self) -> None:
         self.costs: list[int] = []
+        self.is_running = False
 
     async def run(self, cost_bytes: int, work: Callable[[], T]) -> T:
         self.costs.append(cost_bytes)
-        return await super().run(cost_bytes, work)
+        self.is_running = cost_bytes > INLINE_WORK.value
+        try:
+            return await super().run(cost_bytes, work)
+        finally:
+            self.is_running = False
 
 
 class Called:
@@ -396,8 +404,8 @@ async def test_only_the_requests_that_a_slow_webhook_concerns_wait(
 async def test_annotations_tell_what_webhooks_did(server: Server, called: Called) -> None:
     called.answers |= {"a": lambda _: {**patch(add("b")), "auditAnnotations": {"k": "v"}}}
     await hook(server, "a", "mutating")
-    annotations: dict[str, str] = {}
-    await server.create(MAPS, config_map(), annotations=annotations)
+    annotations = server.annotations
+    await server.create(MAPS, config_map())
     assert annotations["a.example.com/k"] == "v"
     told = msgspec.json.decode(
         annotations["mutation.webhook.admission.k8s.io/round_0_index_0"].encode()
@@ -536,3 +544,48 @@ async def test_a_large_object_is_copied_off_the_loop(server: Server, called: Cal
     await server.create(MAPS, {**config_map(), "data": {"a": "x" * 500_000}})
     assert max(called.offload.costs) > INLINE_WORK.value
     assert called.requests[0][1]["object"]["data"]["a"][:2] == "xx"
+
+
+async def test_a_large_object_is_converted_and_encoded_off_the_loop(
+    called: Called, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server(hooks=called, offload=called.offload)
+    authorizer = UnionAuthorizer(RBAC(server.mirrors))
+    parts = (server.mirrors, server.resources, called, authorizer, called.offload)
+    server.admit_by(MutatingAdmissionWebhook(*parts))
+    spec = {"spec": {"type": "object", "properties": {"a": {"type": "string"}}}}
+    both = version(schema=spec), version("v2", storage=False, schema=spec)
+    await define(server, definition(*both))
+    called.answers["a"] = lambda _: patch(
+        {"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}
+    )
+    await hook(server, "a", "mutating", resources=("cats",))
+    config = server.get(f"{CONFIGS}/mutatingwebhookconfigurations", "a")
+    config["webhooks"][0]["rules"][0]["apiVersions"] = ["v1"]
+    await server.update(f"{CONFIGS}/mutatingwebhookconfigurations", "a", config)
+    during: list[tuple[str, bool]] = []
+
+    def spied(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            if any(len(str(one)) > 400_000 for one in arguments):
+                during.append((name, called.offload.is_running))
+            return function(*arguments)
+
+        return run
+
+    for name in ("write", "read"):
+        whole = spied(name, getattr(CustomConversion, name))
+        monkeypatch.setattr(CustomConversion, name, whole)
+    monkeypatch.setattr(webhooks, "encode", spied("encode", encode))
+    monkeypatch.setattr(replacing, "complete", spied("complete", replacing.complete))
+    large = {"metadata": {"name": "x"}, "spec": {"a": "x" * 500_000}}
+    made = await server.create("example.com/v2/cats", large)
+    assert made["metadata"]["labels"] == {"a": "b"}
+    assert (called.requests[0][1]["object"]["apiVersion"]) == "example.com/v1"
+    assert ("write", True) in during
+    assert ("encode", True) in during
+    assert ("complete", True) in during
+    # To the webhook's version, the form of what it answered, and back; then to the stored version.
+    expected = ["write", "complete", "read", "write"]
+    steps = [each for each in during if each[0] != "encode"]
+    assert steps[:4] == [(name, True) for name in expected]

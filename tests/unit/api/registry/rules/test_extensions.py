@@ -134,3 +134,100 @@ def test_api_services() -> None:
     assert lines(extensions.api_service(changed(SERVICE, "spec.versionPriority", 0))) == [
         "spec.versionPriority: Invalid value: 0: must be positive and less than 1000"
     ]
+
+
+REMOTE = changed(SERVICE, "spec.service", {"name": "metrics", "namespace": "shop", "port": 443})
+NAME_DETAIL = 'must be `spec.version+"."+spec.group`: "v1.x.io"'
+
+
+@pytest.mark.parametrize(
+    ("service", "path", "value", "found"),
+    [
+        (
+            SERVICE,
+            "metadata.name",
+            "v2.x.io",
+            [f'metadata.name: Invalid value: "v2.x.io": {NAME_DETAIL}'],
+        ),
+        (SERVICE, "metadata.name", "v1/x.io", []),  # the rule of names says it already
+        (
+            SERVICE,
+            "metadata.generateName",
+            "v1-",
+            [f'metadata.generateName: Invalid value: "v1-": {NAME_DETAIL}'],
+        ),
+        (
+            SERVICE,
+            "spec.caBundle",
+            "QUJD",
+            ['spec.caBundle: Invalid value: "3 bytes": local APIServices may not have a caBundle'],
+        ),
+        (
+            SERVICE,
+            "spec.caBundle",
+            "QQ==",
+            ['spec.caBundle: Invalid value: "1 bytes": local APIServices may not have a caBundle'],
+        ),
+        (
+            SERVICE,
+            "spec.insecureSkipTLSVerify",
+            True,
+            [
+                (
+                    "spec.insecureSkipTLSVerify: Invalid value: true: "
+                    "local APIServices may not have insecureSkipTLSVerify"
+                )
+            ],
+        ),
+        (REMOTE, "spec.insecureSkipTLSVerify", True, []),
+        (REMOTE, "spec.caBundle", "QUJD", []),
+        (
+            REMOTE,
+            "spec.service.port",
+            70000,
+            [
+                (
+                    "spec.service.port: Invalid value: 70000: port is not valid: "
+                    "must be between 1 and 65535, inclusive"
+                )
+            ],
+        ),
+        (
+            REMOTE,
+            "spec.service.port",
+            0,
+            [
+                (
+                    "spec.service.port: Invalid value: 0: port is not valid: "
+                    "must be between 1 and 65535, inclusive"
+                )
+            ],
+        ),
+        (REMOTE, "spec.service.name", "", ["spec.service.name: Required value"]),
+    ],
+)
+def test_what_an_api_service_may_not_say(
+    service: Any, path: str, value: Any, found: list[str]
+) -> None:
+    assert lines(extensions.api_service(changed(service, path, value))) == found
+
+
+def test_a_bundle_and_no_verification_exclude_each_other() -> None:
+    both = changed(changed(REMOTE, "spec.caBundle", "QUJD"), "spec.insecureSkipTLSVerify", True)
+    assert lines(extensions.api_service(both)) == [
+        "spec.insecureSkipTLSVerify: Invalid value: true: may not be true if caBundle is present"
+    ]
+
+
+def test_the_status_of_a_condition_is_one_of_three() -> None:
+    def of(status: str) -> Any:
+        return {"status": {"conditions": [{"type": "Available", "status": status}]}}
+
+    for good in ("True", "False", "Unknown"):
+        assert lines(extensions.api_service_status(of(good), {})) == []
+    assert lines(extensions.api_service_status(of("Perhaps"), {})) == [
+        (
+            'status.conditions[0].status: Unsupported value: "Perhaps": '
+            'supported values: "True", "False", "Unknown"'
+        )
+    ]

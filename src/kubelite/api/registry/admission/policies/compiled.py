@@ -64,6 +64,8 @@ class Judgement(Struct, frozen=True):
     failures: Sequence[
         str
     ] = ()  # of audit annotations, which refuse the request whatever the binding's actions
+    ignored: Sequence[str] = ()  # errors of validations that let the request pass all the same
+    condition_errors: int = 0  # match conditions without a value
 
 
 class Validator(Struct, frozen=True, eq=False):
@@ -77,44 +79,54 @@ class Validator(Struct, frozen=True, eq=False):
 
     def judge(self, meter: Meter, inputs: Inputs) -> Judgement:
         """Return what the policy says about a request with one params object."""
+        failed: list[str] = []
         try:
             if not conditions_hold(
-                meter, inputs, self.variables, self.conditions, is_ignored=self.is_ignored
+                meter,
+                inputs,
+                self.variables,
+                self.conditions,
+                is_ignored=self.is_ignored,
+                failed=failed,
             ):
-                return Judgement()
-            denials = self._denials(meter, inputs)
+                return Judgement(condition_errors=len(failed))
+            denials, ignored = self._denials(meter, inputs)
             annotations, failures = self._annotate(meter, inputs)
         except (ConditionsFailed, OutOfBudget) as error:
-            return Judgement(() if self.is_ignored else (Denial(0, str(error)),))
-        return Judgement(denials, annotations, failures)
+            text, errors = str(error), len(failed)
+            if self.is_ignored:
+                return Judgement(ignored=(text,), condition_errors=errors)
+            return Judgement((Denial(0, text),), condition_errors=errors)
+        return Judgement(denials, annotations, failures, ignored)
 
-    def _denials(self, meter: Meter, inputs: Inputs) -> Sequence[Denial]:
+    def _denials(self, meter: Meter, inputs: Inputs) -> tuple[Sequence[Denial], Sequence[str]]:
+        """Return what denies the request, and the errors that are ignored."""
         phase = Phase(meter, inputs, self.variables, POLICY_COST)
         values = [phase.evaluate(rule.condition) for rule in self.rules]
         if all(value is True for value in values):  # no message is needed
-            return ()
+            return (), ()
         try:
             messages = self._messages(meter, inputs, phase.budget)
         except OutOfBudget as error:
             return self._failed(values, f"failed messageExpression: {error}")
-        denials = []
+        denials, ignored = [], []
         for index, (rule, value, message) in enumerate(
             zip(self.rules, values, messages, strict=True)
         ):
             if isinstance(value, EvaluationFailed):
-                if not self.is_ignored:
+                if self.is_ignored:
+                    ignored.append(value.text)
+                else:
                     denials.append(Denial(index, value.text))
             elif value is not True:
                 denials.append(Denial(index, message, rule.reason))
-        return denials
+        return denials, ignored
 
-    def _failed(self, values: Sequence[Value], text: str) -> Sequence[Denial]:
+    def _failed(self, values: Sequence[Value], text: str) -> tuple[Sequence[Denial], Sequence[str]]:
+        texts = [value.text if isinstance(value, EvaluationFailed) else text for value in values]
         if self.is_ignored:
-            return ()
-        return [
-            Denial(index, value.text if isinstance(value, EvaluationFailed) else text)
-            for index, value in enumerate(values)
-        ]
+            return (), texts
+        return [Denial(index, each) for index, each in enumerate(texts)], ()
 
     def _messages(self, meter: Meter, inputs: Inputs, budget: int) -> Sequence[str]:
         phase = Phase(meter, inputs, self.variables, budget, has_authorizer=False)

@@ -86,14 +86,7 @@ class Constraints(Struct, frozen=True):
             return None
         storage = request.resource.storage
         others = [
-            Place(
-                place.operation,
-                row.group,
-                row.version,
-                row.plural,
-                place.subresource,
-                place.namespace,
-            )
+            place.at(row)
             for row in resources.all()
             if row.storage == storage and row is not request.served
         ]

@@ -32,6 +32,7 @@ from kubelite.cel.libraries.authz import (
     ResourceCheck,
     ResourceRequest,
 )
+from kubelite.offload import Offload
 
 JSON = dict[str, Any]
 ANY_VERSION = "*"
@@ -167,7 +168,10 @@ def meant_by(
 class Versions:
     """The objects of one request in the versions that policies want, each converted once."""
 
-    def __init__(self, request: AdmissionRequest, resources: ResourceTable) -> None:
+    def __init__(
+        self, request: AdmissionRequest, resources: ResourceTable, offload: Offload
+    ) -> None:
+        self._offload = offload
         self._request = request
         self._resources = resources
         self._known: dict[tuple[str, str, str], tuple[JSON | None, JSON | None]] = {}
@@ -195,7 +199,7 @@ class Versions:
             return item
         row = self._resources.find(*meant.resource) or request.served
         if row is not request.resource:
-            item = await converted(request.resource, row, item)
+            item = (await converted(request.resource, row, item, self._offload)).item
         subresource = row.subresources.get(request.attributes.subresource)
         if subresource is not None and subresource.projection is not None:
             return subresource.projection.read(item)

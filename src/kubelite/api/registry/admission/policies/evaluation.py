@@ -167,8 +167,12 @@ def conditions_hold(
     conditions: Sequence[Compiled],
     *,
     is_ignored: bool,
+    failed: list[str] | None = None,
 ) -> bool:
-    """Return whether all match conditions hold; raises ConditionsFailed, unless failures are ignored."""
+    """Return whether all match conditions hold; raises ConditionsFailed, unless failures are ignored.
+
+    `failed` is filled with the errors of those that have no value.
+    """
     if not conditions:
         return True
     phase = Phase(meter, inputs, variables, CONDITIONS_COST, has_namespace=False)
@@ -181,6 +185,8 @@ def conditions_hold(
     if any(value is False for value in values):
         return False
     errors += [value.text for value in values if isinstance(value, EvaluationFailed)]
+    if failed is not None:
+        failed[:] = errors
     if errors and not is_ignored:
         errors = list(dict.fromkeys(errors))
         raise ConditionsFailed(errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]")

@@ -22,6 +22,13 @@ from kubelite.api.machinery.mutation_types import (
     mutation_environment,
 )
 from kubelite.api.machinery.shaping.shape import Shape
+from kubelite.api.registry.admission.admission_metrics import (
+    POLICY,
+    VALIDATE,
+    mutated,
+    now,
+    observe_conditions,
+)
 from kubelite.api.registry.admission.policies.environment import (
     Decisions,
     Inputs,
@@ -132,7 +139,7 @@ class Round:
         self._request = request
         self._resources = resources
         self._offload = offload
-        self._versions = Versions(request, resources)
+        self._versions = Versions(request, resources, offload)
         self._decisions = Decisions(authorizer, request)
         self._namespace = namespace_of(request, lookup)
         self._output = output
@@ -159,13 +166,17 @@ class Round:
         for mutation in evaluator.mutations:
             if after is None:  # a connection to be made has no object
                 break
+            began, problem = now(), ""
             try:
                 after, text = await self._mutated(asking, mutation, after, len(text))
             except (PatchFailed, OutOfBudget) as error:
-                failed.append(str(error))
+                problem = str(error)
+                failed.append(problem)
+            policy, binding = invocation.policy.name, invocation.binding.name
+            mutated(policy, binding, problem, now() - began)
         if after is not None and text != view.encoded:
             row = self._row(invocation.meant)
-            await put_back(self._request, row, after, view.kept, is_complete=True)
+            await put_back(self._request, row, after, view.kept, self._offload, size=None)
             self._views.clear()
             self.is_changed = True
             invocations.changed()
@@ -196,6 +207,8 @@ class Round:
         if not policy.evaluator.conditions:
             return True
 
+        failed: list[str] = []
+
         def evaluate(meter: Meter) -> bool:
             return conditions_hold(
                 meter,
@@ -203,12 +216,16 @@ class Round:
                 policy.evaluator.variables,
                 policy.evaluator.conditions,
                 is_ignored=policy.is_ignored,
+                failed=failed,
             )
 
         try:
             return await self._evaluator.run(evaluate)
         except ConditionsFailed as error:
             raise InvocationFailed(str(error)) from error
+        finally:
+            operation = self._request.operation.value
+            observe_conditions(policy.name, POLICY, VALIDATE, operation, errors=len(failed))
 
     async def _mutated(
         self, asking: "_Asking", mutation: Mutation, item: JSON, item_bytes: int

@@ -11,6 +11,15 @@ from kubelite.api.kinds.admissionregistration import (
     ValidatingAdmissionPolicy,
     ValidatingAdmissionPolicyBinding,
 )
+from kubelite.api.registry.admission.admission_metrics import (
+    ALLOW,
+    DENY,
+    POLICY,
+    VALIDATE,
+    now,
+    observe_conditions,
+    validated,
+)
 from kubelite.api.registry.admission.policies.compiled import (
     INVALID,
     Denial,
@@ -67,7 +76,7 @@ class Validating:
         policies = await self.definitions.policies()
         concerned = list(self._finder.find(policies, request))
         if concerned:
-            asking = _Asking(request, self._lookup, self._resources)
+            asking = _Asking(request, self._lookup, self._resources, self._offload)
             evaluator = _Evaluation(asking, self._authorizer, self._offload)
             await evaluator.run(concerned)
 
@@ -94,10 +103,12 @@ class _Evaluation:
             if inputs is None:
                 continue
             for params in one.params:
+                began = now()
                 judgement = await self._evaluator.run(
                     _judging(one.policy.evaluator, inputs.with_params(params))
                 )
                 self._act(one.policy, one.binding, judgement)
+                self._observe(one.policy, one.binding, judgement, now() - began)
         for name, values in self._annotations.items():
             self._request.annotate(name, ", ".join(values))
         if self._denied is not None:
@@ -132,6 +143,23 @@ class _Evaluation:
         for text in judgement.failures:
             self._deny(policy, binding, text)
 
+    def _observe(
+        self, policy: Judged, binding: Binding, judgement: Judgement, seconds: float
+    ) -> None:
+        """Count what did not hold, or had no value."""
+        led_to = [
+            (denial.message, action.lower())
+            for denial in judgement.denials
+            for action in binding.actions
+        ]
+        led_to += [(text, ALLOW) for text in judgement.ignored]
+        led_to += [(text, DENY) for text in judgement.failures]
+        for message, action in led_to:
+            validated(policy.name, binding.name, message, action, seconds)
+        if errors := judgement.condition_errors:
+            operation = self._request.operation.value
+            observe_conditions(policy.name, POLICY, VALIDATE, operation, errors=errors)
+
     def _deny(
         self, policy: Judged, binding: Binding | None, text: str, reason: str = INVALID
     ) -> None:
@@ -164,10 +192,16 @@ def _failure(policy: Judged, binding: Binding, denial: Denial) -> str:
 class _Asking:
     """What expressions see of a request, made when the first policy needs it."""
 
-    def __init__(self, request: AdmissionRequest, lookup: Lookup, resources: ResourceTable) -> None:
+    def __init__(
+        self,
+        request: AdmissionRequest,
+        lookup: Lookup,
+        resources: ResourceTable,
+        offload: Offload,
+    ) -> None:
         self.request = request
         self._namespace = namespace_of(request, lookup)
-        self._versions = Versions(request, resources)
+        self._versions = Versions(request, resources, offload)
         self._known: dict[tuple[str, str, str], Inputs] = {}
 
     async def inputs(self, one: Invocation[Validator], decisions: Decisions) -> Inputs:

@@ -89,14 +89,14 @@ async def test_reasons_and_messages(
 async def test_actions(server: Policed) -> None:
     await server.policy("false")
     await server.bind("Warn", "Audit")
-    annotations: dict[str, str] = {}
-    allowed = server.allowed("create", MAPS)
-    options = WriteOptions(annotations=annotations)
-    written = await server.verbs.create(allowed, config_map(), options)
+    server.annotations.clear()
+    written = await server.verbs.create(
+        server.allowed("create", MAPS), config_map(), WriteOptions()
+    )
     assert list(written.warnings) == [
         "Validation failed for ValidatingAdmissionPolicy 'p' with binding 'b': failed expression: false"
     ]
-    assert annotations == {
+    assert server.annotations == {
         "validation.policy.admission.k8s.io/validation_failure": (
             '[{"message":"failed expression: false","policy":"p","binding":"b","expressionIndex":0,'
             '"validationActions":["Warn","Audit"]}]'
@@ -116,10 +116,9 @@ async def test_audit_annotations(server: Policed) -> None:
         ]
     )
     await server.bind()
-    annotations: dict[str, str] = {}
-    options = WriteOptions(annotations=annotations)
-    await server.verbs.create(server.allowed("create", MAPS), config_map(), options)
-    assert annotations == {"p/text": "x1"}
+    server.annotations.clear()
+    await server.create(MAPS, config_map())
+    assert server.annotations == {"p/text": "x1"}
 
 
 async def test_an_audit_annotation_without_a_value_refuses(server: Policed) -> None:
