@@ -177,3 +177,27 @@ def test_7_a_lost_host_that_boots_again_is_a_node_again(before: Before) -> None:
     [container] = before.on(LOST, calm)["status"]["containerStatuses"]
     assert container["restartCount"] == 1  # by the boot
     cluster.ready_pods("web", 3)
+
+
+def test_8_agents_find_a_server_whose_host_lost_power(before: Before) -> None:
+    """Nothing closes the connections of such a server, so the agents must find out that they lead nowhere."""
+    cluster = before.cluster
+    restarts = {uid: count for uid, count in cluster.restarts().items() if "/data-" in uid}
+    cluster.server.power_off()
+    cluster.server.power_on()
+    cluster.server.start_engine()
+    cluster.server.kubelite.start()
+    cluster.reconnect()
+    cluster.apply(deployment("late", 3), service("late"))
+    late = cluster.ready_pods("late", 3)
+    assert places(late) == {"alpha": 1, CUT: 1, LOST: 1}
+    address = cluster.kubectl("get", "service", "late", "-o", "jsonpath={.spec.clusterIP}")
+    for machine in cluster.bed:
+        cluster.answers(machine, address, 80, {name_of(pod) for pod in late})
+    on_server = {
+        pod["metadata"]["uid"]: pod["spec"]["nodeName"] == "alpha"
+        for pod in cluster.ready_pods("data", 3)
+    }
+    for container, count in cluster.restarts().items():
+        if container in restarts:
+            assert count == restarts[container] + on_server[container.rpartition("/")[2]]

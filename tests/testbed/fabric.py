@@ -67,11 +67,15 @@ class Fabric:
         # The kernel removes the cable of a host that was switched off, but not at once.
         with contextlib.suppress(AssertionError):
             self.run("ip", "link", "delete", cable)
-        self._ip(f"link add {cable} type veth peer name eth0 netns {namespaces.pid}")
+        # The same one in each life of the host, as that of a real interface is: others remember it.
+        address = f"0a:59:01:00:00:{self._hosts.index(host):02x}"
+        self._ip(
+            f"link add {cable} type veth peer name eth0 address {address} netns {namespaces.pid}"
+        )
         self._plug(host)
 
     def unplug(self, host: str) -> None:
-        """Pull a host's cable: the host sees that its link is down."""
+        """Pull a host's cable: the host sees that its link is down, and is no longer heard."""
         self._ip(f"link set {ports(host)[0]} down")
 
     def plug(self, host: str, link: str = "") -> None:

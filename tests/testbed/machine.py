@@ -78,10 +78,17 @@ class Machine:
         self._take_address()
 
     def power_off(self) -> None:
-        """Pull the plug: all its processes end at once, containers too; the disk stays."""
+        """Pull the plug: all its processes end at once, containers too; the disk stays.
+
+        Its link goes first, or the kernel would close the connections of the processes that it kills, and others
+        would hear of it.
+        """
         if self._namespaces is not None:
-            self._namespaces.close()
-            self._namespaces = None
+            try:
+                self._fabric.unplug(self.name)
+            finally:
+                self._namespaces.close()
+                self._namespaces = None
         for process in self._processes:
             process.wait()
         self._processes.clear()
