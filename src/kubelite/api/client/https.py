@@ -152,6 +152,7 @@ class Transport:
         self._pool: _Pool | None = None  # of new requests
         self._pools: set[_Pool] = set()  # all that have open connections
         self.availability = availability or Availability(self._server, randomness)
+        self._unsubscribe = self.availability.subscribe(self._returned)
         self._count = counter_of(self._server.rpartition("/")[2])
 
     @property
@@ -176,6 +177,7 @@ class Transport:
 
     async def close(self) -> None:
         """Close all connections."""
+        self._unsubscribe()
         self._retire()
         while self._pools:
             await self._pools.pop().close()
@@ -275,14 +277,20 @@ class Transport:
                         yield response, pool
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 reason = str(error) or type(error).__name__
+                if isinstance(error, TimeoutError) or not attempt.is_over:
+                    self._retire(pool)  # its other connections may lead to the same dead end
                 if not attempt.is_over:
                     note = attempt.failed if isinstance(error, _AWAY) else attempt.broke
                     note(reason)
-                if isinstance(error, TimeoutError):
-                    self._retire(pool)  # its other connections may lead to the same dead end
                 raise self.availability.unreachable(reason) from error
             finally:
                 self._count(request.method, code)
+
+    def _returned(self) -> None:
+        """End what is left from before the server's absence: a server whose host lost power has forgotten it."""
+        for pool in tuple(self._pools):
+            if pool is not self._pool:
+                pool.cut()
 
     def _opened(self) -> _Pool:
         if self._pool is None:
