@@ -27,9 +27,11 @@ from kubelite.api.client.audited import AuditedClient
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.client.pace import Pace
+from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.networking import IPAddress
 from kubelite.api.kinds.rbac import ClusterRole
+from kubelite.api.machinery import join_secrets
 from kubelite.api.registry.addresses import ServiceAddresses
 from kubelite.api.registry.admission.builtin import builtin_admission
 from kubelite.api.registry.bootstrap import CALLER, NAME, NAMESPACE
@@ -198,6 +200,13 @@ class ControlPlane:
     async def ensure_system(self) -> None:
         """Create or correct all system objects now."""
         await self.system.ensure_all(self.controller_client(CALLER.user), self.mirrors)
+
+    def on_release(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` when a machine may have lost its node's name; return the call that unsubscribes it."""
+        bindings = self.mirrors.mirror(
+            Secret, join_secrets.NAMESPACE, field_selector=f"type={join_secrets.IDENTITY_TYPE}"
+        )
+        return bindings.subscribe(lambda *_: listener())
 
     @property
     def is_set_up(self) -> bool:

@@ -536,6 +536,81 @@ PROXIED_PAGES = Limit(
     reason="sixteen of the longest",
 )
 
+# Aggregated APIs
+
+AGGREGATED_REQUESTS = Limit(
+    "aggregated-requests",
+    500,
+    "requests",
+    bounds="requests and watches that one other API server answers at once",
+    beyond="429",
+    reason="a server that hangs must leave the others their connections; each holds two, with 64 KiB of buffers",
+)
+AGGREGATED_IDLE_CONNECTIONS = Limit(
+    "aggregated-idle-connections",
+    100,
+    "connections",
+    bounds="connections to other API servers that are kept open between requests",
+    beyond="closed after the answer",
+    reason="what Go keeps by default; some 60 KiB each",
+)
+AGGREGATED_IDLE_SECONDS = Limit(
+    "aggregated-idle-seconds",
+    30,
+    "seconds",
+    bounds="time that an unused connection to another API server stays open",
+    beyond="closed",
+    reason="less than servers wait, so that a request seldom meets a connection that is just closed; Go's wait 90",
+)
+AGGREGATED_AUTHORITIES = Limit(
+    "aggregated-authorities",
+    64,
+    "bundles",
+    bounds="bundles of certificate authorities of APIServices that are kept parsed",
+    beyond="all are dropped and parsed anew",
+    reason="more than the other API servers of a cluster; each takes some 50 KiB",
+)
+AGGREGATED_DISCOVERY = Limit(
+    "aggregated-discovery",
+    2 * MIB,
+    "bytes",
+    bounds="discovery document of another API server, and its index of OpenAPI documents",
+    beyond="its group versions are marked as stale",
+    reason="that of Kubernetes itself has 200 KiB",
+)
+AGGREGATED_DISCOVERY_SECONDS = Limit(
+    "aggregated-discovery-seconds",
+    5,
+    "seconds",
+    bounds="time for a discovery document of another API server, from the first packet to the last byte",
+    beyond="503, and in the list of all its group versions are marked as stale",
+    reason="as the API server of Kubernetes",
+)
+AGGREGATED_OPENAPI = Limit(
+    "aggregated-openapi",
+    8 * MIB,
+    "bytes",
+    bounds="OpenAPI document of another API server",
+    beyond="503, and in the merged document it is left out",
+    reason="that of Kubernetes itself has 4 MiB",
+)
+AGGREGATED_OPENAPI_KEPT = Limit(
+    "aggregated-openapi-kept",
+    32 * MIB,
+    "bytes",
+    bounds="OpenAPI documents of other API servers that are kept",
+    beyond="those asked for least recently are dropped and fetched anew; in the merged document they are left out",
+    reason="thirty servers with documents of 1 MiB",
+)
+AGGREGATED_OPENAPI_SECONDS = Limit(
+    "aggregated-openapi-seconds",
+    20,
+    "seconds",
+    bounds="time for an OpenAPI document of another API server; the merged document waits 5 of them",
+    beyond="503, and in the merged document it is left out",
+    reason="8 MiB over a slow link; clients of OpenAPI wait 30 s",
+)
+
 # Tunnels
 
 TUNNEL_STREAMS = Limit(

@@ -28,6 +28,7 @@ from kubelite.api.auth.tls import trust_in_handshakes
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
+from kubelite.api.http.delegation import APIServiceProbe, Delegation, ShownCertificate
 from kubelite.api.http.destinations import Destinations
 from kubelite.api.http.flow_control import FlowControl
 from kubelite.api.http.tunnels import Tunnels
@@ -140,6 +141,8 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             f"cannot set up the cluster in {config.store_dir}: {store.problem}; "
             "make room, or see --data-dir"
         )
+    delegation = Delegation(plane.mirrors)
+    running.push_async_callback(delegation.close)
     flow = FlowControl()
     await flow.follow(plane.client(CALLER, "kube-apiserver"), clock)
     running.push_async_callback(flow.stop)
@@ -163,9 +166,15 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             issuer=plane.tokens,
             auditor=auditor,
             ca_bundle=lambda: pki.ca_pem,
+            delegation=delegation,
+            front_proxy=lambda: ShownCertificate(
+                pki.leaf(identities.FRONT_PROXY_CLIENT).serial_number,
+                pki.path(identities.FRONT_PROXY_CLIENT),
+            ),
         ),
         ssl_context=context,
     )
+    running.callback(plane.on_release(lambda: api.drop(plane.authenticator.counts)))
     await api.serve(listener)
     running.push_async_callback(api.stop, 1.0)
     write_kubeconfig(config, pki.kubeconfig(f"https://{reachable(config.bind_address)}:{port}"))
@@ -184,7 +193,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.callback(expiry.stop)
     parts = Parts(plane)
     running.push_async_callback(parts.stop)
-    await _start_control(config, parts, plane, pki, host, offload)
+    await _start_control(config, parts, plane, pki, host, offload, APIServiceProbe(delegation))
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
 
@@ -196,6 +205,7 @@ async def _start_control(
     pki: Pki,
     host: HostAddresses,
     offload: Offload,
+    probe: APIServiceProbe,
 ) -> None:
     clock, randomness = SystemClock(), SystemRandomness()
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
@@ -208,6 +218,7 @@ async def _start_control(
         server=lambda: server_identity(config, host.view, plane.service_addresses),
         token_issuer=plane.tokens,
         system=plane.system,
+        probe_api_service=probe,
     )
     await parts.start(
         "controller-manager",

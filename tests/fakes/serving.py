@@ -14,6 +14,7 @@ from kubelite.api.auth.caller import (
 )
 from kubelite.api.errors import Unauthorized
 from kubelite.api.http.app import APIServer
+from kubelite.api.http.delegation import Delegation
 from kubelite.api.http.discovery import Discovery
 from kubelite.api.http.dispatch import Flow, Parts, Stream
 from kubelite.api.http.openapi import OpenAPIPages
@@ -49,6 +50,7 @@ def parts_of(
     streams: Mapping[tuple[str, str], Stream] | None = None,
     flow: Flow | None = None,
     more_pages: Mapping[str, ServePage] | None = None,
+    delegation: Delegation | None = None,
 ) -> Parts:
     """Return the parts of a server over `verbs`."""
     return Parts(
@@ -58,17 +60,20 @@ def parts_of(
         clock=SystemClock(),
         randomness=SeededRandomness(1),
         pages=Pages(
-            Discovery(verbs.resources, lambda: "127.0.0.1:6443", verbs.offload),
+            Discovery(verbs.resources, lambda: "127.0.0.1:6443", verbs.offload, delegation),
             offload=verbs.offload,
             live={},
             ready={},
             more={
-                **OpenAPIPages(verbs.resources, offload=verbs.offload).pages(),
+                **OpenAPIPages(
+                    verbs.resources, offload=verbs.offload, delegation=delegation
+                ).pages(),
                 **(more_pages or {}),
             },
         ),
         streams=streams or {},
         flow=flow,
+        delegation=delegation or Delegation(),
     )
 
 

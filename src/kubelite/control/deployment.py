@@ -14,6 +14,7 @@ from kubelite.api.errors import AlreadyExists, APIError, NotFound
 from kubelite.api.kinds.apps import Deployment, DeploymentStatus, ReplicaSet, ReplicaSetSpec
 from kubelite.api.kinds.core.pods import Pod, PodTemplateSpec
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
+from kubelite.api.machinery.numbers import integer
 from kubelite.control import conditions
 from kubelite.control.deployment_status import (
     PROGRESSING,
@@ -45,7 +46,6 @@ from kubelite.control.rollout import (
     old_set_sizes,
     proportional_sizes,
     wanted_replicas,
-    whole_number,
 )
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.selection import matcher
@@ -55,6 +55,7 @@ from kubelite.tasks import in_slices
 
 HASH_LABEL = "pod-template-hash"
 REVISION = "deployment.kubernetes.io/revision"
+REVISION_MAX = 2**63 - 1  # Kubernetes counts in 64 bits
 HISTORY = "deployment.kubernetes.io/revision-history"
 HISTORY_LIMIT_CHARACTERS = 2000
 NAME_LIMIT = 253
@@ -314,7 +315,7 @@ def new_annotations(deployment: Deployment, one: ReplicaSet, revision: int) -> d
     given = deployment.metadata.annotations
     annotations |= {key: value for key, value in given.items() if key not in NOT_COPIED}
     before = annotations.get(REVISION, "")
-    known = whole_number(before or "0")
+    known = integer(before or "0")
     if known is None:
         return annotations
     if known < revision:
@@ -374,7 +375,7 @@ def _revision(one: ReplicaSet) -> int:
 
 
 def _next_revision(old: Sequence[ReplicaSet]) -> int:
-    return max(map(_revision, old), default=0) + 1
+    return min(max(map(_revision, old), default=0) + 1, REVISION_MAX)
 
 
 def _surplus_history(deployment: Deployment, old: Sequence[ReplicaSet]) -> tuple[str, ...]:

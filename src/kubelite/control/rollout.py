@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from kubelite.api.kinds.apps import Deployment, ReplicaSet
 from kubelite.api.machinery.intstr import scaled_value
+from kubelite.api.machinery.numbers import integer
 
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
-DIGITS_MAX = 18  # longer texts are no number: Python raises for thousands of digits
 
 
 def scaled(value: int | str | None, total: int, *, round_up: bool) -> int:
@@ -59,12 +59,7 @@ def _fenceposts(deployment: Deployment) -> tuple[int, int]:
 
 def annotated_number(item: ReplicaSet, annotation: str) -> int | None:
     """Return the number in an annotation of a set; None if it is absent or no number."""
-    return whole_number(item.metadata.annotations.get(annotation, ""))
-
-
-def whole_number(text: str) -> int | None:
-    """Return the number in a text; None if it is not decimal, or longer than DIGITS_MAX."""
-    return int(text) if text.isdecimal() and len(text) <= DIGITS_MAX else None
+    return integer(item.metadata.annotations.get(annotation, ""))
 
 
 def proportional_sizes(deployment: Deployment, active: Sequence[ReplicaSet]) -> dict[str, int]:

@@ -203,6 +203,25 @@ def test_a_rollback_keeps_the_revisions_a_set_had() -> None:
     assert again[HISTORY] == "1,3"
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("3546343826724305832", "3546343826724305833"),
+        (str(2**63 - 1), str(2**63 - 1)),
+        (str(2**63), "1"),
+        ("9" * 5000, "1"),
+        ("none", "1"),
+    ],
+)
+def test_the_next_revision_follows_the_largest_of_64_bits(before: str, after: str) -> None:
+    owner = deployment(image="web:2")
+    old = replica_set(owner, "web:1", 3)
+    old = replace(old, metadata=replace(old.metadata, annotations={REVISION: before}))
+    created = plan(owner, [old], False, NOW).create
+    assert created is not None
+    assert created.metadata.annotations[REVISION] == after
+
+
 def test_a_rollout_that_stands_still_times_out() -> None:
     owner = deployment()
     newest = replica_set(owner, "web:1", 3, available=0)

@@ -110,6 +110,16 @@ class UnionAuthenticator:
                     return caller
         return self._holder(certificate)
 
+    def counts(self, certificate: bytes) -> bool:
+        """Return whether a client certificate still stands for its holder: False once a node's name was released."""
+        try:
+            self._holder(certificate)
+        except IdentityReleased:
+            return False
+        except CertificateInvalid:
+            return True  # a proxy's, or none at all; each request decides
+        return True
+
     async def prove(self, token: str, audiences: Sequence[str] = ()) -> Proved | None:
         """Return what a token proves for `audiences` (by default the API server's); None if no method knows it.
 

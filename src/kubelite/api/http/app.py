@@ -3,6 +3,7 @@
 import logging
 import socket
 import ssl
+from collections.abc import Callable
 
 from kubelite.api.http.client_certificates import accept_any_client_certificate
 from kubelite.api.http.connection import Connection
@@ -32,6 +33,7 @@ class APIServer:
         if connections is None:
             connections = ConnectionTable(API_CONNECTIONS, own_shares().api)
         self.connections = connections
+        self._server: ConnectionServer | None = None
         self._listener: Listener | None = None
 
     @property
@@ -58,11 +60,18 @@ class APIServer:
 
     def _serving(self) -> Listener:
         if self._listener is None:
-            server = ConnectionServer(
+            self._server = ConnectionServer(
                 self._dispatcher.answer, self.connections, connection=Connection
             )
-            self._listener = Listener(server, lambda: self._ssl_context)
+            self._listener = Listener(self._server, lambda: self._ssl_context)
         return self._listener
+
+    def drop(self, counts: Callable[[bytes], bool]) -> None:
+        """Abort the connections, watches and tunnels included, whose client certificate does not count any longer."""
+        for connection in self._server.connections if self._server is not None else ():
+            assert isinstance(connection, Connection)
+            if connection.certificate is not None and not counts(connection.certificate):
+                connection.abort()
 
     async def stop(self, grace_seconds: float = 2.0) -> None:
         """Shut down gracefully: close the listener, end watches and tunnels, give requests `grace_seconds`."""

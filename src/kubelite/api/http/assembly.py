@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from kubelite.api.auth.audit import Auditor
 from kubelite.api.auth.authenticate import UnionAuthenticator
@@ -10,6 +11,7 @@ from kubelite.api.auth.tokens import TokenIssuer
 from kubelite.api.http import metrics
 from kubelite.api.http.backends import Backends
 from kubelite.api.http.ca_page import ca_pages
+from kubelite.api.http.delegation import Delegation, ShownCertificate
 from kubelite.api.http.destinations import Destinations
 from kubelite.api.http.dialer import TCPDialer
 from kubelite.api.http.discovery import Discovery
@@ -28,6 +30,9 @@ from kubelite.api.registry.verbs import Verbs
 from kubelite.clock import Clock
 from kubelite.randomness import Randomness
 
+if TYPE_CHECKING:
+    from kubelite.api.http.aggregation.aggregation import Aggregation
+
 
 def assemble(  # noqa: PLR0913 - it joins what a server is made of
     verbs: Verbs,
@@ -44,15 +49,33 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     issuer: TokenIssuer | None = None,
     auditor: Auditor | None = None,
     ca_bundle: Callable[[], bytes] | None = None,
+    delegation: Delegation | None = None,
+    front_proxy: Callable[[], ShownCertificate] | None = None,
 ) -> Parts:
     """Return the dependencies of a Dispatcher whose clients connect to `address()` (host:port).
 
+    `front_proxy` returns the certificate shown to the servers that `delegation` names.
     `destinations` decide which addresses the server may dial, directly or through one of `tunnels`.
     """
     backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
     tunnels = tunnels or Tunnels()
     dialer = TunnelDialer(tunnels, destinations, TCPDialer(destinations))
     relay = Relay(dialer)
+    delegation = delegation or Delegation()
+
+    def aggregation() -> "Aggregation":
+        # Most clusters delegate nothing, so what passes requests on is imported with the first APIService that does.
+        from kubelite.api.http.aggregation.aggregation import Aggregation
+
+        return Aggregation(
+            delegation,
+            dialer=dialer,
+            randomness=randomness,
+            offload=verbs.offload,
+            front_proxy=front_proxy,
+        )
+
+    delegation.follow(aggregation)
     proxy = Proxy(backends, relay, authorizer)
     metrics.watch_store(verbs.writer.store, verbs.resources)
     return Parts(
@@ -62,13 +85,16 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
         clock=clock,
         randomness=randomness,
         pages=Pages(
-            Discovery(verbs.resources, address, verbs.offload),
+            Discovery(verbs.resources, address, verbs.offload, delegation),
             offload=verbs.offload,
             live=live_checks(verbs.writer.store),
             ready=ready_checks(verbs.writer.store),
             more={
                 **OpenAPIPages(
-                    verbs.resources, serves_identity=issuer is not None, offload=verbs.offload
+                    verbs.resources,
+                    serves_identity=issuer is not None,
+                    offload=verbs.offload,
+                    delegation=delegation,
                 ).pages(),
                 **(identity_pages(issuer, address) if issuer else {}),
                 **(ca_pages(ca_bundle) if ca_bundle else {}),
@@ -86,4 +112,5 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
         upgrades={TUNNEL_PATH: TunnelEndpoint(tunnels, authenticator)},
         flow=flow or FlowControl(),
         auditor=auditor,
+        delegation=delegation,
     )

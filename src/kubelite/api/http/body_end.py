@@ -37,6 +37,11 @@ class BodyEnd:
             self._is_framed = False
         self.ended = self._is_framed and not self._left
 
+    @property
+    def is_framed(self) -> bool:
+        """Whether the body ends by itself, and not with the connection."""
+        return self._is_framed
+
     def take(self, data: bytes) -> bytes:
         """Return what of `data` belongs to the body."""
         place = 0

@@ -1,8 +1,9 @@
 """Guard against request forgery: which addresses the API server may dial for a caller, checked on each connection.
 
 Nodes report the addresses of nodes and pods, endpoints those of services. None may lead to a service that only this
-host can reach, nor back to the API server, which would take its own connection for another caller's. A node dialed
-with the server's client certificate must also prove which node it is (see `dialer`).
+host can reach, nor back to the API server, which would take its own connection for another caller's. The name of an
+ExternalName Service may lead to this host, but not to the API server. A node dialed with the server's client
+certificate must also prove which node it is (see `dialer`).
 """
 
 import ipaddress
@@ -46,6 +47,20 @@ class Destinations:
             if self._is_own(plain(address), port):
                 raise BadRequest(REFUSAL)
             if not (node and (node, address) == self._node()):
+                check_address(address)
+
+    def check_external(self, addresses: Sequence[str], port: int) -> None:
+        """Raise BadRequest unless all addresses behind the name of an ExternalName Service may be dialed.
+
+        Such a name may lead to this host, as in Kubernetes, which no endpoint may; but not to the API server.
+        """
+        if not addresses:
+            raise BadRequest("no addresses for hostname")
+        for address in addresses:
+            parsed = plain(address)
+            if self._is_own(parsed, port) or (parsed.is_loopback and port == self._port):
+                raise BadRequest(REFUSAL)
+            if not parsed.is_loopback:
                 check_address(address)
 
     def _is_own(self, address: IPv4Address | IPv6Address, port: int) -> bool:

@@ -28,6 +28,7 @@ class Backend(Struct, frozen=True):
     node: str = ""  # the node the address belongs to; "": not known
     proves_node: bool = False  # the peer must present the certificate of `node`
     server_name: str = ""  # the name that its certificate must have; "": that of `host`
+    is_external: bool = False  # `host` was named by an ExternalName Service
 
     @property
     def authority(self) -> str:
@@ -60,11 +61,24 @@ class TCPDialer:
             # Names are resolved once, so the address checked is the address dialed (no DNS rebinding).
             addresses = await addresses_of(backend)
             proving = backend.node if backend.proves_node else ""
-            self._destinations.check(addresses, backend.port, proving)
+            if backend.is_external:
+                self._destinations.check_external(addresses, backend.port)
+            else:
+                self._destinations.check(addresses, backend.port, proving)
             connected = await _first(backend, addresses)
         if backend.proves_node and backend.tls is not None:
             check_node(connected, backend)
         return connected
+
+
+def _reason(backend: Backend, error: Exception) -> str:
+    """Return why a connection failed, in Go's words where a user is likely to see it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"tls: failed to verify certificate: x509: {error.verify_message}"
+    reason = getattr(error, "strerror", "") or str(error)
+    if isinstance(error, ConnectionRefusedError):
+        reason = "connect: connection refused"
+    return f"dial tcp {backend.authority}: {reason}"
 
 
 @asynccontextmanager
@@ -79,9 +93,8 @@ async def dialing(backend: Backend) -> AsyncIterator[None]:
         ) from error
     except (OSError, ssl.SSLError, ValueError, OverflowError) as error:
         # Names that idna rejects, a NUL in a name and ports beyond 65535 do not raise OSError.
-        reason = getattr(error, "strerror", "") or str(error)
         raise ServiceUnavailable(
-            f"error trying to reach service: dial tcp {backend.authority}: {reason}"
+            f"error trying to reach service: {_reason(backend, error)}"
         ) from error
 
 

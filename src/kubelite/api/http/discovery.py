@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from kubelite.api.http.delegation import Delegation
 from kubelite.api.http.negotiation import JSON, parse_accept
 from kubelite.api.http.respond import Reply
 from kubelite.api.machinery.versions import version_priority
@@ -47,14 +48,20 @@ class Discovery:
     """Serves /api and /apis down to ``/apis/{group}/{version}``."""
 
     def __init__(
-        self, resources: ResourceTable, address: Callable[[], str], offload: Offload | None = None
+        self,
+        resources: ResourceTable,
+        address: Callable[[], str],
+        offload: Offload | None = None,
+        delegation: Delegation | None = None,
     ) -> None:
+        """`delegation` knows the order of groups and versions, and what other servers answer for."""
         self._resources = resources
+        self._delegation = delegation or Delegation()
         self._address = address  # host and port under which clients reach the server
         self._offload = offload or AtOnce()
         self._documents: dict[_Key, Document] = {}
         self._groups: dict[str, Group] = {}
-        self._generation = -1
+        self._generation = (-1, -1)
 
     async def prepare(self, path: str, accept: str) -> None:
         """Encode in the offload what the answer to a request lacks, so that `answer` need not do it."""
@@ -97,9 +104,10 @@ class Discovery:
 
     def _current(self) -> Mapping[str, "Group"]:
         """Return the groups by name, in the order of discovery; keeps those whose rows did not change."""
-        if self._generation != self._resources.generation:
+        generation = self._resources.generation, self._delegation.generation
+        if self._generation != generation:
             self._documents.clear()
-            self._generation = self._resources.generation
+            self._generation = generation
             self._groups = self._grouped()
         return self._groups
 
@@ -107,15 +115,35 @@ class Discovery:
         rows: dict[str, list[Resource]] = {}
         for row in self._resources.all():
             rows.setdefault(row.group, []).append(row)
+        for name in self._delegation.groups():
+            rows.setdefault(name, [])
         groups = []
         for name, of_group in rows.items():
             known = self._groups.get(name)
-            if known is None or known.rows != of_group:  # rows are compared by identity
-                known = Group(name, of_group, {row.storage: self._stored(row) for row in of_group})
+            versions = self._versions(name)
+            # Rows are compared by identity.
+            if known is None or known.rows != of_group or known.registered != versions:
+                stored = {row.storage: self._stored(row) for row in of_group}
+                known = Group(name, of_group, stored, versions)
             groups.append(known)
-        # Custom resources have the least priority, so their groups follow, by name.
-        groups.sort(key=lambda group: (group.custom, group.name if group.custom else ""))
+        keys = self._delegation.priorities(
+            [(group.name, group.custom) for group in groups if group.rows]
+        )
+        groups.sort(key=lambda group: keys[group.name])
         return {group.name: group for group in groups}
+
+    def _versions(self, group: str) -> Sequence["RegisteredVersion"]:
+        """Return the versions of a group that have an APIService, in the order of discovery."""
+        aggregation = self._delegation.aggregation
+        return [
+            RegisteredVersion(
+                one.version,
+                aggregation.discovery.entry(group, one.version)
+                if aggregation is not None and one.service is not None
+                else None,
+            )
+            for one in self._delegation.registered(group)
+        ]
 
     def _stored(self, row: Resource) -> Resource | None:
         """Return the row of the storage version; None if it is not served."""
@@ -171,7 +199,11 @@ def _needed(key: _Key, groups: Mapping[str, "Group"]) -> "list[Group]":
     """Return the groups that a document is made of."""
     match key:
         case ("aggregated", _, root):
-            return [group for group in groups.values() if (group.name == "") == (root == "api")]
+            return [
+                group
+                for group in groups.values()
+                if (group.name == "") == (root == "api") and group.has_resources
+            ]
         case ("apis",):
             return [group for group in groups.values() if group.name]
         case ("apis", name, *_) if name in groups:
@@ -180,17 +212,36 @@ def _needed(key: _Key, groups: Mapping[str, "Group"]) -> "list[Group]":
             return []
 
 
+class RegisteredVersion(msgspec.Struct, frozen=True):
+    """A version with an APIService."""
+
+    version: str
+    entry: bytes | None = (
+        None  # of another server, encoded in the aggregated form; None: this server answers
+    )
+
+
 class Group:
     """A group as discovery shows it. What is made of its rows is encoded on first use; thread-safe."""
 
     def __init__(
-        self, name: str, rows: Sequence[Resource], stored: Mapping[str, Resource | None]
+        self,
+        name: str,
+        rows: Sequence[Resource],
+        stored: Mapping[str, Resource | None],
+        registered: Sequence[RegisteredVersion] = (),
     ) -> None:
         """`stored` has the row of the storage version of each storage."""
         self.name = name
         self.rows = rows
-        self.custom = all(row.type is None for row in rows)
+        self.registered = registered
+        self.custom = bool(rows) and all(row.type is None for row in rows)
         self._stored = stored
+
+    @property
+    def has_resources(self) -> bool:
+        """Whether a version has resources; an APIService may register one that nobody serves."""
+        return bool(self.rows) or any(one.entry is not None for one in self.registered)
 
     @cached_property
     def _versions(self) -> dict[str, list[Resource]]:
@@ -201,11 +252,17 @@ class Group:
         return versions
 
     @cached_property
+    def _listed(self) -> dict[str, bytes | None]:
+        """All versions in the order of discovery, with the entries of those that other servers answer for."""
+        listed = {one.version: one.entry for one in self.registered}
+        return listed | {version: None for version in self._versions if version not in listed}
+
+    @cached_property
     def description(self) -> dict[str, Any]:
         """The group in the legacy form, without kind and version."""
         versions = [
             {"groupVersion": f"{self.name}/{version}", "version": version}
-            for version in self._versions
+            for version in self._listed
         ]
         return {"name": self.name, "versions": versions, "preferredVersion": versions[0]}
 
@@ -221,15 +278,16 @@ class Group:
     @cached_property
     def aggregated(self) -> bytes:
         """The encoded group in the aggregated form."""
-        versions = [
-            {
-                "version": version,
-                "resources": [_aggregated_entry(row) for row in rows],
-                "freshness": "Current",
-            }
-            for version, rows in self._versions.items()
-        ]
-        return msgspec.json.encode({"metadata": {"name": self.name}, "versions": versions})
+        versions = []
+        for version, entry in self._listed.items():
+            if entry is not None:
+                versions.append(entry)
+            elif rows := self._versions.get(version):
+                resources = [_aggregated_entry(row) for row in rows]
+                shown = {"version": version, "resources": resources, "freshness": "Current"}
+                versions.append(msgspec.json.encode(shown))
+        metadata = msgspec.json.encode({"name": self.name})
+        return b'{"metadata":%b,"versions":[%b]}' % (metadata, b",".join(versions))
 
     def resource_list(self, version: str) -> Document | None:
         """Return the legacy list of a version's resources; None if the version is not served."""

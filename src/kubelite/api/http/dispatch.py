@@ -24,10 +24,12 @@ from kubelite.api.errors import (
 from kubelite.api.http import metrics
 from kubelite.api.http.connection import Connection
 from kubelite.api.http.connections import Connections, options_of, query_of
+from kubelite.api.http.delegation import Delegation, Registration
 from kubelite.api.http.forms import Forms
 from kubelite.api.http.negotiation import Media, error_media, media_of
 from kubelite.api.http.objects import Call, Objects
 from kubelite.api.http.query import watch_options
+from kubelite.api.http.relay import is_upgrade
 from kubelite.api.http.request import NO_QUERY, Query, RequestPath, parse, parse_query, split_target
 from kubelite.api.http.respond import (
     CACHE_CONTROL,
@@ -61,6 +63,7 @@ GONE = 499  # status in the metrics of a client that disconnected before the ans
 DEPRECATED = "k8s.io/deprecated"  # in audit events, as upstream
 APPLY_TYPE = "application/apply-patch+yaml"
 READING = frozenset({"get", "list", "watch"})
+LONG_RUNNING = frozenset({"attach", "exec", "log", "portforward", "proxy"})  # subresources
 
 
 class Asked(Struct, frozen=True):
@@ -132,6 +135,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     upgrades: Mapping[str, Upgrade] = {}  # by path
     flow: Flow | None = None
     auditor: Auditor | None = None
+    delegation: Delegation = Delegation()
 
 
 class Dispatcher:
@@ -152,6 +156,7 @@ class Dispatcher:
         self._upgrades = parts.upgrades
         self._flow = parts.flow
         self._auditor = parts.auditor
+        self._delegation = parts.delegation
         self._connections = Connections()
 
     def end(self) -> None:
@@ -237,6 +242,8 @@ class Dispatcher:
             if observed.record is not None:
                 observed.record.acts_as(caller)
         asked = Asked(request, target, query, caller, audit_id, headers)
+        if self._delegation.remote and (other := self._delegation.find(target)) is not None:
+            return await self._delegated(asked, other, observed)
         if not target.is_resource:
             return await self._page(asked, observed)
         resource = self._verbs.resources.find(
@@ -256,6 +263,38 @@ class Dispatcher:
                 return await self._resource(asked, resource, observed)
         # A long-running request queues for a seat but gives it up before it runs, else watches would use up the level.
         return await self._resource(asked, resource, observed)
+
+    async def _delegated(
+        self, asked: Asked, other: Registration, observed: "Observation"
+    ) -> Reply | Sent:
+        """Have another server answer, once the caller is authorized here."""
+        attributes = asked.attributes
+        if "/" in attributes.subresource:  # what follows is the other server's, as in Kubernetes
+            first = attributes.subresource.partition("/")[0]
+            attributes = replace(attributes, subresource=first)
+            asked = replace(asked, target=replace(asked.target, attributes=attributes))
+        observed.is_long_running = (
+            attributes.verb == "watch"
+            or attributes.subresource in LONG_RUNNING
+            or is_upgrade(asked.request)
+        )
+        if self._flow is None:
+            return await self._answered_elsewhere(asked, other, observed)
+        time = asyncio.get_running_loop().time
+        came = time()
+        async with self._flow.seat(asked.caller, attributes, asked.headers):
+            observed.queued_seconds = time() - came
+            if not observed.is_long_running:
+                return await self._answered_elsewhere(asked, other, observed)
+        return await self._answered_elsewhere(asked, other, observed)
+
+    async def _answered_elsewhere(
+        self, asked: Asked, other: Registration, observed: "Observation"
+    ) -> Reply | Sent:
+        self._allowed(asked, observed)
+        aggregation = self._delegation.aggregation
+        assert aggregation is not None, "it is made with the first registration of another server"
+        return await aggregation.proxy.serve(asked, other, is_long_running=observed.is_long_running)
 
     def _begin(
         self, request: web.BaseRequest, caller: Caller, attributes: Attributes, audit_id: str
@@ -382,7 +421,7 @@ class Dispatcher:
         if attributes.verb in ("get", "list"):
             return await self._objects.read(call)
         try:
-            async with asyncio.timeout(_timeout_seconds(asked.query)):
+            async with asyncio.timeout(timeout_seconds(asked.query)):
                 return await self._objects.write(call)
         except TimeoutError as error:
             REQUEST_SECONDS.reached()
@@ -500,7 +539,8 @@ def _media(asked: Asked, resource: Resource) -> Media:
     )
 
 
-def _timeout_seconds(query: Query) -> float:
+def timeout_seconds(query: Query) -> float:
+    """Return the seconds that a request may take: `timeout` of its query, or less. Raises BadRequest."""
     values = query.get("timeout")
     if not values or not values[0]:
         return REQUEST_SECONDS.value

@@ -55,6 +55,7 @@ IMPERSONATION = "impersonate-"
 # A body whose length a client could hide would be read as another request.
 FRAMING = frozenset({"content-length"})
 BUFFER_BYTES = STREAM_BUFFER.value
+INTERIM_ANSWERS_MAX = 5  # as Go's client
 BROKEN_LINE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 STATUS = re.compile(r"[1-9][0-9]{2}")
 
@@ -65,6 +66,9 @@ class Head(Struct):
     status: int
     reason: str
     headers: list[tuple[str, str]]
+    is_http_11: bool = (
+        True  # False: an earlier minor version, whose connections end with the answer
+    )
 
     def get(self, wanted: str) -> str:
         """Return a header's first value."""
@@ -129,9 +133,9 @@ class Relay:
             writer.write(request_head(request, backend, target, more_headers, upgrade=upgrade))
             if request.can_read_body and not upgrade:
                 await continue_if_expected(request)
-                sending = self._tasks.start(_send_body(request, writer), name="proxied body")
+                sending = self._tasks.start(send_body(request, writer), name="proxied body")
             async with asyncio.timeout(BACKEND_HEAD_SECONDS.value):
-                head = await _read_head(reader)
+                head = await read_head(reader)
         except BaseException as error:
             ended()
             writer.transport.abort()
@@ -155,11 +159,11 @@ class Relay:
         try:
             transport = transport_of(request)
             head = answered.head
-            transport.write(_answer_head(head, headers, rewrite))
+            transport.write(answer_head(head, headers, rewrite))
             body = BodyEnd(request.method, head.status, head.headers)
             while not body.ended and (data := await answered.reader.read(BUFFER_BYTES)):
                 transport.write(body.take(data))
-                await _taken(drain(request))
+                await taken(drain(request))
         except ConnectionError as error:
             raise Disconnected from error
         finally:
@@ -190,9 +194,9 @@ class Relay:
             raise internal_error(f"invalid upgrade response: status code {answered.head.status}")
         try:
             transport = transport_of(request)
-            transport.write(_upgrade_head(answered.head))
+            transport.write(upgrade_head(answered.head))
             client = take_over(request, transport)
-            await _splice(client, (answered.reader, answered.writer), self._tasks)
+            await splice(client, (answered.reader, answered.writer), self._tasks)
         finally:
             close(answered)
         return Sent(101, keep_alive=False)
@@ -241,8 +245,14 @@ def request_head(
     more_headers: Iterable[tuple[str, str]],
     *,
     upgrade: bool,
+    stays_open: bool = False,
+    drops: Callable[[str], bool] = lambda _: False,
 ) -> bytes:
-    """Return the head of the request to a backend: the client's without what concerns the client's connection."""
+    """Return the head of the request to a backend: the client's without what concerns the client's connection.
+
+    `drops` says of further header names, in lower case, that they are left out. With `stays_open` the backend is not
+    asked to close.
+    """
     lines = [f"{request.method} {target} HTTP/1.1", f"Host: {backend.authority}"]
     forwarded = []
     named = {
@@ -260,7 +270,8 @@ def request_head(
             or lowered in SECRET
             or lowered in named
             or lowered.startswith(IMPERSONATION)
-            or (not upgrade and lowered.startswith("sec-websocket-"))
+            or drops(lowered)
+            or (lowered in FRAMING if upgrade else lowered.startswith("sec-websocket-"))
         ):
             lines.append(f"{name}: {value}")
     peer = request.transport.get_extra_info("peername") if request.transport else None
@@ -272,7 +283,8 @@ def request_head(
         if protocols := offered_protocols(request):
             lines.append(f"{PROTOCOL_HEADER}: {', '.join(protocols)}")
     else:
-        lines.append("Connection: close")
+        if not stays_open:
+            lines.append("Connection: close")
         if request.can_read_body and request.content_length is None:
             lines.append("Transfer-Encoding: chunked")
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
@@ -305,7 +317,7 @@ class TakenOver(asyncio.StreamReaderProtocol):
         self._connection.connection_lost(exc)
 
 
-async def _splice(client: Connected, backend: Connected, tasks: TaskSet) -> None:
+async def splice(client: Connected, backend: Connected, tasks: TaskSet) -> None:
     """Copy both ways; when one direction ends, its other end is told, and both close when one side is gone."""
     client_reader, client_writer = client
     backend_reader, backend_writer = backend
@@ -324,7 +336,7 @@ async def _splice(client: Connected, backend: Connected, tasks: TaskSet) -> None
         close_within_bounds(client_writer.transport)
 
 
-async def _taken(draining: Awaitable[None]) -> None:
+async def taken(draining: Awaitable[None]) -> None:
     """Wait until a peer takes what was written; raises ConnectionError when that takes `STREAM_IDLE_SECONDS`."""
     try:
         async with asyncio.timeout(STREAM_IDLE_SECONDS.value):
@@ -338,12 +350,13 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     try:
         while data := await reader.read(BUFFER_BYTES):
             writer.write(data)
-            await _taken(writer.drain())
+            await taken(writer.drain())
     except OSError:  # also what TLS, or the network on the way, ends a connection with
         return
 
 
-async def _send_body(request: web.BaseRequest, writer: asyncio.StreamWriter) -> None:
+async def send_body(request: web.BaseRequest, writer: asyncio.StreamWriter) -> None:
+    """Write the body of a request as it comes, in chunks if its length is not known; abort if it breaks off."""
     chunks = request.content_length is None
     try:
         while data := await request.content.readany():
@@ -355,11 +368,19 @@ async def _send_body(request: web.BaseRequest, writer: asyncio.StreamWriter) -> 
         writer.transport.abort()
 
 
-async def _read_head(reader: asyncio.StreamReader) -> Head:
-    while True:
+async def read_head(reader: asyncio.StreamReader) -> Head:
+    """Read the head of an answer, past interim ones.
+
+    Raises EOFError if the connection ended before the first byte, ValueError for what is no answer of HTTP.
+    """
+    for _ in range(INTERIM_ANSWERS_MAX + 1):
         try:
             raw = await reader.readuntil(b"\r\n\r\n")
-        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
+        except asyncio.IncompleteReadError as error:
+            if not error.partial:
+                raise EOFError("EOF") from error
+            raise ValueError("no HTTP answer") from error
+        except asyncio.LimitOverrunError as error:
             raise ValueError("no HTTP answer") from error
         status_line, *lines = raw.decode("utf-8", "surrogateescape").split("\r\n")
         version, _, rest = status_line.partition(" ")
@@ -373,16 +394,21 @@ async def _read_head(reader: asyncio.StreamReader) -> Head:
             name, separator, value = line.partition(":")
             if separator:
                 headers.append((name, value.strip()))
-        head = Head(status=int(code), reason=reason, headers=headers)
+        is_http_11 = version != "HTTP/1.0"
+        head = Head(int(code), reason, headers, is_http_11)
         if head.status == 101 or head.status >= 200:  # other interim answers are for the proxy
             return head
+    raise ValueError("too many interim answers")
 
 
-def _answer_head(
+def answer_head(
     head: Head,
     headers: Sequence[tuple[str, str]],
-    rewrite: Callable[[str, str], str] | None,
+    rewrite: Callable[[str, str], str] | None = None,
+    *,
+    closes: bool = True,
 ) -> bytes:
+    """Return the head of the answer to the client, `headers` in the place of the backend's of these names."""
     lines = [f"HTTP/1.1 {head.status} {head.reason}"]
     replaced = {name.lower() for name, _ in headers}
     for name, value in head.headers:
@@ -391,11 +417,13 @@ def _answer_head(
             continue
         lines.append(f"{name}: {rewrite(lowered, value) if rewrite else value}")
     lines += [f"{name}: {value}" for name, value in headers]
-    lines.append("Connection: close")
+    if closes:
+        lines.append("Connection: close")
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
 
 
-def _upgrade_head(head: Head) -> bytes:
+def upgrade_head(head: Head) -> bytes:
+    """Return the head of a 101 for the client: all that the backend says."""
     lines = [f"HTTP/1.1 {head.status} {head.reason}"]
     lines += [f"{name}: {value}" for name, value in head.headers]
     return "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")

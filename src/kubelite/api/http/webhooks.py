@@ -15,21 +15,19 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from kubelite.api.auth.lookup import Lookup
+from kubelite.api.http.service_endpoints import NoEndpoint, ServiceEndpoints
 from kubelite.api.http.tunnel_connector import TunnelConnector
 from kubelite.api.http.tunnels import Tunnels
-from kubelite.api.kinds.core.services import Service
-from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.machinery.causes import quoted
 from kubelite.api.registry.hooks import ReviewFailed
 from kubelite.limits import WEBHOOK_ANSWER, WEBHOOK_AUTHORITIES
 from kubelite.randomness import Randomness
 
-SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 KEEP_ALIVE_SECONDS = 60.0
 
 
 class _Unreachable(Exception):
-    """There is no address to call; the message says why."""
+    """The configured URL cannot be called; the message says why."""
 
 
 class Webhooks:
@@ -41,7 +39,7 @@ class Webhooks:
         """Endpoints on nodes with one of `tunnels` are called through it."""
         self._tunnels = tunnels or Tunnels()
         self._connector: TunnelConnector | None = None
-        self._lookup = lookup
+        self._endpoints = ServiceEndpoints(lookup, randomness)
         self._randomness = randomness
         self._session: aiohttp.ClientSession | None = None
         self._contexts: dict[str, ssl.SSLContext] = {}  # by the authorities that they trust
@@ -70,7 +68,7 @@ class Webhooks:
         except TimeoutError as error:
             text = f"Post {quoted(shown)}: context deadline exceeded"
             raise ReviewFailed(text) from error
-        except (aiohttp.ClientError, OSError, ValueError, _Unreachable) as error:
+        except (aiohttp.ClientError, OSError, ValueError, _Unreachable, NoEndpoint) as error:
             raise ReviewFailed(f"Post {quoted(shown)}: {_reason(error)}") from error
 
     async def _post(
@@ -90,18 +88,17 @@ class Webhooks:
             return await _read(answer)
 
     def _called(self, client_config: Mapping[str, Any], shown: str) -> str:
-        """Return the URL to call; raises _Unreachable."""
+        """Return the URL to call; raises _Unreachable and NoEndpoint."""
         service = client_config.get("service")
         if service is None:
             if not shown.startswith("https://"):
                 raise _Unreachable("it is no https URL")
             return shown
-        address, port, node = self._endpoint(
-            service.get("name") or "", service.get("namespace") or "", service.get("port") or 443
+        endpoint = self._endpoints.resolve(
+            service.get("namespace") or "", service.get("name") or "", service.get("port") or 443
         )
-        self._connected_by().locate(address, port, node)
-        host = f"[{address}]" if ":" in address else address
-        return urlsplit(shown)._replace(netloc=f"{host}:{port}").geturl()
+        self._connected_by().locate(endpoint.host, endpoint.port, endpoint.node)
+        return urlsplit(shown)._replace(netloc=endpoint.authority).geturl()
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -134,27 +131,6 @@ class Webhooks:
             self._contexts.clear()
         self._contexts[bundle] = context
         return context
-
-    def _endpoint(self, name: str, namespace: str, port: int) -> tuple[str, int, str]:
-        """Return address, port and node of a ready endpoint of a Service; raises _Unreachable."""
-        service = self._lookup.get(Service, name, namespace)
-        if service is None:
-            raise _Unreachable(f"service {quoted(name)} not found")
-        wanted = next((one for one in service.spec.ports if one.port == port), None)
-        if wanted is None:
-            raise _Unreachable(f"no service port {port} found for service {quoted(name)}")
-        found = [
-            (endpoint.addresses[0], offered.port, endpoint.nodeName or "")
-            for slice_ in self._lookup.list(EndpointSlice, namespace)
-            if slice_.metadata.labels.get(SERVICE_NAME_LABEL) == name
-            for offered in slice_.ports
-            if offered.name == wanted.name and offered.port is not None
-            for endpoint in slice_.endpoints
-            if endpoint.conditions.ready is not False and endpoint.addresses
-        ]
-        if not found:
-            raise _Unreachable(f"no endpoints available for service {quoted(name)}")
-        return found[int(self._randomness.uniform(0, len(found)))]
 
 
 def _address_of(client_config: Mapping[str, Any]) -> tuple[str, str]:

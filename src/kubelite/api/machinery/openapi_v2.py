@@ -27,6 +27,7 @@ from kubelite.api.machinery.openapi_document import (
     measuring_cost,
     within_limit,
 )
+from kubelite.api.machinery.openapi_foreign import ForeignSpec, merge
 from kubelite.api.machinery.openapi_operations import parameter_type
 from kubelite.api.machinery.openapi_pages import SERVER, ServedPage, discovery_pages
 from kubelite.api.machinery.openapi_proto import (
@@ -38,6 +39,8 @@ from kubelite.api.machinery.openapi_proto import (
 from kubelite.offload import AtOnce, Offload
 
 PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+MERGE_PASSES = 6  # over what other servers say: to decode, compare, rename and encode it
 
 FormName = Literal["json", "protobuf"]
 Chunks = list[bytes]
@@ -94,12 +97,14 @@ class OpenAPIV2:
         served: Callable[[], Sequence[Served]],
         pages: Sequence[ServedPage] = SERVER,
         offload: Offload | None = None,
+        foreign: Callable[[], Sequence[ForeignSpec]] = tuple,
     ) -> None:
-        """`served` returns the resources served now; `pages` are the other paths."""
-        forms: dict[FormName, Form] = {"json": AS_JSON, "protobuf": AS_PROTOBUF}
-        self._documents = {
-            name: _JoinedDocument(served, form, pages, offload or AtOnce())
-            for name, form in forms.items()
+        """`served` returns the resources served now; `pages` are the other paths; `foreign` is of other servers."""
+        offload = offload or AtOnce()
+        as_json = _JoinedDocument(served, AS_JSON, pages, offload, foreign)
+        self._documents: dict[FormName, _JoinedDocument] = {
+            "json": as_json,
+            "protobuf": _JoinedDocument(served, AS_PROTOBUF, pages, offload, foreign, as_json),
         }
 
     async def json(self) -> OpenAPIDocument:
@@ -124,9 +129,16 @@ class _JoinedDocument:
         form: Form,
         pages: Sequence[ServedPage],
         offload: Offload,
+        foreign: Callable[[], Sequence[ForeignSpec]],
+        as_json: _JoinedDocument | None = None,
     ) -> None:
+        """`as_json` is the same document as JSON, None: this one is."""
         self._served = served
         self._form = form
+        self._foreign = foreign
+        self._as_json = as_json
+        self._specs: tuple[ForeignSpec, ...] = ()
+        self._merged: tuple[Part, ...] = ()  # what other servers add
         self._pages = pages
         self._offload = offload
         self._rows: tuple[Served, ...] | None = None
@@ -154,15 +166,30 @@ class _JoinedDocument:
 
     async def _follow(self) -> None:
         """Build the parts whose resources changed."""
-        rows = tuple(self._served())
-        if rows == self._rows:
+        rows, specs = tuple(self._served()), tuple(self._foreign())
+        if rows == self._rows and specs == self._specs:
             return
         self._rows = self._joined = None  # until all parts are built: a request may be cancelled
         base = await self._built_in(tuple(row for row in rows if not row.custom))
         await self._custom(base, tuple(row for row in rows if row.custom))
+        self._merged = ()
+        if specs:
+            self._merged = (await self._merge(specs),)
         digests = b"".join(part.digest for part in self._all_parts())
         self._hash = hashlib.sha256(digests).hexdigest().upper()
-        self._rows = rows
+        self._rows, self._specs = rows, specs
+
+    async def _merge(self, specs: Sequence[ForeignSpec]) -> Part:
+        """Return the part that other servers add; names are compared as JSON in either form."""
+        local = self._all_parts() if self._as_json is None else await self._as_json.local()
+        cost = MERGE_PASSES * sum(len(spec.content) for spec in specs)
+        return await self._offload.run(cost, lambda: merged_part(specs, local, self._form))
+
+    async def local(self) -> list[Part]:
+        """Return the parts of the resources served here."""
+        async with self._lock:
+            await self._follow()
+            return [part for part in self._all_parts() if part not in self._merged]
 
     async def _join(self) -> OpenAPIDocument:
         parts = self._all_parts()
@@ -172,7 +199,7 @@ class _JoinedDocument:
 
     def _all_parts(self) -> list[Part]:
         assert self._base is not None, "the parts are built first"
-        return [self._base[1], *(part for _, part in self._parts.values())]
+        return [self._base[1], *(part for _, part in self._parts.values()), *self._merged]
 
     async def _built_in(self, rows: tuple[Served, ...]) -> Part:
         if self._base is None or self._base[0] != rows:
@@ -217,6 +244,23 @@ def encoded_part(
     for encoded in (*definitions.values(), *parameters.values()):
         digest.update(encoded)
     return Part(paths, definitions, parameters, digest.digest())
+
+
+def merged_part(specs: Sequence[ForeignSpec], local: Sequence[Part], form: Form) -> Part:
+    """Return the part that other servers add to the local ones, which are encoded as JSON."""
+    definitions: dict[str, bytes] = {}
+    parameters: dict[str, bytes] = {}
+    for part in local:
+        definitions |= part.definitions
+        parameters |= part.parameters
+    added = merge(specs, definitions, parameters)
+    digest = hashlib.sha256(b"".join(spec.digest for spec in specs))
+    return Part(
+        form.separator.join(form.path(path, item) for path, item in added.paths.items()),
+        {name: form.definition(name, item) for name, item in added.definitions.items()},
+        {name: form.parameter(name, item) for name, item in added.parameters.items()},
+        digest.digest(),
+    )
 
 
 def joined(parts: Sequence[Part], form: Form) -> bytes:

@@ -28,7 +28,7 @@ from kubelite.api.machinery.openapi_document import (
 )
 from kubelite.api.machinery.openapi_operations import parameter_type
 from kubelite.api.machinery.openapi_pages import SERVER, ServedPage, discovery_pages
-from kubelite.limits import OPENAPI_DOCUMENTS
+from kubelite.limits import OPENAPI_DOCUMENTS, Limit
 from kubelite.offload import AtOnce, Offload
 
 HASHES_A_STEP = 16  # group versions of custom resources whose schemas are read in one piece of work
@@ -65,11 +65,7 @@ class OpenAPIV3:
             if self._index is None:
                 await self._hash(self._groups)
                 hashes = {path: await self._hash_of(path) for path in sorted(self._groups)}
-                addresses = {
-                    path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={hash_}"}
-                    for path, hash_ in hashes.items()
-                }
-                self._index = hashed(msgspec.json.encode({"paths": addresses}))
+                self._index = hashed(msgspec.json.encode({"paths": _addresses(hashes)}))
             return self._index
 
     async def document(self, path: str) -> OpenAPIDocument | None:
@@ -138,6 +134,19 @@ class OpenAPIV3:
         return (await self._built_in(path, content)).hash
 
 
+def _addresses(hashes: Mapping[str, str]) -> JSON:
+    return {
+        path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={hash_}"}
+        for path, hash_ in hashes.items()
+    }
+
+
+def joined_index(index: OpenAPIDocument, hashes: Mapping[str, str]) -> OpenAPIDocument:
+    """Return an index with further documents, by path; they take the place of those at the same paths."""
+    paths = msgspec.json.decode(index.body)["paths"] | _addresses(hashes)
+    return hashed(msgspec.json.encode({"paths": dict(sorted(paths.items()))}))
+
+
 def _is_custom(content: _Content) -> bool:
     rows, page = content
     return page is None and all(row.custom for row in rows)
@@ -150,8 +159,9 @@ def _fingerprints(batch: Iterable[tuple[str, _Content]]) -> dict[str, tuple[_Con
 class KeptDocuments:
     """The documents that were asked for last, up to a number of bytes."""
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, limit: Limit = OPENAPI_DOCUMENTS) -> None:
         self.bytes = 0
+        self._limit = limit
         self._bytes_max = bytes_max
         self._documents: OrderedDict[str, OpenAPIDocument] = OrderedDict()
 
@@ -169,7 +179,7 @@ class KeptDocuments:
         self._documents[path] = document
         self.bytes += len(document.body)
         while self.bytes > self._bytes_max:
-            OPENAPI_DOCUMENTS.reached()
+            self._limit.reached()
             self._drop(next(iter(self._documents)))
 
     def retain(self, hashes: Mapping[str, str]) -> None:
@@ -177,6 +187,11 @@ class KeptDocuments:
         for path, document in list(self._documents.items()):
             if hashes.get(path) != document.hash:
                 self._drop(path)
+
+    def forget(self, path: str) -> None:
+        """Drop a document, if it is kept."""
+        if path in self._documents:
+            self._drop(path)
 
     def _drop(self, path: str) -> None:
         self.bytes -= len(self._documents.pop(path).body)

@@ -4,7 +4,7 @@ import ssl
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientPayloadError, ClientSession
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
 from fakes.joining import NODES, JoiningCluster
@@ -37,7 +37,8 @@ async def test_an_open_connection_ends_its_rights_with_its_node(
             authorizer=plane.authorizer,
             more_pages=ca_pages(lambda: cluster.pki.ca_pem),
         )
-        async with serving(parts, ssl_context=cluster.pki.server_context()) as (_, port):
+        async with serving(parts, ssl_context=cluster.pki.server_context()) as (api, port):
+            plane.on_release(lambda: api.drop(plane.authenticator.counts))
             server = f"https://127.0.0.1:{port}"
             unverified = ssl._create_unverified_context()
             async with (
@@ -66,8 +67,15 @@ async def test_an_open_connection_ends_its_rights_with_its_node(
                 async with session.get("/api/v1/nodes/one", ssl=verified) as reply:
                     assert reply.status == 200
                 await cluster.settle()
+                watch = await session.get(
+                    "/api/v1/nodes?watch=1&fieldSelector=metadata.name=one", ssl=verified
+                )
+                assert b"ADDED" in await watch.content.readline()
                 await cluster.root.delete(Node, "one")
                 await cluster.settle()
+                with pytest.raises(ClientPayloadError):  # cut, not ended
+                    await watch.content.read()
+                watch.close()
                 for path in ("/api/v1/nodes/one", "/api/v1/nodes"):
                     async with session.get(path, ssl=verified) as reply:
                         assert reply.status == 401

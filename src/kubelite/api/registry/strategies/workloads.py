@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from kubelite.api.machinery.numbers import integer
 from kubelite.api.registry.rules.workloads import TEMPLATE_GENERATION
 from kubelite.api.registry.strategy import Strategy, WriteContext
 
-GENERATION_DIGITS = 18
 _JOB_NAME = ("job-name", "batch.kubernetes.io/job-name")
 _CONTROLLER_UID = ("controller-uid", "batch.kubernetes.io/controller-uid")
 
@@ -62,6 +62,6 @@ class DaemonSetStrategy(Strategy):
         if before is None:
             return
         changed = item["spec"].get("template") != old["spec"].get("template")
-        is_number = before.isascii() and before.isdigit() and len(before) <= GENERATION_DIGITS
-        number = str(int(before) + 1) if changed and is_number else before
-        item["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = number
+        number = integer(before)
+        after = str(number + 1) if changed and number is not None else before
+        item["metadata"].setdefault("annotations", {})[TEMPLATE_GENERATION] = after
