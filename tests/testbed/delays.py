@@ -2,8 +2,9 @@
 
 It runs in the fabric. A slow cable is taken off its bridge and a TAP device takes its place; this program carries
 frames between the two, and each waits for its time in between. Frames keep their virtio header, so one of 64 KiB,
-which the kernel has not cut into packets yet, costs one read and one write. Measured on a machine of two cores: 40 µs
-of CPU a frame each way, and nothing for cables without a delay. The clock is the kernel's; a delay is exact to 1 ms.
+which the kernel has not cut into packets yet, costs one read and one write. Measured on a machine of two cores: 9 µs
+of CPU a frame, so 1 ms a megabyte of a TCP stream; beyond some 80 000 small frames a second frames are lost. The
+program holds 19 MB. Cables without a delay cost nothing. The clock is the kernel's; a delay is exact to 1 ms.
 
 Commands come as lines on standard input, `ADD cable tap`, `SET cable to_seconds from_seconds` and `DROP cable`; each
 is answered with a line once it holds. The end of standard input ends the program.
