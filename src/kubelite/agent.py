@@ -129,11 +129,17 @@ async def _start(
         for each in (node, network):
             each.transport.reconnect()
 
+    def answered() -> None:
+        for each in (node, network):
+            each.transport.availability.answered()
+
     tunnel = Tunnel(
         [membership.server],
         targets,
         ssl_context=credentials.node,
         randomness=randomness,
+        # The server is back, though the clients would not try it for some seconds yet.
+        opened=answered,
         # It asks the server for a sign of life, which a watch cannot: what ends it has ended the watches as well.
         lost=reconnect,
     )

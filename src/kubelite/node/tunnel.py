@@ -112,13 +112,15 @@ class Tunnel:
         *,
         ssl_context: ssl.SSLContext,
         randomness: Randomness,
+        opened: Callable[[], None] = lambda: None,
         lost: Callable[[], None] = lambda: None,
     ) -> None:
         """`servers` are the URLs of API servers, each tried when the one before it fails.
 
-        `lost` is called whenever an open tunnel has ended.
+        `opened` is called whenever a tunnel is open, `lost` whenever an open one has ended.
         """
         assert servers
+        self._opened = opened
         self._lost = lost
         self.ssl_context = ssl_context
         self._servers = tuple(servers)
@@ -175,6 +177,7 @@ class Tunnel:
             transport.resume_reading()
             log.info("tunnel open", extra={"server": server})
             self._trouble = ""
+            self._opened()
             return await ended
         finally:
             self._mux = None

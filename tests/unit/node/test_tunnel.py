@@ -204,6 +204,7 @@ async def test_the_frames_that_come_with_the_answer_are_served(
 
 async def test_a_tunnel_that_is_told_to_reconnect_ends_and_is_opened_again() -> None:
     opened = closed = 0
+    told: list[bool] = []
     lost: list[bool] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -224,6 +225,7 @@ async def test_a_tunnel_that_is_told_to_reconnect_ends_and_is_opened_again() -> 
         TARGETS,
         ssl_context=ssl.create_default_context(),
         randomness=Pauses(),
+        opened=lambda: told.append(made.is_connected),
         lost=lambda: lost.append(made.is_connected),
     )
     made.ssl_context = None  # type: ignore[assignment]  # the server speaks plain text
@@ -234,6 +236,7 @@ async def test_a_tunnel_that_is_told_to_reconnect_ends_and_is_opened_again() -> 
         for times in (1, 2, 3):
             while not (made.is_connected and opened == times):
                 await asyncio.sleep(0.001)
+            assert told == [True] * times
             assert lost == [False] * (times - 1)
             made.reconnect()
         await tasks.stop()
