@@ -140,21 +140,23 @@ def _stage(snapshot: Path, staged: Path) -> None:
 
 def _skip_revisions(store: Path) -> None:
     size_bytes = store.stat().st_size + WORK_BYTES
-    with lmdb.open(
-        str(store),
-        size_bytes,
-        lib_version=0,
-        max_dbs=4,
-        subdir=False,
-        lock=False,
-        create=False,
-    ) as env:
+    with (
+        lmdb.open(
+            str(store),
+            size_bytes,
+            lib_version=0,
+            max_dbs=4,
+            subdir=False,
+            lock=False,
+            create=False,
+        ) as env,
+        env.begin(write=True) as transaction,
+    ):
         # The log ends at the newest revision, so it goes.
-        with env.begin(write=True) as transaction:
-            meta, log = (_table(env, name, transaction) for name in (b"meta", b"log"))
-            revision = _revision(transaction, meta) + SKIPPED_REVISIONS
-            transaction.put(b"revision", REVISION.pack(revision), db=meta)
-            transaction.drop(log, delete=False)
+        meta, log = (_table(env, name, transaction) for name in (b"meta", b"log"))
+        revision = _revision(transaction, meta) + SKIPPED_REVISIONS
+        transaction.put(b"revision", REVISION.pack(revision), db=meta)
+        transaction.drop(log, delete=False)
 
 
 def _put_in_place(staged: Path, data: Path) -> Path | None:
