@@ -77,6 +77,13 @@ class _Pool:
         for end in self._streams:
             self._end_soon(end)
 
+    def cut(self) -> None:
+        """Close all connections at once, also those in use: streams end, requests in flight fail."""
+        self.is_retired = True
+        for end in tuple(self._streams):
+            end()
+        self._begin_close()
+
     @contextmanager
     def request(self) -> Iterator[None]:
         """Count a request in flight."""
@@ -145,6 +152,7 @@ class Transport:
         self._pool: _Pool | None = None  # of new requests
         self._pools: set[_Pool] = set()  # all that have open connections
         self.availability = availability or Availability(self._server, randomness)
+        self._unsubscribe = self.availability.subscribe(self._returned)
         self._count = counter_of(self._server.rpartition("/")[2])
 
     @property
@@ -157,8 +165,19 @@ class Transport:
         self._ssl_context = context
         self._retire()
 
+    def reconnect(self) -> None:
+        """Close all connections at once; later requests use new ones, and watches resume on them.
+
+        For a caller that knows that the connections may lead nowhere, which the kernel finds out only on sending: a
+        watch on an address that the host has lost would wait SILENCE_SECONDS_MAX.
+        """
+        if self._pool is not None:
+            self._pool.cut()
+            self._pool = None
+
     async def close(self) -> None:
         """Close all connections."""
+        self._unsubscribe()
         self._retire()
         while self._pools:
             await self._pools.pop().close()
@@ -258,14 +277,20 @@ class Transport:
                         yield response, pool
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 reason = str(error) or type(error).__name__
+                if isinstance(error, TimeoutError) or not attempt.is_over:
+                    self._retire(pool)  # its other connections may lead to the same dead end
                 if not attempt.is_over:
                     note = attempt.failed if isinstance(error, _AWAY) else attempt.broke
                     note(reason)
-                if isinstance(error, TimeoutError):
-                    self._retire(pool)  # its other connections may lead to the same dead end
                 raise self.availability.unreachable(reason) from error
             finally:
                 self._count(request.method, code)
+
+    def _returned(self) -> None:
+        """End what is left from before the server's absence: a server whose host lost power has forgotten it."""
+        for pool in tuple(self._pools):
+            if pool is not self._pool:
+                pool.cut()
 
     def _opened(self) -> _Pool:
         if self._pool is None:
