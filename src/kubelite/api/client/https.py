@@ -275,7 +275,9 @@ class Transport:
                                 response.headers.get("Retry-After", ""),
                             )
                         yield response, pool
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and not is_descriptor_in_use(error):
+                    raise
                 reason = str(error) or type(error).__name__
                 if isinstance(error, TimeoutError) or not attempt.is_over:
                     self._retire(pool)  # its other connections may lead to the same dead end
@@ -303,6 +305,14 @@ class Transport:
         if self._pool is not None and pool in (None, self._pool):
             self._pool.retire()
             self._pool = None
+
+
+def is_descriptor_in_use(error: RuntimeError) -> bool:
+    """Return whether a connection failed because uvloop still holds the descriptor of one given up in its handshake.
+
+    aiohttp closes the socket of such a connection before uvloop does, and the next socket gets its number.
+    """
+    return "is used by transport" in str(error)
 
 
 def error_of(status_code: int, body: bytes, retry_after: str = "") -> APIError:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from fakes.server import Server
 from fakes.serving import parts_of, serving
@@ -263,6 +264,26 @@ async def test_a_server_that_accepts_and_closes_is_noticed() -> None:
     assert accepted <= 2 * BROKEN_MAX + 2  # aiohttp itself tries a GET twice
     await client.close()
     server.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "raised"),
+    [
+        ("File descriptor 24 is used by transport <TCPTransport closed=False>", ServiceUnavailable),
+        ("something else", RuntimeError),
+    ],
+)
+async def test_a_descriptor_that_the_loop_still_holds_is_a_failed_connection(
+    said: str, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", refuse)
+    client = client_at(1)
+    with pytest.raises(raised, match=said.partition("<")[0]):
+        await client.get(Node, "n1")
+    await client.close()
 
 
 async def test_a_watch_without_a_byte_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
