@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from kubelite.api.client.availability import Availability
+from kubelite.api.client.descriptors import is_descriptor_in_use
 from kubelite.api.client.request_metrics import UNANSWERED, counter_of
 from kubelite.api.errors import BY_REASON, APIError, Cause, ServiceUnavailable
 from kubelite.api.kinds.meta import Status
@@ -305,14 +306,6 @@ class Transport:
         if self._pool is not None and pool in (None, self._pool):
             self._pool.retire()
             self._pool = None
-
-
-def is_descriptor_in_use(error: RuntimeError) -> bool:
-    """Return whether a connection failed because uvloop still holds the descriptor of one given up in its handshake.
-
-    aiohttp closes the socket of such a connection before uvloop does, and the next socket gets its number.
-    """
-    return "is used by transport" in str(error)
 
 
 def error_of(status_code: int, body: bytes, retry_after: str = "") -> APIError:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from kubelite.api.auth.lookup import Lookup
-from kubelite.api.client.https import is_descriptor_in_use
+from kubelite.api.client.descriptors import is_descriptor_in_use
 from kubelite.api.http.service_endpoints import NoEndpoint, ServiceEndpoints
 from kubelite.api.http.tunnel_connector import TunnelConnector
 from kubelite.api.http.tunnels import Tunnels
