@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from hosts import ADDRESS, SOURCE, Host, Server, stop, wait_for
+from testbed.hosts import ADDRESS, SOURCE, Host, Server, stop
+from testbed.waiting import wait_for
 
 from bench.processes import cpu_share
 from bench.report import Figure
