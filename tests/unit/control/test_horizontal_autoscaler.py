@@ -1,5 +1,7 @@
 """The controller of HorizontalPodAutoscalers on real verbs, with a server of metrics that tests set."""
 
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -560,3 +562,12 @@ async def test_without_autoscalers_nothing_is_evaluated() -> None:
         assert isinstance(controller, HorizontalAutoscalerController)
         assert controller._evaluated is None
         assert world.harness.runtime._running[0].context.queue.delayed == 0
+
+
+def test_what_evaluates_is_not_imported_with_the_controllers() -> None:
+    check = (
+        "import sys, kubelite.control; "
+        "print([name for name in sys.modules if name.startswith('kubelite.control.autoscaling')])"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
