@@ -50,6 +50,7 @@ def run(config: AgentConfig) -> None:
     started = time.monotonic()
     log_lines.setup(debug=config.debug)
     collector.pause()
+    collector.share_one_heap()
     allow_many_files()
     joined: list[Membership] = []
     uvloop.run(

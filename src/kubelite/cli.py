@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -67,6 +68,23 @@ def server(**flags: Any) -> None:
         _fail(error)
 
 
+@contextmanager
+def _no_authorities_of_the_system() -> Iterator[None]:
+    """Keep what is imported meanwhile from reading the system's CA certificates.
+
+    aiohttp reads them when it is imported, 2 MB, for clients without a TLS context. An agent has none of these.
+    """
+    name = "SSL_CERT_FILE"  # OpenSSL's
+    given = os.environ.get(name)
+    os.environ[name] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if given is not None:
+            os.environ[name] = given
+
+
 @main.command()
 @_options(AgentConfig)
 def agent(**flags: Any) -> None:
@@ -75,7 +93,8 @@ def agent(**flags: Any) -> None:
         config = load_agent(flags, os.environ)
     except InvalidConfig as error:
         _fail(error)
-    from kubelite.agent import run
+    with _no_authorities_of_the_system():
+        from kubelite.agent import run
     from kubelite.prerequisites import CannotStart, ServerFailed
 
     try:

@@ -5,7 +5,7 @@ object and blocks the loop meanwhile: with Python's default thresholds it takes 
 quarter of a second, while a thousand pods start.
 
 Memory that a burst of large responses used is free afterwards but fragmented, so the C library keeps it. It is trimmed
-once the burst is over.
+once the burst is over, and once after the start, which is a burst too.
 """
 
 import asyncio
@@ -18,6 +18,12 @@ YOUNG_PASSES = 5  # collections of generation 0 before one of generation 1: abou
 MIDDLE_PASSES = 200  # collections of generation 1 before a full one
 
 
+M_ARENA_MAX = -8  # malloc.h
+STARTED_SECONDS = (
+    5.0  # after the start: by then the first lists are read, and rules and links are made
+)
+
+
 def pause() -> None:
     """Disable the collector: objects created during the start live until the end."""
     gc.disable()
@@ -28,6 +34,23 @@ def resume() -> None:
     gc.freeze()
     gc.set_threshold(YOUNG, YOUNG_PASSES, MIDDLE_PASSES)
     gc.enable()
+
+
+def share_one_heap() -> None:
+    """Have all threads allocate from one heap of the C library, where it can be told so (glibc). Call it first.
+
+    By default each thread gets a heap of its own, and keeps what it has freed. Python's lock makes threads wait for
+    each other anyway.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
+
+
+def give_back_soon(give_back: Callable[[], None] | None = None) -> None:
+    """Return what the start has freed to the operating system, once, some seconds from now, in a thread."""
+    loop = asyncio.get_running_loop()
+    loop.call_later(STARTED_SECONDS, loop.run_in_executor, None, give_back or trim)
 
 
 GIVEN_BACK_BYTES_MIN = 16 * 1024 * 1024  # freed since the last trim; less is not worth one

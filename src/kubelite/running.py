@@ -49,6 +49,7 @@ async def until_stopped(
             await starting
             collector.resume()
             greet()
+            collector.give_back_soon()
         await stopping
         log.info("stopping")
         loop.call_later(STOP_SECONDS, _give_up)

@@ -18,6 +18,7 @@ from kubelite import collector
 from kubelite import log as log_lines
 from kubelite.api.auth import pki as identities
 from kubelite.api.auth.caller import AUTHENTICATED, Caller
+from kubelite.api.auth.certificates import certificate_pem
 from kubelite.api.auth.extension_authentication import trust_of
 from kubelite.api.auth.front_proxies import FrontProxies
 from kubelite.api.auth.lookup import Lookup
@@ -118,7 +119,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     authorities = await asyncio.to_thread(proxy_authorities, config, pki)
     context = pki.server_context()
     for authority in authorities:
-        trust_in_handshakes(context, authority.certificates)
+        trust_in_handshakes(context, certificate_pem(*authority.certificates))
     plane = ControlPlane(
         store,
         clock=clock,

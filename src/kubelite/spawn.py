@@ -87,6 +87,64 @@ def start_detached(arguments: Sequence[str], log_file: Path) -> int:
     )
 
 
+class Conversation:
+    """A program that reads a line of its input, answers by a line of its output, and so on. Blocks; not thread-safe.
+
+    Its errors go to those of this process. It runs until `close`, and ends by itself if this process does: it reads
+    the end of its input then.
+    """
+
+    def __init__(self, arguments: Sequence[str], *, timeout_seconds: float) -> None:
+        """Start the program. Raises ProgramMissing."""
+        self._name = _name_of(arguments)
+        self._timeout_seconds = timeout_seconds  # of one answer
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - no shell; the callers name the program
+                arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )
+        except OSError as error:
+            raise ProgramMissing(f"cannot run {self._name}: {error.strerror}") from error
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._input, self._output = self._process.stdin.fileno(), self._process.stdout.fileno()
+        os.set_blocking(self._input, False)
+
+    def ask(self, line: bytes) -> bytes:
+        """Write a line and return the next line of output. Raises ProgramFailed; all that is left then is `close`."""
+        deadline = time.monotonic() + self._timeout_seconds
+        rest = memoryview(line)
+        while rest:
+            self._wait(selectors.EVENT_WRITE, deadline)
+            try:
+                rest = rest[os.write(self._input, rest[:PIECE_BYTES]) :]
+            except BrokenPipeError:
+                raise ProgramFailed(f"{self._name} ended") from None
+        heard = bytearray()
+        while not heard.endswith(b"\n"):
+            self._wait(selectors.EVENT_READ, deadline)
+            piece = os.read(self._output, PIECE_BYTES)
+            if not piece:
+                raise ProgramFailed(f"{self._name} ended")
+            heard += piece
+            _require_bounded(self._name, heard)
+        return bytes(heard)
+
+    def _wait(self, event: int, deadline: float) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(
+                self._input if event == selectors.EVENT_WRITE else self._output, event
+            )
+            if not selector.select(max(deadline - time.monotonic(), 0.0)):
+                raise _too_slow(self._name, self._timeout_seconds)
+
+    def close(self) -> None:
+        """Kill the program and wait for its end."""
+        _kill(self._process)
+        for stream in (self._process.stdin, self._process.stdout):
+            _close(stream)
+        self._process.wait()
+
+
 class _Program:
     """One run of a program; `run` belongs to a thread, `cancel` to any other."""
 
@@ -100,7 +158,7 @@ class _Program:
 
     @property
     def _name(self) -> str:
-        return self._arguments[0].rpartition("/")[2]
+        return _name_of(self._arguments)
 
     def cancel(self) -> None:
         """Kill the program, or prevent its start; thread-safe."""
@@ -166,7 +224,7 @@ class _Program:
     ) -> list[tuple[selectors.SelectorKey, int]]:
         ready = selector.select(max(deadline - time.monotonic(), 0.0))
         if not ready:
-            raise ProgramTooSlow(f"{self._name} did not end within {self._timeout_seconds:g} s")
+            raise _too_slow(self._name, self._timeout_seconds)
         return ready
 
     def _is_done(
@@ -202,10 +260,22 @@ class _Program:
         """Read some of an output; return whether it has ended."""
         piece = os.read(descriptor, PIECE_BYTES)
         heard += piece
-        if len(heard) > PROGRAM_OUTPUT.value:
-            PROGRAM_OUTPUT.reached()
-            raise ProgramTooLoud(f"{self._name} wrote more than {PROGRAM_OUTPUT.value} bytes")
+        _require_bounded(self._name, heard)
         return not piece
+
+
+def _name_of(arguments: Sequence[str]) -> str:
+    return arguments[0].rpartition("/")[2]
+
+
+def _too_slow(name: str, timeout_seconds: float) -> ProgramTooSlow:
+    return ProgramTooSlow(f"{name} did not end within {timeout_seconds:g} s")
+
+
+def _require_bounded(name: str, heard: bytearray) -> None:
+    if len(heard) > PROGRAM_OUTPUT.value:
+        PROGRAM_OUTPUT.reached()
+        raise ProgramTooLoud(f"{name} wrote more than {PROGRAM_OUTPUT.value} bytes")
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -1,5 +1,6 @@
-"""An agent imports nothing of what only a server needs: it would cost each node memory, and be more to attack."""
+"""An agent imports nothing that a node at rest does not need: it would cost memory, and be more to attack."""
 
+import os
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ FOREIGN = {
     "kubelite.cel": "expressions of the API server",
     "kubelite.regexp": "expressions of the API server",
     "re2": "expressions of the API server",
+    "cryptography": "keys and certificates, which a process of their own works with",
     "jwt": "tokens of OpenID Connect",
     "yaml": "a configuration file",
 }
@@ -29,3 +31,25 @@ def test_an_agent_imports_what_it_uses() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert [f"{name}: for {FOREIGN[name]}" for name in done.stdout.split()] == []
+
+
+def test_an_agent_reads_no_authorities_of_the_system_and_keeps_the_environment() -> None:
+    program = """
+import os, sys
+from click.testing import CliRunner
+import kubelite.cli
+before = dict(os.environ)
+done = CliRunner().invoke(kubelite.cli.main, ["agent", "--data-dir=/dev/null/x"])
+from aiohttp import connector
+assert done.exit_code == 1, done.output
+assert dict(os.environ) == before
+print(len(connector._SSL_CONTEXT_VERIFIED.get_ca_certs()))
+"""
+    for given in ({}, {"SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt"}):
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **given},
+        )
+        assert (done.stdout.strip(), done.stderr) == ("0", "")

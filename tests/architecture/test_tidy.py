@@ -7,8 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "kubelite"
 MODULES = sorted(SOURCE.rglob("*.py"))
-# Entered from outside: by the interpreter, or by name from pyproject.toml.
-ENTRIES = {"kubelite.__main__", "kubelite.cli"}
+# Entered from outside: by the interpreter, or by name from pyproject.toml or from `joining.keys`.
+ENTRIES = {"kubelite.__main__", "kubelite.cli", "kubelite.joining.key_program"}
 # Ready for what comes next, and for now used by tests and examples only.
 AHEAD = {
     "kubelite.node.simulated",

@@ -5,7 +5,18 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench import admission, agents, api, custom, expensive, pods, rights, scheduling, store
+from bench import (
+    admission,
+    agent_memory,
+    agents,
+    api,
+    custom,
+    expensive,
+    pods,
+    rights,
+    scheduling,
+    store,
+)
 from bench.report import Figure, commit, table, write
 
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
@@ -16,6 +27,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "admission": admission.measure,
     "rights": rights.measure,
     "expensive": expensive.measure,
+    "agent-memory": agent_memory.measure,
     "agents": agents.measure,
     "pods": pods.measure,
 }

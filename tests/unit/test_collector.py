@@ -1,5 +1,7 @@
 import asyncio
 import gc
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -81,3 +83,22 @@ async def test_little_is_not_worth_a_look() -> None:
 
 def test_the_library_can_give_back() -> None:
     collector.trim()
+
+
+async def test_what_the_start_has_freed_is_given_back_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(collector, "STARTED_SECONDS", 0.0)
+    calls: list[int] = []
+    collector.give_back_soon(lambda: calls.append(threading.get_ident()))
+    await given_back(calls, 1)
+    assert calls != [threading.get_ident()]
+
+
+def test_threads_share_one_heap() -> None:
+    program = (
+        "import ctypes, threading; from kubelite import collector; collector.share_one_heap(); "
+        "libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_void_p; "
+        "jobs = [threading.Thread(target=libc.malloc, args=(1000,)) for _ in range(8)]; "
+        "[job.start() for job in jobs]; [job.join() for job in jobs]; libc.malloc_stats()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stderr.count("Arena ") == 1

@@ -12,6 +12,7 @@ import pytest
 
 from kubelite import limits
 from kubelite.spawn import (
+    Conversation,
     Finished,
     ProgramFailed,
     ProgramMissing,
@@ -128,3 +129,33 @@ async def is_gone(pid: int) -> bool:
             return True
         await asyncio.sleep(0.01)
     return False
+
+
+def conversation(script: str, timeout_seconds: float = 20.0) -> Conversation:
+    return Conversation(("/bin/sh", "-c", script), timeout_seconds=timeout_seconds)
+
+
+async def test_a_conversation_goes_on_line_by_line_until_it_is_closed() -> None:
+    talk = conversation("while IFS= read -r line; do printf '%s\\n' \"$line\"; done")
+    for size in (1, 200_000, 2):  # more than a pipe holds
+        line = b"x" * size + b"\n"
+        assert talk.ask(line) == line
+    talk.close()
+    assert await is_gone(talk._process.pid)
+
+
+def test_a_conversation_partner_that_ends_is_slow_or_loud(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits.PROGRAM_OUTPUT, "value", 100_000)
+    cases = (
+        ("exit 0", ProgramFailed, "sh ended"),
+        ("read x; exit 1", ProgramFailed, "sh ended"),
+        ("exec sleep 1000", ProgramTooSlow, "sh did not end within 0.5 s"),
+        ("read x; exec tr '\\0' x </dev/zero", ProgramTooLoud, "wrote more than 100000 bytes"),
+    )
+    for script, kind, message in cases:
+        talk = conversation(script, timeout_seconds=0.5 if kind is ProgramTooSlow else 20.0)
+        with pytest.raises(kind, match=message):
+            talk.ask(b"x\n")
+        talk.close()
+    with pytest.raises(ProgramMissing, match="cannot run nothing"):
+        Conversation(("/absent/nothing",), timeout_seconds=1.0)

@@ -11,12 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Struct
 
-from kubelite.api.auth.certificates import common_name
-from kubelite.api.auth.join_token import JoinToken, TokenMalformed, certificate_hash
+from kubelite.api.auth.join_token import JoinToken, TokenMalformed
 from kubelite.api.auth.tls import client_context
 from kubelite.api.client.protocol import Client
 from kubelite.api.client.remote import RemoteClient
@@ -26,7 +23,17 @@ from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
 from kubelite.config import AgentConfig
 from kubelite.joining import requests, verify
-from kubelite.joining.files import CLIENT, LEAVES, NETWORK, SERVING, AgentFiles, Joined, Leaf
+from kubelite.joining.files import (
+    CLIENT,
+    LEAVES,
+    NETWORK,
+    SERVING,
+    AgentFiles,
+    Joined,
+    KeyDamaged,
+    Leaf,
+)
+from kubelite.joining.keys import Certificate, several
 from kubelite.joining.refusal import CertificateRefused, JoinFailed, of_answer
 from kubelite.joining.requests import Denied, Order
 from kubelite.joining.settings import NAME, NAMESPACE, ClusterInfo, read_info, require_agreement
@@ -67,7 +74,8 @@ class Bootstrap:
         failures, told = 0, ""
         while True:
             try:
-                return await self._attempt()
+                async with self._files.using_keys():
+                    return await self._attempt()
             except JoinFailed as error:
                 known = await asyncio.to_thread(self._last_known)
                 if error.may_pass and known is not None:
@@ -156,7 +164,7 @@ class Bootstrap:
         now, known = self._clock.now(), await asyncio.to_thread(self._known_ca)
         if known:
             bundle = await verify.known_bundle(server, now, known)
-            if token is not None and not _has_hash(bundle, token.ca_hash):
+            if token is not None and not verify.has_hash(bundle, token.ca_hash):
                 raise JoinFailed(
                     f"cannot join with this token: {self._files.folder} belongs to another cluster than the token; "
                     "to leave that cluster, run kubelite reset"
@@ -201,13 +209,11 @@ class Bootstrap:
     async def _certify(
         self, server: str, client: Client, leaf: Leaf, order: Order, *, by_token: bool
     ) -> None:
-        try:
-            key = await asyncio.to_thread(self._files.ensure_key, leaf)
-        except (ValueError, TypeError) as error:
-            raise JoinFailed(f"cannot use {self._files.key_path(leaf)}: {error}") from error
-        asking = requests.obtain(client, order, key)
+        asking = requests.obtain(client, order, self._files, leaf)
         try:
             pem = await _answered(server, "get a certificate", asking, by_token=by_token)
+        except KeyDamaged as error:
+            raise JoinFailed(f"cannot use {self._files.key_path(leaf)}: {error}") from error
         except Denied as error:
             raise JoinFailed(f"cannot join {server} as {self._name}: {error.reason}") from error
         await asyncio.to_thread(self._files.write_certificate, leaf, pem)
@@ -229,7 +235,7 @@ class Bootstrap:
         finally:
             await client.close()
 
-    def _own_certificate(self) -> x509.Certificate | None:
+    def _own_certificate(self) -> Certificate | None:
         """Return the node's certificate if it is valid now and has the node's name, else None."""
         return self._usable(CLIENT, requests.node_client(self._name))
 
@@ -241,11 +247,11 @@ class Bootstrap:
     def _is_usable(self, leaf: Leaf, order: Order) -> bool:
         return self._usable(leaf, order) is not None
 
-    def _usable(self, leaf: Leaf, order: Order) -> x509.Certificate | None:
+    def _usable(self, leaf: Leaf, order: Order) -> Certificate | None:
         certificate = self._files.certificate(leaf)
-        if certificate is None or self._clock.now() >= certificate.not_valid_after_utc:
+        if certificate is None or self._clock.now() >= certificate.not_after:
             return None
-        is_ours = common_name(certificate.subject) == order.wanted.common_name
+        is_ours = certificate.common_name == order.wanted.common_name
         return certificate if is_ours else None
 
     def _last_known(self) -> Membership | None:
@@ -253,8 +259,9 @@ class Bootstrap:
         joined = self._files.read_joined()
         if joined is None or joined.node_name != self._name or not self._files.read_ca():
             return None
-        if self._own_certificate() is None or not all(map(self._files.certificate, LEAVES)):
-            return None
+        with several(self._files.keys):
+            if self._own_certificate() is None or not all(map(self._files.certificate, LEAVES)):
+                return None
         servers = self._config.servers or joined.servers
         return Membership(servers[0], joined.cluster, is_reached=False)
 
@@ -263,10 +270,10 @@ class Bootstrap:
         if token is not None:
             return token
         old = self._files.certificate(CLIENT)
-        if old is not None and self._clock.now() >= old.not_valid_after_utc:
+        if old is not None and self._clock.now() >= old.not_after:
             raise JoinFailed(
                 f"cannot join without a token: the node's certificate expired on "
-                f"{old.not_valid_after_utc:%Y-%m-%d %H:%M} UTC; {NEW_TOKEN}"
+                f"{old.not_after:%Y-%m-%d %H:%M} UTC; {NEW_TOKEN}"
             )
         raise JoinFailed(
             f"cannot join without a token: give --token-file or KUBELITE_TOKEN; {NEW_TOKEN}"
@@ -300,11 +307,3 @@ async def _answered(server: str, what: str, asking: Awaitable[T], *, by_token: b
         raise
     except APIError as error:
         raise of_answer(server, what, error, by_token=by_token) from error
-
-
-def _has_hash(bundle: bytes, ca_hash: str | None) -> bool:
-    """Return whether a bundle has the certificate that a token names; a short token names none."""
-    if ca_hash is None:
-        return True
-    found = x509.load_pem_x509_certificates(bundle)
-    return any(certificate_hash(one.public_bytes(Encoding.DER)) == ca_hash for one in found)

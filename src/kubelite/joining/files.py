@@ -5,18 +5,31 @@ node's key stays for the life of the node, since it is the machine's identity. F
 blocks, so call it in a thread.
 """
 
+import asyncio
 import fcntl
 import logging
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
-from kubelite.api.auth.certificates import UNREADABLE, key_pem, new_key, read_key
 from kubelite.api.auth.secret_files import PUBLIC_MODE, make_folder, write_file
+from kubelite.joining.keys import (
+    Answer,
+    Certificate,
+    CertificateUnreadable,
+    FileUnusable,
+    KeyProgram,
+    Keys,
+    KeyUnusable,
+    Read,
+    Signed,
+    SignRequest,
+    Subject,
+)
 from kubelite.joining.settings import ClusterInfo
 
 log = logging.getLogger(__name__)
@@ -49,12 +62,18 @@ class AlreadyRuns(Exception):
     """Another agent runs on the same data folder."""
 
 
+class KeyDamaged(ValueError):
+    """A key cannot be used; the message says why."""
+
+
 class AgentFiles:
     """The agent's part of a data folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keys: Keys | None = None) -> None:
+        """`keys` works with what the files of keys and certificates hold; a `KeyProgram` by default."""
         self.folder = folder
         self.pki = folder / "pki"
+        self.keys = keys or KeyProgram()
 
     @property
     def has_joined(self) -> bool:
@@ -93,28 +112,44 @@ class AgentFiles:
         """The file of the cluster's CA certificates."""
         return self.pki / "ca.crt"
 
-    def ensure_key(self, leaf: Leaf) -> ec.EllipticCurvePrivateKey:
-        """Return the key of a certificate; make it if there is none. Raises OSError, ValueError, TypeError."""
-        path = self.key_path(leaf)
+    @asynccontextmanager
+    async def using_keys(self) -> AsyncIterator[None]:
+        """Have one process answer all that is asked of keys and certificates meanwhile. Raises OSError."""
+        await asyncio.to_thread(self.keys.begin)
         try:
-            return read_key(path.read_bytes())
-        except FileNotFoundError:
-            write_file(path, key_pem(new_key()))
-            return read_key(path.read_bytes())
+            yield
+        finally:
+            await asyncio.shield(asyncio.to_thread(self.keys.end))
 
-    def certificate(self, leaf: Leaf) -> x509.Certificate | None:
-        """Return a certificate; None if there is none for the key."""
+    def signing_request(self, leaf: Leaf, subject: Subject) -> bytes:
+        """Return a request for a certificate in PEM; make its key if there is none. Raises OSError, KeyDamaged."""
+        answer = _possible(self.keys.ask(SignRequest(str(self.key_path(leaf)), subject)))
+        assert isinstance(answer, Signed)
+        return answer.pem
+
+    def read_certificate(self, leaf: Leaf, pem: bytes) -> Certificate | None:
+        """Return what a certificate says; None if it is for another key.
+
+        Raises OSError, KeyDamaged, and ValueError if there is none in `pem`.
+        """
+        answer = _possible(self.keys.ask(Read(str(self.key_path(leaf)), pem)))
+        if isinstance(answer, CertificateUnreadable):
+            raise ValueError(answer.reason)  # noqa: TRY004 - the content is wrong, not a type
+        return answer if isinstance(answer, Certificate) else None
+
+    def certificate(self, leaf: Leaf) -> Certificate | None:
+        """Return what the certificate on disk says; None if there is none for the key."""
         try:
-            certificate = x509.load_pem_x509_certificate(self.path(leaf).read_bytes())
-            key = read_key(self.key_path(leaf).read_bytes())
+            pem = self.path(leaf).read_bytes()
+            self.key_path(leaf).stat()
+            return self.read_certificate(leaf, pem)
         except FileNotFoundError:
             return None
-        except (TypeError, *UNREADABLE) as error:
+        except ValueError as error:
             log.warning(
                 "certificate unreadable", extra={"certificate": leaf.name, "error": str(error)}
             )
             return None
-        return certificate if certificate.public_key() == key.public_key() else None
 
     def write_certificate(self, leaf: Leaf, pem: bytes) -> None:
         """Replace a certificate. Raises OSError."""
@@ -143,3 +178,12 @@ class AgentFiles:
         """Remember what is known of the cluster. Raises OSError."""
         if joined != self.read_joined():
             write_file(self.folder / "joined.json", msgspec.json.encode(joined))
+
+
+def _possible(answer: Answer) -> Answer:
+    """Return an answer to what could be done. Raises OSError, KeyDamaged."""
+    if isinstance(answer, FileUnusable):
+        raise OSError(answer.number, os.strerror(answer.number), answer.path)
+    if isinstance(answer, KeyUnusable):
+        raise KeyDamaged(answer.reason)
+    return answer

@@ -11,9 +11,6 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 
-from cryptography import x509
-
-from kubelite.api.auth.certificates import alternative_names
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import APIError
 from kubelite.api.kinds.core.nodes import Node
@@ -22,6 +19,7 @@ from kubelite.clock import Clock
 from kubelite.joining import requests, verify
 from kubelite.joining.credentials import Credentials
 from kubelite.joining.files import CLIENT, LEAVES, NETWORK, SERVING, AgentFiles, Leaf
+from kubelite.joining.keys import Certificate
 from kubelite.joining.refusal import JoinFailed
 from kubelite.joining.requests import Denied, Order
 from kubelite.prerequisites import CannotStart
@@ -37,9 +35,9 @@ RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS = 2.0, 300.0
 ADDRESS_TYPES = ("InternalIP", "ExternalIP")
 
 
-def renewal_date(certificate: x509.Certificate, part: float) -> datetime:
+def renewal_date(certificate: Certificate, part: float) -> datetime:
     """Return the date at which a part of the certificate's lifetime has passed."""
-    start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    start, end = certificate.not_before, certificate.not_after
     return start + (end - start) * part
 
 
@@ -67,7 +65,7 @@ class Renewal:
         self._clock = clock
         self._randomness = randomness
         self._by_token = by_token
-        self._parts: dict[tuple[Leaf, int], float] = {}  # the part drawn for each serial number
+        self._parts: dict[tuple[Leaf, str], float] = {}  # the part drawn for each serial number
         self._addresses: tuple[str, ...] | None = None  # in the Node's status; None: not known
         self._denied: tuple[str, ...] | None = None  # addresses that the cluster did not sign
         self._failures = 0
@@ -89,7 +87,11 @@ class Renewal:
             mirror.close()
 
     async def round(self) -> float:
-        """Renew what is due now; return the seconds until the next round."""
+        """Renew what is due now; return the seconds until the next round. Raises OSError."""
+        async with self._files.using_keys():
+            return await self._round()
+
+    async def _round(self) -> float:
         due = await asyncio.to_thread(self._due)
         for leaf, order in due:
             try:
@@ -120,11 +122,10 @@ class Renewal:
     async def _renew(self, leaf: Leaf, order: Order) -> None:
         present = await asyncio.to_thread(self._files.certificate, leaf)
         now = self._clock.now()
-        if leaf == CLIENT and (present is None or now >= present.not_valid_after_utc):
+        if leaf == CLIENT and (present is None or now >= present.not_after):
             await self._by_token(self._server)
         else:
-            key = await asyncio.to_thread(self._files.ensure_key, leaf)
-            pem = await requests.obtain(self._client, order, key)
+            pem = await requests.obtain(self._client, order, self._files, leaf)
             await asyncio.to_thread(self._files.write_certificate, leaf, pem)
         # The CA may have been replaced meanwhile; the server proves itself by the old one once more.
         known = await asyncio.to_thread(self._files.read_ca)
@@ -151,7 +152,7 @@ class Renewal:
             return True
         if leaf != SERVING or self._addresses is None or self._addresses == self._denied:
             return False
-        return set(alternative_names(certificate)[1]) != set(self._addresses)
+        return set(certificate.addresses) != set(self._addresses)
 
     def _serving_addresses(self) -> tuple[str, ...]:
         """Return the addresses to ask for: those of the Node's status, or none if they were denied."""
@@ -159,7 +160,7 @@ class Renewal:
             return ()
         return self._addresses
 
-    def _date(self, leaf: Leaf, certificate: x509.Certificate) -> datetime:
+    def _date(self, leaf: Leaf, certificate: Certificate) -> datetime:
         key = (leaf, certificate.serial_number)
         if key not in self._parts:
             for old in [one for one in self._parts if one[0] == leaf]:

@@ -3,19 +3,17 @@
 import asyncio
 import base64
 import logging
-from collections.abc import Callable
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from msgspec import Struct
 
-from kubelite.api.auth.certificates import UNREADABLE, Wanted, common_name, signing_request
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.certificates import (
     CertificateSigningRequest,
     CertificateSigningRequestSpec,
 )
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.joining.files import AgentFiles, KeyDamaged, Leaf
+from kubelite.joining.keys import Subject
 from kubelite.joining.refusal import JoinFailed
 from kubelite.limits import CERTIFICATE_WAIT
 
@@ -31,26 +29,26 @@ SERVER_USAGES = ["digital signature", "server auth"]
 class Order(Struct, frozen=True):
     """A certificate to request: its content, signer and usages."""
 
-    wanted: Wanted
+    wanted: Subject
     signer: str
     usages: list[str]
 
 
 def node_client(name: str) -> Order:
     """Return the order of a node's certificate towards the API server."""
-    wanted = Wanted(node_user(name), (NODE_GROUP,))
+    wanted = Subject(node_user(name), (NODE_GROUP,))
     return Order(wanted, "kubernetes.io/kube-apiserver-client-kubelet", CLIENT_USAGES)
 
 
 def node_serving(name: str, addresses: tuple[str, ...]) -> Order:
     """Return the order of the certificate of a node's own HTTPS endpoint."""
-    wanted = Wanted(node_user(name), (NODE_GROUP,), (name,), addresses)
+    wanted = Subject(node_user(name), (NODE_GROUP,), (name,), addresses)
     return Order(wanted, "kubernetes.io/kubelet-serving", SERVER_USAGES)
 
 
 def network_client() -> Order:
     """Return the order of the certificate of a node's network parts towards the API server."""
-    wanted = Wanted("system:kube-proxy")
+    wanted = Subject("system:kube-proxy")
     return Order(wanted, "kubernetes.io/kube-apiserver-client", CLIENT_USAGES)
 
 
@@ -70,42 +68,44 @@ class Denied(JoinFailed):
 async def obtain(
     client: Client,
     order: Order,
-    key: ec.EllipticCurvePrivateKey,
+    files: AgentFiles,
+    leaf: Leaf,
     *,
     expiration_seconds: int | None = None,
 ) -> bytes:
-    """Return the PEM of a new certificate and its chain for `key`.
+    """Return the PEM of a new certificate and its chain for the key of `leaf`, which is made if there is none.
 
-    Raises Denied, JoinFailed if nobody decides in time or the certificate is another's, and APIError.
+    Raises Denied, JoinFailed if nobody decides in time or the certificate is another's, OSError, KeyDamaged, APIError.
     """
+    request = await asyncio.to_thread(files.signing_request, leaf, order.wanted)
     created = await client.create(
         CertificateSigningRequest(
             metadata=ObjectMeta(generateName="node-csr-"),
             spec=CertificateSigningRequestSpec(
-                request=base64.b64encode(signing_request(key, order.wanted)).decode(),
+                request=base64.b64encode(request).decode(),
                 signerName=order.signer,
                 usages=order.usages,
                 expirationSeconds=expiration_seconds,
             ),
         )
     )
-    pem = await _signed(client, created.metadata.name, order)
+    pem = await _signed(client, created.metadata.name, order, files)
     try:
-        certificate = x509.load_pem_x509_certificate(pem)
-    except UNREADABLE as error:
+        certificate = await asyncio.to_thread(files.read_certificate, leaf, pem)
+    except KeyDamaged:
+        raise
+    except ValueError as error:
         raise JoinFailed(
             f"cannot use the certificate for {order.wanted.common_name}: {error}"
         ) from error
-    if certificate.public_key() != key.public_key() or (
-        common_name(certificate.subject) != order.wanted.common_name
-    ):
+    if certificate is None or certificate.common_name != order.wanted.common_name:
         raise JoinFailed(
             f"cannot use the certificate for {order.wanted.common_name}: it is another's"
         )
     return pem
 
 
-async def _signed(client: Client, name: str, order: Order) -> bytes:
+async def _signed(client: Client, name: str, order: Order, files: AgentFiles) -> bytes:
     """Wait until a request is signed. Raises Denied, JoinFailed."""
     decided: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
@@ -119,8 +119,14 @@ async def _signed(client: Client, name: str, order: Order) -> bytes:
 
     mirror = client.mirror(CertificateSigningRequest, field_selector=f"metadata.name={name}")
     unsubscribe = mirror.subscribe(look)
-    told = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, _tell(name, order))
     try:
+        await asyncio.wait([decided], timeout=PATIENCE_SECONDS)
+        if not decided.done():
+            log.warning(
+                "waiting for a certificate; unless the cluster decides, use kubectl certificate approve",
+                extra={"request": name, "signer": order.signer},
+            )
+            await asyncio.to_thread(files.keys.pause)
         async with asyncio.timeout(CERTIFICATE_WAIT.value):
             return await decided
     except TimeoutError:
@@ -130,19 +136,8 @@ async def _signed(client: Client, name: str, order: Order) -> bytes:
             may_pass=True,
         ) from None
     finally:
-        told.cancel()
         unsubscribe()
         mirror.close()
-
-
-def _tell(name: str, order: Order) -> Callable[[], None]:
-    def tell() -> None:
-        log.warning(
-            "waiting for a certificate; unless the cluster decides, use kubectl certificate approve",
-            extra={"request": name, "signer": order.signer},
-        )
-
-    return tell
 
 
 def _refusal(request: CertificateSigningRequest) -> str:

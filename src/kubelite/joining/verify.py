@@ -11,16 +11,18 @@ import ssl
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cryptography import x509
 from msgspec import Struct
 
-from kubelite.api.auth.certificates import UNREADABLE, alternative_names
 from kubelite.api.auth.join_token import certificate_hash
 from kubelite.api.auth.tls import client_context
 from kubelite.joining.refusal import JoinFailed, of_connection
 from kubelite.limits import JOIN_ANSWER, JOIN_SECONDS
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 CACERTS = "/cacerts"
 READ_BYTES = 16 * 1024
@@ -156,6 +158,11 @@ def _pinned(offered: Sequence[bytes], ca_hash: str) -> bytes:
     return b""
 
 
+def has_hash(bundle: bytes, ca_hash: str | None) -> bool:
+    """Return whether a bundle has the certificate that a token names; a short token names none."""
+    return ca_hash is None or bool(_pinned(_CERTIFICATE.findall(bundle), ca_hash))
+
+
 def _wrong_hash(server: str, ca_hash: str, *, is_file: bool) -> str:
     if is_file:
         return "cannot use --ca-file: none of its certificates has the hash that the token names"
@@ -174,6 +181,11 @@ def _untrusted(
     now: datetime,
 ) -> JoinFailed:
     """Return why the server's certificate proves nothing although its CA is known."""
+    # Loaded here, as an agent that is told this mostly ends, and a resting one must not hold it.
+    from cryptography import x509
+
+    from kubelite.api.auth.certificates import UNREADABLE, alternative_names
+
     try:
         leaf = x509.load_der_x509_certificate(shown.certificate)
         if error.verify_code in (NOT_YET_VALID, EXPIRED):
@@ -199,7 +211,7 @@ def _untrusted(
 
 
 def _out_of_date(
-    server: str, certificates: Sequence[x509.Certificate], shown: Answer, now: datetime
+    server: str, certificates: "Sequence[x509.Certificate]", shown: Answer, now: datetime
 ) -> JoinFailed:
     begin = max(certificate.not_valid_before_utc for certificate in certificates)
     end = min(certificate.not_valid_after_utc for certificate in certificates)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from fakes.join_server import authority, pem_of
+from fakes.keys import InProcess
 
 from kubelite.api.auth.certificates import CLIENT_AUTH, Wanted, certificate_pem, issue
 from kubelite.api.errors import Forbidden, ServiceUnavailable, TooManyRequests, Unauthorized
@@ -14,6 +15,7 @@ from kubelite.config import AgentConfig, ClusterSettings
 from kubelite.joining import verify
 from kubelite.joining.bootstrap import Bootstrap, Membership
 from kubelite.joining.files import LEAVES, AgentFiles, Joined
+from kubelite.joining.key_program import ensure_key
 from kubelite.joining.refusal import CertificateRefused, JoinFailed, of_answer
 from kubelite.joining.settings import ClusterInfo
 from kubelite.prerequisites import CannotStart
@@ -32,7 +34,7 @@ class Scripted(Bootstrap):
     def __init__(
         self, folder: Path, config: AgentConfig, **answers: list[JoinFailed | None]
     ) -> None:
-        self.files = AgentFiles(folder / "agent")
+        self.files = AgentFiles(folder / "agent", InProcess())
         self.files.prepare()
         super().__init__(config, self.files, SetClock(NOW), SeededRandomness(4))
         self.answers = answers
@@ -99,12 +101,12 @@ async def test_of_several_servers_the_first_that_answers_is_taken(tmp_path: Path
 
 def member(folder: Path, *, lifetime: timedelta = timedelta(days=1), name: str = "n") -> AgentFiles:
     """Make the files of a machine that has joined."""
-    files, ca = AgentFiles(folder / "agent"), authority(now=NOW)
+    files, ca = AgentFiles(folder / "agent", InProcess()), authority(now=NOW)
     files.prepare()
     files.write_ca(pem_of(ca))
     for leaf in LEAVES:
         wanted = Wanted(f"system:node:{name}", usages=(CLIENT_AUTH,))
-        public = files.ensure_key(leaf).public_key()
+        public = ensure_key(files.key_path(leaf)).public_key()
         issued = issue(ca, public, wanted, NOW, SeededRandomness(1), lifetime)
         files.write_certificate(leaf, certificate_pem(issued))
     files.write_joined(Joined((URL,), name, CLUSTER))
@@ -134,7 +136,7 @@ async def test_who_is_no_member_does_not_start_without_a_server(
 async def test_an_expired_certificate_needs_a_token(tmp_path: Path) -> None:
     member(tmp_path, lifetime=timedelta(seconds=-1))
     machine = Bootstrap(
-        config(), AgentFiles(tmp_path / "agent"), SetClock(NOW), SeededRandomness(1)
+        config(), AgentFiles(tmp_path / "agent", InProcess()), SetClock(NOW), SeededRandomness(1)
     )
     with pytest.raises(JoinFailed, match="the node's certificate expired on 2026-10-31 23:59 UTC"):
         machine._required(None)
@@ -160,7 +162,7 @@ def test_a_token_file_that_others_may_read_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("abcdef.0123456789abcdef\n")
     file.chmod(0o644)
-    files = AgentFiles(tmp_path / "agent")
+    files = AgentFiles(tmp_path / "agent", InProcess())
     machine = Bootstrap(config(token_file=str(file)), files, SetClock(NOW), SeededRandomness(1))
     with pytest.raises(CannotStart, match="anybody may read or change it"):
         machine._token()

@@ -5,11 +5,24 @@ import stat
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from fakes.join_server import NOW, authority, pem_of
+from fakes.keys import InProcess
 
-from kubelite.api.auth.certificates import Wanted, certificate_pem, issue, new_key
+from kubelite.api.auth.certificates import Wanted, certificate_pem, issue, new_key, public_key_hash
 from kubelite.config import ClusterSettings
-from kubelite.joining.files import CLIENT, NETWORK, SERVING, AgentFiles, AlreadyRuns, Joined
+from kubelite.joining.files import (
+    CLIENT,
+    NETWORK,
+    SERVING,
+    AgentFiles,
+    AlreadyRuns,
+    Joined,
+    KeyDamaged,
+    Leaf,
+)
+from kubelite.joining.key_program import ensure_key
+from kubelite.joining.keys import Subject
 from kubelite.joining.settings import ClusterInfo
 from kubelite.randomness import SeededRandomness
 
@@ -18,7 +31,7 @@ CLUSTER = ClusterInfo(ClusterSettings("10.42.0.0/16", "10.43.0.0/16", "10.43.0.1
 
 @pytest.fixture
 def files(tmp_path: Path) -> AgentFiles:
-    made = AgentFiles(tmp_path / "agent")
+    made = AgentFiles(tmp_path / "agent", InProcess())
     made.prepare()
     return made
 
@@ -27,10 +40,16 @@ def _mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def _requested_key(files: AgentFiles, leaf: Leaf) -> str:
+    return public_key_hash(
+        x509.load_pem_x509_csr(files.signing_request(leaf, Subject("system:node:n")))
+    )
+
+
 def test_keys_are_made_once_and_nobody_else_may_read_them(files: AgentFiles) -> None:
-    made = files.ensure_key(CLIENT)
-    assert files.ensure_key(SERVING).private_numbers() == made.private_numbers()
-    assert files.ensure_key(NETWORK).private_numbers() != made.private_numbers()
+    made = _requested_key(files, CLIENT)
+    assert _requested_key(files, SERVING) == made
+    assert _requested_key(files, NETWORK) != made
     assert {path.name: _mode(path) for path in files.pki.iterdir()} == {
         "node.key": 0o600,
         "network.key": 0o600,
@@ -38,14 +57,14 @@ def test_keys_are_made_once_and_nobody_else_may_read_them(files: AgentFiles) -> 
     assert _mode(files.pki) == _mode(files.folder) == 0o700
     files.key_path(CLIENT).write_text("damaged")
     # It is the identity of the machine, so it is never replaced by itself.
-    with pytest.raises(ValueError, match="PEM"):
-        files.ensure_key(CLIENT)
+    with pytest.raises(KeyDamaged, match="PEM"):
+        files.signing_request(CLIENT, Subject("system:node:n"))
 
 
 def test_a_certificate_counts_for_its_key_only(files: AgentFiles) -> None:
     ca = authority(now=NOW)
     assert files.certificate(CLIENT) is None
-    key = files.ensure_key(CLIENT)
+    key = ensure_key(files.key_path(CLIENT))
     for public, is_ours in ((key.public_key(), True), (new_key().public_key(), False)):
         leaf = issue(ca, public, Wanted("system:node:n"), NOW, SeededRandomness(1))
         files.write_certificate(CLIENT, certificate_pem(leaf))

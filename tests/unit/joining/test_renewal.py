@@ -13,6 +13,7 @@ import pytest
 from cryptography import x509
 from fakes.fake_client import FakeClient
 from fakes.join_server import authority, pem_of
+from fakes.keys import InProcess
 from msgspec.structs import replace
 
 from kubelite.api.auth.certificates import Authority, alternative_names
@@ -76,7 +77,7 @@ class Scene:
         self.clock = SetClock(START)
         self.ca = authority(now=START)
         self.client = Cluster(self.clock, self.ca)
-        self.files = AgentFiles(folder / "agent")
+        self.files = AgentFiles(folder / "agent", InProcess())
         self.by_token: list[str] = []
         self.token: Callable[[], Awaitable[None]] | None = None
 
@@ -89,8 +90,8 @@ class Scene:
             NETWORK: requests.network_client(),
         }
         for leaf, order in orders.items():
-            key = self.files.ensure_key(leaf)
-            self.files.write_certificate(leaf, await requests.obtain(self.client, order, key))
+            pem = await requests.obtain(self.client, order, self.files, leaf)
+            self.files.write_certificate(leaf, pem)
         self.client.asked.clear()
         self.credentials = Credentials(self.files)
         self.renewal = Renewal(
@@ -111,7 +112,7 @@ class Scene:
             raise JoinFailed("no token")
         await self.token()
 
-    def serials(self) -> list[int]:
+    def serials(self) -> list[str]:
         found = [self.files.certificate(leaf) for leaf in LEAVES]
         return [one.serial_number for one in found if one is not None]
 
@@ -182,9 +183,9 @@ async def _connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWrite
     return await asyncio.open_connection("127.0.0.1", port, ssl=context)
 
 
-def _serial(connected: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> int:
+def _serial(connected: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> str:
     der = connected[1].get_extra_info("ssl_object").getpeercert(binary_form=True)
-    return x509.load_der_x509_certificate(der).serial_number
+    return f"{x509.load_der_x509_certificate(der).serial_number:x}"
 
 
 async def test_a_server_that_is_away_is_asked_again_with_back_off_until_it_is_back(
@@ -211,8 +212,8 @@ async def test_an_expired_certificate_is_replaced_by_a_token_or_reported(
     assert scene.client.asked == []
 
     async def token() -> None:
-        key = scene.files.ensure_key(CLIENT)
-        pem = await requests.obtain(scene.client, requests.node_client("n"), key)
+        order = requests.node_client("n")
+        pem = await requests.obtain(scene.client, order, scene.files, CLIENT)
         scene.files.write_certificate(CLIENT, pem)
 
     scene.token = token
@@ -236,9 +237,8 @@ async def _report(scene: Scene, *addresses: str) -> None:
 def _addresses(scene: Scene) -> list[str]:
     certificate = scene.files.certificate(SERVING)
     assert certificate is not None
-    names, addresses = alternative_names(certificate)
-    assert names == ["n"]
-    return addresses
+    assert certificate.dns_names == ("n",)
+    return list(certificate.addresses)
 
 
 async def test_the_serving_certificate_follows_the_addresses_of_the_node(scene: Scene) -> None:

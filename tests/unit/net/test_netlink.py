@@ -44,3 +44,12 @@ def test_the_library_is_loaded_only_where_links_are_changed() -> None:
     code = "import kubelite.worker, kubelite.net.reset, sys; sys.exit('pyroute2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": SOURCE}, timeout=60)
     assert done.returncode == 0
+
+
+def test_of_the_library_only_the_part_for_links_is_loaded() -> None:
+    code = (
+        "from kubelite.net import netlink; import sys; netlink.RouteSocket().close(); "
+        "print(*({'sqlite3', 'pyroute2.ndb', 'pyroute2.ethtool', 'multiprocessing.pool'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

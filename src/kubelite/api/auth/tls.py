@@ -2,12 +2,7 @@
 
 import base64
 import ssl
-from collections.abc import Sequence
 from pathlib import Path
-
-from cryptography import x509
-
-from kubelite.api.auth.certificates import certificate_pem
 
 
 def server_context(pair: Path, client_ca_pem: bytes, key: Path | None = None) -> ssl.SSLContext:
@@ -25,9 +20,9 @@ def server_context(pair: Path, client_ca_pem: bytes, key: Path | None = None) ->
     return context
 
 
-def trust_in_handshakes(context: ssl.SSLContext, certificates: Sequence[x509.Certificate]) -> None:
+def trust_in_handshakes(context: ssl.SSLContext, certificates_pem: bytes) -> None:
     """Let clients with certificates of more authorities in; who they are is not decided in the handshake."""
-    context.load_verify_locations(cadata=certificate_pem(*certificates).decode())
+    context.load_verify_locations(cadata=certificates_pem.decode())
 
 
 def client_context(
