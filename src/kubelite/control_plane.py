@@ -24,6 +24,7 @@ from kubelite.api.auth.static_tokens import StaticTokens
 from kubelite.api.auth.tokens import ServiceAccountTokens, TokenIssuer, service_account_caller
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.audited import AuditedClient
+from kubelite.api.client.elsewhere import Delegated
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.client.pace import Pace
@@ -80,6 +81,9 @@ class ControlPlane:
         self.store = store
         # Component health by name: a function that returns the failure, "" if healthy. Each component adds its own.
         self.probes: dict[str, Callable[[], str]] = {"etcd-0": lambda: store.problem}
+        self.delegated: Delegated | None = (
+            None  # reads group versions of other servers, for clients made later
+        )
         self.resources = builtin_table()
         self.hub = Hub(store)
         self.resources.subscribe(lambda change: self.hub.end(change.ended))
@@ -172,6 +176,7 @@ class ControlPlane:
                 auditor=self._auditor,
                 field_manager=field_manager,
                 pace=self._pace,
+                delegated=self.delegated,
             )
         return LocalClient(
             self.verbs,
@@ -180,6 +185,7 @@ class ControlPlane:
             self.mirrors,
             field_manager=field_manager,
             pace=self._pace,
+            delegated=self.delegated,
         )
 
     def controller_client(self, name: str) -> LocalClient:

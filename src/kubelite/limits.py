@@ -610,6 +610,33 @@ AGGREGATED_OPENAPI_SECONDS = Limit(
     beyond="503, and in the merged document it is left out",
     reason="8 MiB over a slow link; clients of OpenAPI wait 30 s",
 )
+AGGREGATED_READ = Limit(
+    "aggregated-read",
+    16 * MIB,
+    "bytes",
+    bounds="answer of another API server to a component of this process, such as the metrics of an autoscaler's pods",
+    beyond="the component's request fails",
+    reason="the metrics of 20,000 pods with two containers each",
+)
+AGGREGATED_READ_SECONDS = Limit(
+    "aggregated-read-seconds",
+    30,
+    "seconds",
+    bounds="time for an answer of another API server to a component of this process",
+    beyond="the component's request fails",
+    reason="two periods of an autoscaler; metrics that come later are stale",
+)
+
+# Autoscaling
+
+AUTOSCALER_METRICS = Limit(
+    "autoscaler-metrics",
+    20_000,
+    "values",
+    bounds="values that the server of metrics returns for one metric of an autoscaler",
+    beyond="the metric counts as invalid",
+    reason="more than the pods of the largest cluster that Kubernetes promises to serve, per target",
+)
 
 # Tunnels
 

@@ -143,6 +143,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             "make room, or see --data-dir"
         )
     delegation = Delegation(plane.mirrors)
+    plane.delegated = delegation
     running.push_async_callback(delegation.close)
     flow = FlowControl()
     await flow.follow(plane.client(CALLER, "kube-apiserver"), clock)

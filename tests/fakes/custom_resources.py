@@ -2,12 +2,16 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
+from fakes.server import Server
 from fakes.widgets import SchemaShape
 from kubelite.api.kinds.model import GroupVersionKind
 from kubelite.api.machinery.openapi_custom import CustomType
 from kubelite.api.machinery.schema import Schema
 from kubelite.api.registry.resource import Resource, Subresource
 from kubelite.api.registry.strategy import Conduct, Strategy
+from kubelite.api.registry.subresources.scale import CustomScale
 
 CHANGE = ("get", "patch", "update")
 SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
@@ -50,6 +54,14 @@ def custom_resource(
     )
 
 
+def serve_gadgets(server: Server) -> None:
+    """Serve a custom resource with a scale: ``.spec.size``, ``.status.size`` and ``.status.selector``."""
+    row = custom_resource("gadgets", subresources=())
+    scale = CustomScale(".spec.size", ".status.size", ".status.selector")
+    subresources = {"scale": Subresource("scale", CHANGE, SCALE, projection=scale)}
+    server.resources.replace(row.group, [replace(row, subresources=subresources)])
+
+
 class Unshaped(SchemaShape):
     """The shape of objects of which everything is kept."""
 
@@ -58,3 +70,6 @@ class Unshaped(SchemaShape):
 
     def receive(self, body: dict[str, Any]) -> tuple[str, ...]:
         return ()
+
+    def complete(self, item: dict[str, Any]) -> None:
+        pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -82,7 +82,15 @@ class FakeResource:
         self._client = client
         self._name = name
 
-    async def get(self, name: str, namespace: str = "", *, subresource: str = "") -> Object:
+    async def get(
+        self,
+        name: str,
+        namespace: str = "",
+        *,
+        subresource: str = "",
+        parameters: Mapping[str, str] | None = None,
+    ) -> Object:
+        assert not parameters, "only another server takes them"
         found = to_wire(await self._client.get(self._kind(namespace), name, namespace))
         return scale_of(found) if subresource == "scale" else found
 

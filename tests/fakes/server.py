@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from kubelite.api.auth.caller import Allowed, Attributes, Caller
+from kubelite.api.client.elsewhere import Delegated
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.errors import APIError
@@ -65,6 +66,7 @@ class Server:
         validate: Any = validation.validate,
         offload: Offload | None = None,
         hooks: Hooks | None = None,
+        delegated: Delegated | None = None,
         **parts: Any,
     ) -> None:
         self.clock = StandingClock()
@@ -97,7 +99,7 @@ class Server:
             self.writer, self.resources, self.hub, **{"authorizer": AllowAll(), **parts}
         )
         self.annotations: dict[str, str] = {}  # of audit events
-        self.client = LocalClient(self.verbs, AllowAll(), ADMIN, self.mirrors)
+        self.client = LocalClient(self.verbs, AllowAll(), ADMIN, self.mirrors, delegated=delegated)
         self.definitions = CustomResources(self.store, self.resources, hooks)
         self.definitions.start()
 

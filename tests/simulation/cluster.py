@@ -9,6 +9,7 @@ import msgspec
 from kubelite.api.auth.caller import AUTHENTICATED, Caller
 from kubelite.api.auth.certificates import new_key
 from kubelite.api.auth.x509 import ClientCertificates
+from kubelite.api.client.elsewhere import Delegated
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.kinds.model import Kind
@@ -46,6 +47,7 @@ class SimulatedCluster:
         controllers: bool = True,
         options: Mapping[str, Any] | None = None,
         hooks: Hooks | None = None,
+        delegated: Delegated | None = None,
     ) -> None:
         """`options` are further options of the controllers, as keywords."""
         loop = asyncio.get_running_loop()
@@ -62,6 +64,7 @@ class SimulatedCluster:
         self._with_controllers = controllers
         self._options = dict(options or {})
         self._hooks = hooks
+        self._delegated = delegated
         self._process: Process | None = None
 
     @property
@@ -113,6 +116,7 @@ class SimulatedCluster:
             with_controllers=self._with_controllers,
             options=self._options,
             hooks=self._hooks,
+            delegated=self._delegated,
         )
         await self.process.start()
 
@@ -199,6 +203,7 @@ class Process:
         with_controllers: bool,
         options: Mapping[str, Any],
         hooks: Hooks | None = None,
+        delegated: Delegated | None = None,
     ) -> None:
         self.engine = FaultyEngine(disk)
         self.store = EmbeddedStore(self.engine, clock=clock, executor=DiskExecutor(disk))
@@ -211,6 +216,7 @@ class Process:
             config=Config(),
             hooks=None if hooks is None else lambda _: hooks,
         )
+        self.plane.delegated = delegated
         self._with_controllers = with_controllers
         self.runtime = Runtime(
             CONTROLLERS,

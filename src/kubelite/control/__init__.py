@@ -16,6 +16,7 @@ from kubelite.control.endpointslice import EndpointSliceController
 from kubelite.control.endpointslice_mirroring import EndpointSliceMirroringController
 from kubelite.control.ephemeral_volumes import EphemeralVolumeController
 from kubelite.control.garbage import GarbageCollector
+from kubelite.control.horizontal_autoscaler import HorizontalAutoscalerController
 from kubelite.control.job import JobController
 from kubelite.control.namespace import NamespaceController
 from kubelite.control.node_identities import NodeIdentityController
@@ -69,6 +70,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         PodGCController,
         GarbageCollector,
         DisruptionController,
+        HorizontalAutoscalerController,
         ResourceQuotaController,
         ClusterRoleAggregationController,
         CertificateApprover,

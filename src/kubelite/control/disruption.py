@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from kubelite.api.client.events import NORMAL, WARNING
 from kubelite.api.client.protocol import Mirror
-from kubelite.api.errors import NotFound
+from kubelite.api.errors import APIError, NotFound
 from kubelite.api.kinds.apps import Deployment, ReplicaSet, StatefulSet
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.replication_controllers import ReplicationController
@@ -197,7 +197,10 @@ class DisruptionController:
                     replicas = owner.spec.replicas
                     sizes[owner.metadata.uid] = 1 if replicas is None else replicas
                 elif reference.uid not in sizes:
-                    found = await self._scale(reference, pod.metadata.namespace)
+                    try:
+                        found = await self._scale(reference, pod.metadata.namespace)
+                    except APIError as error:
+                        return Expected(0, failure=error.message)
                     if found is None:  # its replicas are unknown, so fail closed
                         message = f'found no controllers for pod "{pod.metadata.name}"'
                         return Expected(0, failure=message)
@@ -205,7 +208,10 @@ class DisruptionController:
         return Expected(sum(sizes.values()), tuple(unmanaged))
 
     async def _scale(self, reference: OwnerReference, namespace: str) -> int | None:
-        """Return the replicas of a controller of any kind, read from its scale; None if it has none."""
+        """Return the replicas of a controller of any kind, read from its scale; None if there is no such object.
+
+        Raises APIError if the scale cannot be read, or if the resource has none.
+        """
         name = group_of(reference.apiVersion), reference.kind
         served = self._context.resources.resources()
         resource = next((one for one in served if (one.group, one.kind) == name), None)
@@ -215,8 +221,11 @@ class DisruptionController:
             scale = await self._context.client_of(resource).get(
                 reference.name, namespace, subresource="scale"
             )
-        except NotFound:
-            return None
+        except NotFound as error:
+            if error.name:
+                return None
+            qualified = f"{resource.resource}.{resource.group}".rstrip(".")
+            raise NotFound(f"{qualified} does not implement the scale subresource") from error
         if scale["metadata"].get("uid") != reference.uid:
             return None
         replicas: int = scale["spec"].get("replicas", 0)

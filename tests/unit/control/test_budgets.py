@@ -1,10 +1,14 @@
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from fakes.custom_resources import serve_gadgets
 from fakes.harness import Harness
+from fakes.real_harness import RealHarness
 from fakes.static_resources import StaticResources
 from fakes.widgets import Widget
+from msgspec.structs import replace
 from simulation.simulated_loop import simulated
 
 from kubelite.api.kinds.apps import ReplicaSet, ReplicaSetSpec
@@ -13,7 +17,7 @@ from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.core.containers import Container, ResourceRequirements
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodSpec, PodStatus
 from kubelite.api.kinds.core.quota import ResourceQuota, ResourceQuotaSpec
-from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
+from kubelite.api.kinds.meta import LabelSelector, ObjectMeta, OwnerReference
 from kubelite.api.kinds.policy import (
     PodDisruptionBudget,
     PodDisruptionBudgetSpec,
@@ -44,7 +48,9 @@ def pod(name: str, *, ready: bool = True) -> Pod:
         metadata=ObjectMeta(name=name, namespace="default", labels=LABELS),
         spec=PodSpec(
             containers=[
-                Container(name="c", resources=ResourceRequirements(requests={"cpu": "250m"}))
+                Container(
+                    name="c", image="i", resources=ResourceRequirements(requests={"cpu": "250m"})
+                )
             ]
         ),
         status=PodStatus(
@@ -124,6 +130,70 @@ async def test_nobody_may_leave_while_an_owner_of_unknown_size_has_pods() -> Non
         (condition,) = found.status.conditions
         assert (condition.status, condition.reason) == ("False", "SyncFailed")
         assert condition.message == 'found no controllers for pod "a"'
+
+
+async def budget_of_gadget(harness: RealHarness, size: Any, **spec: Any) -> PodDisruptionBudget:
+    """Let four ready pods belong to a custom object of some size; return their budget."""
+    server = harness.server
+    serve_gadgets(server)
+    metadata = {"name": "g", "namespace": "default"}
+    body = {"metadata": metadata, "spec": {} if size is None else {"size": size}}
+    owner = await server.create("example.com/v1/gadgets", body)
+    await pods_of(harness, owner)
+    await server.client.create(budget(**spec))
+    await harness.settle()
+    return await server.client.get(PodDisruptionBudget, "b", "default")
+
+
+async def pods_of(harness: RealHarness, owner: dict[str, Any]) -> None:
+    client = harness.server.client
+    reference = OwnerReference(
+        apiVersion=owner["apiVersion"],
+        kind=owner["kind"],
+        name=owner["metadata"]["name"],
+        uid=owner["metadata"]["uid"],
+        controller=True,
+    )
+    for name in ("a", "b", "c", "d"):
+        one = pod(name)
+        one.metadata.ownerReferences.append(reference)
+        created = await client.create(one)
+        await client.update(replace(created, status=one.status), "status")
+
+
+@pytest.mark.parametrize(
+    ("spec", "allowed"), [({"minAvailable": "50%"}, 1), ({"maxUnavailable": "50%"}, 1)]
+)
+async def test_a_percentage_is_of_the_size_of_a_custom_controller(
+    spec: dict[str, str], allowed: int
+) -> None:
+    async with RealHarness(DisruptionController) as harness:
+        status = (await budget_of_gadget(harness, 6, **spec)).status
+        assert (status.expectedPods, status.desiredHealthy, status.currentHealthy) == (6, 3, 4)
+        assert status.disruptionsAllowed == allowed
+
+
+async def test_a_scale_that_cannot_be_read_allows_no_disruption() -> None:
+    async with RealHarness(DisruptionController) as harness:
+        status = (await budget_of_gadget(harness, None, minAvailable="50%")).status
+        assert status.disruptionsAllowed == 0
+        (condition,) = status.conditions
+        assert condition.reason == "SyncFailed"
+        assert 'the spec replicas field ".spec.size" does not exist' in condition.message
+
+
+async def test_pods_of_a_controller_without_a_scale_may_not_be_disrupted() -> None:
+    async with RealHarness(DisruptionController) as harness:
+        owner = await harness.server.create(
+            "v1/configmaps", {"metadata": {"name": "m", "namespace": "default"}}
+        )
+        await pods_of(harness, owner)
+        await harness.server.client.create(budget(minAvailable="50%"))
+        await harness.settle()
+        status = (await harness.server.client.get(PodDisruptionBudget, "b", "default")).status
+        (condition,) = status.conditions
+        assert (status.disruptionsAllowed, condition.reason) == (0, "SyncFailed")
+        assert condition.message == "configmaps does not implement the scale subresource"
 
 
 async def test_pods_of_a_custom_controller_are_expected_by_its_scale() -> None:

@@ -8,14 +8,15 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 
 from kubelite.api.auth.audit import Auditor, AuditRecord
-from kubelite.api.auth.caller import Attributes, Authorizer, Caller
+from kubelite.api.auth.caller import Authorizer, Caller
 from kubelite.api.client.call import Call
-from kubelite.api.client.local import LocalClient, attributes_of
+from kubelite.api.client.elsewhere import Delegated, path_of
+from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.client.pace import Pace
 from kubelite.api.errors import APIError, Forbidden, NotFound
@@ -39,8 +40,17 @@ class AuditedClient(LocalClient):
         auditor: Auditor,
         field_manager: str = "kubelite",
         pace: Pace | None = None,
+        delegated: Delegated | None = None,
     ) -> None:
-        super().__init__(verbs, authorizer, caller, mirrors, field_manager=field_manager, pace=pace)
+        super().__init__(
+            verbs,
+            authorizer,
+            caller,
+            mirrors,
+            field_manager=field_manager,
+            pace=pace,
+            delegated=delegated,
+        )
         self._auditor = auditor
 
     async def send(self, call: Call) -> bytes:
@@ -82,10 +92,9 @@ class AuditedClient(LocalClient):
 
     def _begin(self, call: Call) -> AuditRecord | None:
         try:
-            row = self._row(call.of)
+            attributes = self._attributes(call)
         except NotFound:
             return None  # the resource is not served, so the call raises NotFound
-        attributes = attributes_of(call.verb, row, call)
         uri = path_of(attributes, with_name=call.verb not in COLLECTION)
         query = call.selectors
         return self._auditor.begin(
@@ -94,20 +103,6 @@ class AuditedClient(LocalClient):
             uri=f"{uri}?{urlencode(query)}" if query else uri,
             user_agent=f"kubelite/{self._manager}",
         )
-
-
-def path_of(attributes: Attributes, *, with_name: bool) -> str:
-    """Return the URL path of the same request over HTTP."""
-    parts = ["apis", attributes.group] if attributes.group else ["api"]
-    parts.append(attributes.version)
-    if attributes.namespace:
-        parts += ["namespaces", attributes.namespace]
-    parts.append(attributes.resource)
-    if attributes.name and with_name:
-        parts.append(attributes.name)
-        if attributes.subresource:
-            parts.append(attributes.subresource)
-    return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
 def _complete(record: AuditRecord | None, call: Call, answer: bytes | None = None) -> None:

@@ -1,5 +1,6 @@
 """One request of a component, before it is known how it reaches the server."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -28,6 +29,7 @@ class Call(Struct, frozen=True, kw_only=True):
     resource_version: str = ""
     grace_seconds: int | None = None
     propagation: Propagation = ""
+    parameters: Mapping[str, str] = {}  # others, for the server of another group
 
     @property
     def selectors(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The calls of a client, typed and as dicts, over three methods: send a call, list, and open a mirror."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -182,10 +182,24 @@ class PlainCalls:
         self._calls = calls
         self._of = of
 
-    async def get(self, name: str, namespace: str = "", *, subresource: str = "") -> Object:
+    async def get(
+        self,
+        name: str,
+        namespace: str = "",
+        *,
+        subresource: str = "",
+        parameters: Mapping[str, str] | None = None,
+    ) -> Object:
         """Return one object, or its subresource (``scale``); raises NotFound."""
         return await self._send(
-            Call(verb="get", of=self._of, namespace=namespace, name=name, subresource=subresource)
+            Call(
+                verb="get",
+                of=self._of,
+                namespace=namespace,
+                name=name,
+                subresource=subresource,
+                parameters=parameters or {},
+            )
         )
 
     async def list(

@@ -4,13 +4,16 @@ Authorization and admission are the same as over HTTP. A mirror shows a write as
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import msgspec
 
 from kubelite.api.auth.caller import Allowed, Attributes, Authorizer, Caller
 from kubelite.api.client.call import Call, Of
 from kubelite.api.client.calls import TypedCalls
 from kubelite.api.client.decoding import decoded
+from kubelite.api.client.elsewhere import Delegated, delegated_path, items_of
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.client.pace import Pace
 from kubelite.api.client.protocol import Mirror, ServedResources
@@ -52,14 +55,16 @@ class LocalClient(TypedCalls):
         *,
         field_manager: str = "kubelite",
         pace: Pace | None = None,
+        delegated: Delegated | None = None,
     ) -> None:
-        """All clients of a process should share one `pace`."""
+        """All clients of a process should share one `pace`. `delegated` reads group versions of other servers."""
         self._verbs = verbs
         self._authorizer = authorizer
         self._caller = caller
         self._mirrors = mirrors
         self._manager = field_manager
         self._pace = pace or Pace()
+        self._delegated = delegated
 
     @property
     def served(self) -> ServedResources:
@@ -71,6 +76,8 @@ class LocalClient(TypedCalls):
         if call.verb != "get":
             await self._pace.turn()
         with _COUNTED[call.verb]:
+            if call.verb == "get" and (delegated := self._delegate(call)) is not None:
+                return await self._read(delegated, call)
             allowed = self._allow(call)
             match call.verb:
                 case "get":
@@ -95,12 +102,15 @@ class LocalClient(TypedCalls):
     async def listed(self, call: Call, type_: Any) -> list[Any]:
         """Return the objects of a list as `type_`: a Kind, or dict."""
         with _LIST:
-            found = await self._verbs.list(self._allow(call), _selection(call))
+            if (delegated := self._delegate(call)) is not None:
+                found: Sequence[bytes | msgspec.Raw] = items_of(await self._read(delegated, call))
+            else:
+                found = (await self._verbs.list(self._allow(call), _selection(call))).items
         items: list[Any] = []
-        for start in range(0, len(found.items), DECODED_AT_ONCE):
+        for start in range(0, len(found), DECODED_AT_ONCE):
             if start:
                 await asyncio.sleep(0)
-            part = found.items[start : start + DECODED_AT_ONCE]
+            part = found[start : start + DECODED_AT_ONCE]
             items += [decoded(type_, item) for item in part]
         return items
 
@@ -147,14 +157,35 @@ class LocalClient(TypedCalls):
             raise not_found()
         return row
 
+    def _delegate(self, call: Call) -> Delegated | None:
+        """Return who reads from the server that answers for a resource; None: this one answers."""
+        of, delegated = call.of, self._delegated
+        if delegated is None or not isinstance(of, ResourceName):
+            return None
+        return delegated if delegated.serves(of.group, of.version) else None
+
+    async def _read(self, delegated: Delegated, call: Call) -> bytes:
+        """Return the answer of another server, which takes the caller's identity from this one."""
+        assert isinstance(call.of, ResourceName), "it is delegated by its group and version"
+        attributes = self._authorize(call.verb, call.of, call).attributes
+        path = delegated_path(attributes, {**call.selectors, **call.parameters})
+        return await delegated.read(call.of.group, call.of.version, path, self._caller)
+
+    def _attributes(self, call: Call) -> Attributes:
+        """Return what a call asks the right for; raises NotFound if nobody serves the resource."""
+        is_read = call.verb in ("get", "list")
+        if is_read and isinstance(call.of, ResourceName) and self._delegate(call) is not None:
+            return attributes_of(call.verb, call.of, call)
+        return attributes_of(call.verb, self._row(call.of), call)
+
     def _allow(self, call: Call) -> Allowed:
         return self._authorize(call.verb, self._row(call.of), call)
 
-    def _authorize(self, verb: str, row: Resource, call: Call) -> Allowed:
+    def _authorize(self, verb: str, row: Resource | ResourceName, call: Call) -> Allowed:
         return self._authorizer.authorize(self._caller, attributes_of(verb, row, call))
 
 
-def attributes_of(verb: str, row: Resource, call: Call) -> Attributes:
+def attributes_of(verb: str, row: Resource | ResourceName, call: Call) -> Attributes:
     """Return what a call asks the right for."""
     return Attributes(
         verb=verb,

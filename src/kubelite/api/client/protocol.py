@@ -6,7 +6,7 @@ identity. A mirror of a local client shows a write as soon as the write has retu
 a version that a webhook converts, is eventually consistent.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 from msgspec import Struct
@@ -91,8 +91,18 @@ class ResourceClient(Protocol):
     `kubelite.api.errors.APIError`; NotFound if the resource is not served.
     """
 
-    async def get(self, name: str, namespace: str = "", *, subresource: str = "") -> Object:
-        """Return one object, or its subresource (``scale``); raises NotFound."""
+    async def get(
+        self,
+        name: str,
+        namespace: str = "",
+        *,
+        subresource: str = "",
+        parameters: Mapping[str, str] | None = None,
+    ) -> Object:
+        """Return one object, or its subresource (``scale``); raises NotFound.
+
+        `parameters` are for the server of an aggregated group, as those of custom metrics; others ignore them.
+        """
         ...
 
     async def list(

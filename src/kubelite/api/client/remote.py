@@ -144,7 +144,7 @@ class RemoteClient(TypedCalls):
 
     async def send(self, call: Call) -> bytes:
         """Return the JSON of the answer to a call."""
-        parameters = dict(call.selectors)
+        parameters = {**call.selectors, **call.parameters}
         body, content_type = call.body, JSON
         match call.verb:
             case "create" | "update" | "patch":

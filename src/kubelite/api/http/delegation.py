@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.lookup import Lookup
+from kubelite.api.errors import NotFound
 from kubelite.api.http.request import RequestPath
 from kubelite.api.kinds.apiregistration import APIService
 from kubelite.api.machinery.versions import version_priority
@@ -191,6 +193,17 @@ class Delegation:
             assert self._make is not None, "the APIServices are followed first"
             self.aggregation = self._make()
         return self.aggregation
+
+    def serves(self, group: str, version: str) -> bool:
+        """Return whether another server answers for a group version."""
+        return (group, version) in self.remote
+
+    async def read(self, group: str, version: str, path: str, caller: Caller) -> bytes:
+        """Return the body of the answer to a GET on behalf of a caller inside this process. Raises APIError."""
+        registration = self.remote.get((group, version))
+        if registration is None:
+            raise NotFound("the server could not find the requested resource")
+        return await self.opened().read(registration, path, caller)
 
     async def close(self) -> None:
         """End what passes requests on."""

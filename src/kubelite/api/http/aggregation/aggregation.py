@@ -33,6 +33,7 @@ class Aggregation:
         self._connections = Connections(dialer)
         self.proxy = AggregatedProxy(endpoints, ClientContexts(front_proxy), self._connections)
         documents = Documents(self.proxy, self._connections)
+        self.read = documents.read
         self._prober = Prober(self.proxy, endpoints, self._connections)
         self.openapi = RemoteOpenAPI(delegation, documents, offload)
         self.discovery = RemoteDiscovery(delegation, documents, self.openapi, offload)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from kubelite.api.auth.caller import Caller
-from kubelite.api.errors import APIError
+from kubelite.api.client.https import error_of
+from kubelite.api.errors import APIError, ServiceUnavailable
 from kubelite.api.http.aggregation.connections import Connections
 from kubelite.api.http.aggregation.identity import AGGREGATOR, identity_headers
 from kubelite.api.http.aggregation.proxy import EXPIRED, AggregatedProxy, Failed
@@ -17,10 +18,16 @@ from kubelite.api.http.delegation import Registration
 from kubelite.api.http.dialer import Backend
 from kubelite.api.http.relay import Answered, Head, body_parts, read_head
 from kubelite.api.http.service_endpoints import Endpoint, NoEndpoint, ServiceEndpoints
-from kubelite.limits import AGGREGATED_DISCOVERY_SECONDS, Limit
+from kubelite.limits import (
+    AGGREGATED_DISCOVERY_SECONDS,
+    AGGREGATED_READ,
+    AGGREGATED_READ_SECONDS,
+    Limit,
+)
 from kubelite.tasks import TaskSet
 
-NOT_MODIFIED = 304
+OK, NOT_MODIFIED = 200, 304
+UNABLE = "the server is currently unable to handle the request"
 PROBED_ENDPOINTS = 5  # as many attempts as upstream makes
 
 
@@ -54,29 +61,60 @@ class Documents:
         limit: Limit,
         seconds: Limit,
         etag: str = "",
+        with_errors: bool = False,
     ) -> Fetched:
-        """Return the answer to a GET, with at most `limit` bytes and within `seconds`. Raises Unfetched."""
+        """Return the answer to a GET, with at most `limit` bytes and within `seconds`. Raises Unfetched.
+
+        The body of an error is read only `with_errors`.
+        """
         conditional = [("If-None-Match", etag)] if etag else []
         try:
             async with asyncio.timeout(seconds.value):
                 backend = await self._proxy.backend(registration)
                 headers = [*identity_headers(caller), ("Accept", accept), *conditional]
-                return await self._get(backend, path, headers, limit)
+                return await self._get(backend, path, headers, limit, with_errors=with_errors)
         except TimeoutError as error:
             seconds.reached()
             raise Unfetched(EXPIRED) from error
         except (Failed, APIError, OSError, EOFError, ValueError) as error:
             raise Unfetched(str(error)) from error
 
+    async def read(self, registration: Registration, path: str, caller: Caller) -> bytes:
+        """Return the JSON of an answer to a caller inside this process. Raises APIError."""
+        if not registration.is_available:
+            raise ServiceUnavailable(UNABLE)
+        try:
+            answer = await self.fetch(
+                registration,
+                path,
+                caller=caller,
+                accept="application/json",
+                limit=AGGREGATED_READ,
+                seconds=AGGREGATED_READ_SECONDS,
+                with_errors=True,
+            )
+        except Unfetched as error:
+            raise ServiceUnavailable(f"{UNABLE}: {error}") from error
+        if answer.status != OK:
+            raise error_of(answer.status, answer.body)
+        return answer.body
+
     async def _get(
-        self, backend: Backend, path: str, headers: Sequence[tuple[str, str]], limit: Limit
+        self,
+        backend: Backend,
+        path: str,
+        headers: Sequence[tuple[str, str]],
+        limit: Limit,
+        *,
+        with_errors: bool,
     ) -> Fetched:
         reader, writer = await self._connections.dial(backend)
         try:
             writer.write(_request(backend, path, headers))
             head = await read_head(reader)
             answered = Answered(head, reader, writer, None, lambda: None)
-            body = await _whole(answered, limit) if head.status == 200 else b""
+            has_body = head.status == OK or with_errors
+            body = await _whole(answered, limit) if has_body else b""
         finally:
             writer.transport.abort()
         return Fetched(head.status, head.get("content-type"), _etag(head), body)

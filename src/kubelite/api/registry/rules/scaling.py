@@ -125,6 +125,8 @@ def _source(out: Out, path: str, kind: str, source: JSON) -> None:
         name = part(source, "metric").get("name")
         if not name:
             out.append(causes.required(f"{path}.metric.name", "must specify a metric name"))
+        else:
+            required_format(out, f"{path}.metric.name", name, names.path_segment)
     _target(out, at, target)
     _wanted(out, at, kind, target)
     if kind == "Object":
@@ -173,6 +175,15 @@ def _target(out: Out, path: str, target: JSON) -> None:
         out.append(causes.invalid(f"{path}.averageUtilization", share_wanted, detail))
 
 
+def _nonnegative_quantity(out: Out, path: str, text: str) -> None:
+    try:
+        if parse_quantity(text).amount < 0:
+            detail = "must be greater than or equal to 0"
+            out.append(causes.invalid(path, text, detail))
+    except ValueError as error:
+        out.append(causes.invalid(path, text, str(error)))
+
+
 def _rules(out: Out, path: str, rules: JSON) -> None:
     window = rules.get("stabilizationWindowSeconds")
     if window is not None and window < 0:
@@ -181,6 +192,8 @@ def _rules(out: Out, path: str, rules: JSON) -> None:
     if window is not None and window > _WINDOW_MAX:
         detail = f"must be less than or equal to {_WINDOW_MAX}"
         out.append(causes.invalid(f"{path}.stabilizationWindowSeconds", window, detail))
+    if (tolerance := rules.get("tolerance")) is not None:
+        _nonnegative_quantity(out, f"{path}.tolerance", tolerance)
     select = rules.get("selectPolicy")
     if select is not None:
         one_of(out, f"{path}.selectPolicy", select, ("Disabled", "Max", "Min"))

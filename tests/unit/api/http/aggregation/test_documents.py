@@ -6,13 +6,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from fakes.aggregated import OtherServer, Serve, aggregating, api_service, endpoints
 
+from kubelite.api.auth.caller import Caller
+from kubelite.api.errors import NotFound, ServiceUnavailable
 from kubelite.api.http.aggregation.documents import Documents, Unfetched
 from kubelite.api.http.aggregation.identity import AGGREGATOR
 from kubelite.api.http.delegation import APIServiceProbe, registration_of
 from kubelite.api.kinds.core.services import Service
-from kubelite.limits import AGGREGATED_DISCOVERY, AGGREGATED_DISCOVERY_SECONDS
+from kubelite.limits import AGGREGATED_DISCOVERY, AGGREGATED_DISCOVERY_SECONDS, AGGREGATED_READ
 
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
@@ -170,3 +173,51 @@ async def test_one_endpoint_that_answers_is_enough(other: OtherServer) -> None:
         async with aggregating(other, registered) as front:
             front.lookup.put(endpoints(1, slice_name="closed")[1])
             assert await APIServiceProbe(front.delegation).probe(registered) == ""
+
+
+async def read(other: OtherServer, *, is_available: bool = True) -> bytes:
+    """Read as the controller of autoscalers does."""
+    registered = api_service(is_available=is_available, caBundle=other.bundle)
+    caller = Caller("system:serviceaccount:kube-system:hpa", ("system:serviceaccounts",))
+    async with aggregating(other, registered) as front:
+        path = "/apis/things.example.com/v1/namespaces/a/things?labelSelector=app%3Dweb"
+        return await front.delegation.read("things.example.com", "v1", path, caller)
+
+
+async def test_a_component_reads_with_its_own_identity(other: OtherServer) -> None:
+    other.pages["/apis/things.example.com/v1/namespaces/a/things"] = {"items": [1]}
+    async with other.served():
+        assert await read(other) == b'{"items":[1]}'
+    (asked,) = [one for one in other.read if "labelSelector" in one.path]
+    assert asked.path.endswith("?labelSelector=app%3Dweb")
+    assert asked.all("X-Remote-User") == ["system:serviceaccount:kube-system:hpa"]
+    assert asked.all("X-Remote-Group") == ["system:serviceaccounts"]
+    assert asked.shown == "front-proxy-client"
+
+
+async def test_a_component_gets_the_error_of_the_other_server(other: OtherServer) -> None:
+    status = {"kind": "Status", "message": "no such metric", "reason": "NotFound", "code": 404}
+    other.answer = lambda _: _later(web.json_response(status, status=404))
+    async with other.served():
+        with pytest.raises(NotFound, match="no such metric"):
+            await read(other)
+
+
+async def _later(answer: web.Response) -> web.Response:
+    return answer
+
+
+async def test_a_component_is_told_that_the_other_server_is_down(other: OtherServer) -> None:
+    async with other.served():
+        with pytest.raises(ServiceUnavailable, match=r"currently unable to handle the request$"):
+            await read(other, is_available=False)
+    with pytest.raises(ServiceUnavailable, match="currently unable to handle the request: error"):
+        await read(other)
+
+
+async def test_an_answer_to_a_component_is_bounded(other: OtherServer) -> None:
+    other.serve, sent = endless(HEAD + b"\r\n", b"a" * 65536)
+    async with other.served(), asyncio.timeout(60):
+        with pytest.raises(ServiceUnavailable):
+            await read(other)
+    assert sent[0] < 2 * AGGREGATED_READ.value + 16 * 1024 * 1024

@@ -61,6 +61,33 @@ def test_good_ones_pass() -> None:
             ),
         ),
         (
+            "spec.metrics.0",
+            {
+                "type": "External",
+                "external": {
+                    "metric": {"name": "../../secrets"},
+                    "target": {"type": "Value", "value": "1"},
+                },
+            },
+            (
+                'spec.metrics[0].external.metric.name: Invalid value: "../../secrets": '
+                "may not contain '/'"
+            ),
+        ),
+        (
+            "spec.behavior",
+            {
+                "scaleUp": {
+                    "tolerance": "-100m",
+                    "policies": [{"type": "Pods", "value": 1, "periodSeconds": 15}],
+                }
+            },
+            (
+                'spec.behavior.scaleUp.tolerance: Invalid value: "-100m": '
+                "must be greater than or equal to 0"
+            ),
+        ),
+        (
             "spec.behavior",
             {"scaleUp": {"policies": []}},
             "spec.behavior.scaleUp.policies: Required value: must specify at least one Policy",
