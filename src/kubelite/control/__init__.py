@@ -17,6 +17,8 @@ from kubelite.control.endpointslice_mirroring import EndpointSliceMirroringContr
 from kubelite.control.ephemeral_volumes import EphemeralVolumeController
 from kubelite.control.garbage import GarbageCollector
 from kubelite.control.job import JobController
+from kubelite.control.local_provisioner import LocalPathProvisioner
+from kubelite.control.local_reclaimer import LocalPathReclaimer
 from kubelite.control.namespace import NamespaceController
 from kubelite.control.node_identities import NodeIdentityController
 from kubelite.control.node_ipam import NodeIPAMController
@@ -84,6 +86,8 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         VolumeProtectionController,
         AttributesProtectionController,
         EphemeralVolumeController,
+        LocalPathProvisioner,
+        LocalPathReclaimer,
         APIRegistration,
         APIAvailability,
         PolicyTypeController,

@@ -118,7 +118,8 @@ class VolumeClaimBinder:
             claim = await self._client.update(replace(claim, metadata=metadata))
         text = (
             "Waiting for a volume to be created either by the external provisioner "
-            f"'{provisioner}' or manually by the system administrator."
+            f"'{provisioner}' or manually by the system administrator. If volume creation is delayed, "
+            "please verify that the provisioner is running and correctly registered."
         )
         self._context.events.event(claim, NORMAL, "ExternalProvisioning", text)
 

@@ -39,7 +39,7 @@ from kubelite.control.scheduler.queue import (
     Waiting,
 )
 from kubelite.control.scheduler.steps import in_turns
-from kubelite.control.scheduler.volumes import Preparation, Volumes
+from kubelite.control.scheduler.volumes import Preparation, ProvisioningFailed, Volumes
 from kubelite.control.selector_index import SelectorIndex
 from kubelite.limits import INLINE_WORK
 from kubelite.metrics import LOOP_LAG, REGISTRY
@@ -295,7 +295,7 @@ class Scheduler:
                 target=ObjectReference(kind="Node", name=node),
             )
             await self._client.post(Pod, name, "binding", body, namespace)
-        except (APIError, TimeoutError) as error:
+        except (APIError, TimeoutError, ProvisioningFailed) as error:
             self._not_bound(waiting, error)
         except Exception as error:
             # The pod must not stay assumed on a node that it is not bound to.

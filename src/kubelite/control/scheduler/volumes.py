@@ -1,7 +1,7 @@
 """Whether a pod's claims allow a node, and what must be written before the pod can be bound there."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from msgspec import Struct, to_builtins
 
@@ -41,6 +41,13 @@ ONE_POD_ONLY = (
     "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode "
     "already in-use by another pod"
 )
+
+
+ClaimKey = tuple[str, str]  # namespace and name
+
+
+class ProvisioningFailed(Exception):
+    """A provisioner gave up on the node that was selected; the message names the claim."""
 
 
 class Preparation(Struct, frozen=True):
@@ -173,7 +180,10 @@ class Volumes:
         return found is not None and found.provisioner != NO_PROVISIONER
 
     async def prepare(self, client: Client, decided: Preparation, node: str) -> None:
-        """Write, and wait until all claims are bound; raises TimeoutError, and NotFound if a claim is deleted."""
+        """Write, and wait until all claims are bound.
+
+        Raises TimeoutError, NotFound if a claim is deleted, and ProvisioningFailed.
+        """
         for volume, claim in decided.bind:
             await client.patch(
                 PersistentVolume,
@@ -195,10 +205,12 @@ class Volumes:
             )
         waiting = [*(claim for _, claim in decided.bind), *decided.provision]
         async with asyncio.timeout(BIND_TIMEOUT_SECONDS):
-            await self._bound(waiting)
+            await self._bound(waiting, {_key(claim) for claim in decided.provision}, node)
 
-    async def _bound(self, claims: Sequence[PersistentVolumeClaim]) -> None:
-        missing = {(claim.metadata.namespace, claim.metadata.name) for claim in claims}
+    async def _bound(
+        self, claims: Sequence[PersistentVolumeClaim], provisioned: Set[ClaimKey], node: str
+    ) -> None:
+        missing = {_key(claim) for claim in claims}
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def changed(name: str, namespace: str, claim: PersistentVolumeClaim | None) -> None:
@@ -210,6 +222,9 @@ class Volumes:
                 missing.discard((namespace, name))
                 if not missing:
                     done.set_result(None)
+            elif (namespace, name) in provisioned and _selected(claim) != node:
+                # A provisioner that cannot serve the node removes it, so that another is selected.
+                done.set_exception(ProvisioningFailed(f'provisioning failed for PVC "{name}"'))
 
         def listen(
             before: PersistentVolumeClaim | None, after: PersistentVolumeClaim | None
@@ -229,3 +244,11 @@ class Volumes:
 
 def _is_used(info: PodInfo, claim: str, snapshot: Snapshot) -> bool:
     return bool(snapshot.claims.get((info.namespace, claim), set()) - {info.uid})
+
+
+def _key(claim: PersistentVolumeClaim) -> ClaimKey:
+    return claim.metadata.namespace, claim.metadata.name
+
+
+def _selected(claim: PersistentVolumeClaim) -> str:
+    return claim.metadata.annotations.get(SELECTED_NODE, "")
