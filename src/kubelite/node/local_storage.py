@@ -9,12 +9,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import APIError, NotFound
+from kubelite.api.errors import APIError, NotFound, is_no_answer
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
 from kubelite.api.machinery.local_volumes import (
     FINALIZER,
@@ -27,6 +27,8 @@ from kubelite.node.environment import ConfigUnavailable
 from kubelite.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 WORKERS = 2  # a large folder must not keep small ones waiting
 RETRY_MAX_SECONDS = 300.0
@@ -42,6 +44,10 @@ class Folders(Protocol):
 
     def make(self, name: str, group: int | None) -> None:
         """Make a folder if it is missing, and give it to a group."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Return whether a folder exists."""
         ...
 
     def remove(self, name: str) -> None:
@@ -88,14 +94,25 @@ class LocalStorage:
         except ForeignFolder:
             return
         async with self._lock(volume.metadata.name):
-            # Read again within the lock: the volume may be deleted by now, and its folder removed.
+            if await self._is_there(volume, name):
+                await self._call(lambda: self._folders.make(name, group))
+
+    async def _is_there(self, volume: PersistentVolume, name: str) -> bool:
+        """Read a volume again, within its lock, since it may be deleted by now and its folder removed.
+
+        Return False if the API does not answer and the folder is there, which a running pod may go on to use. Raises
+        ConfigUnavailable if the volume is deleted, and APIError.
+        """
+        try:
             current = await self._client.get(PersistentVolume, volume.metadata.name)
-            uid = volume.metadata.uid
-            if current.metadata.uid != uid or current.metadata.deletionTimestamp is not None:
-                raise ConfigUnavailable(
-                    f'persistentvolume "{volume.metadata.name}" is being deleted'
-                )
-            await self._call(lambda: self._folders.make(name, group))
+        except APIError as error:
+            if is_no_answer(error) and await self._call(lambda: self._folders.has(name)):
+                return False
+            raise
+        uid = volume.metadata.uid
+        if current.metadata.uid != uid or current.metadata.deletionTimestamp is not None:
+            raise ConfigUnavailable(f'persistentvolume "{volume.metadata.name}" is being deleted')
+        return True
 
     def _folder_of(self, volume: PersistentVolume) -> str:
         """Return the name of a volume's folder. Raises ForeignFolder."""
@@ -114,11 +131,8 @@ class LocalStorage:
             lock = self._locks[volume] = asyncio.Lock()
         return lock
 
-    async def _call(self, work: Callable[[], None]) -> None:
-        if self._in_thread:
-            await asyncio.to_thread(work)
-        else:
-            work()
+    async def _call(self, work: Callable[[], T]) -> T:
+        return await asyncio.to_thread(work) if self._in_thread else work()
 
     async def run(self) -> None:
         """Remove the folders of deleted volumes, until cancelled."""

@@ -46,6 +46,12 @@ class LocalFolders:
             with opened_folder(name, top) as folder:
                 _give(folder, group)
 
+    def has(self, name: str) -> bool:
+        """Return whether there is such a folder. Raises OSError."""
+        assert is_name(name), name
+        with _opened_top(self.top) as top:
+            return top is not None and _exists(name, top)
+
     def remove(self, name: str) -> None:
         """Remove a folder with its content; harmless if there is none.
 

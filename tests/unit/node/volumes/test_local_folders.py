@@ -95,7 +95,7 @@ def test_a_link_in_place_of_the_folder_is_removed_alone(
     (tmp_path / "outside").mkdir()
     folders.top.mkdir()
     (folders.top / NAME).symlink_to(tmp_path / "outside")
-    with pytest.raises(OSError, match="directory|symbolic"):
+    with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
         folders.make(NAME, 7)
     folders.remove(NAME)
     assert (tmp_path / "outside").is_dir()
