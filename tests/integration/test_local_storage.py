@@ -205,7 +205,7 @@ def test_4_folder_and_volume_go_with_the_claim(server: Server) -> None:
 def test_5_retained_data_stays(server: Server) -> None:
     server.kubectl("apply", "-f", "-", stdin=RETAINED)
     server.kubectl("wait", "pod/kept", "--for=condition=Ready", "--timeout=60s")
-    wait_for(lambda: (_folders(server)["kept"] / "file").exists(), "file", 30)
+    wait_for((_folders(server)["kept"] / "file").exists, "file", 30)
     server.kubectl("delete", "pod/kept", "pvc/kept", "--timeout=60s")
     wait_for(lambda: _volumes(server)["kept"]["status"]["phase"] == "Released", "release", 30)
     server.kubectl("delete", "pv", _volumes(server)["kept"]["metadata"]["name"], "--timeout=30s")

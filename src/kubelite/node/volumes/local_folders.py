@@ -37,7 +37,7 @@ class LocalFolders:
         self.top.mkdir(mode=TOP_MODE, parents=True, exist_ok=True)
         with opened_folder(self.top.resolve()) as top:
             if not _exists(name, top):
-                draft = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}"
+                draft = _draft(name)
                 with suppress(FileExistsError):
                     os.mkdir(draft, dir_fd=top)
                 with opened_folder(draft, top) as folder:
@@ -59,7 +59,11 @@ class LocalFolders:
         """
         assert is_name(name), name
         with _opened_top(self.top) as top:
-            if top is None or not _exists(name, top):
+            if top is None:
+                return
+            with suppress(FileNotFoundError):
+                os.rmdir(_draft(name), dir_fd=top)
+            if not _exists(name, top):
                 return
             place = self.top.resolve() / name
             if place.is_mount() or mounts_below(place):
@@ -74,6 +78,11 @@ def _opened_top(path: Path) -> Iterator[int | None]:
         return
     with opened_folder(path.resolve()) as top:
         yield top
+
+
+def _draft(name: str) -> str:
+    """Return the name that a folder has until its mode is set; a crash may leave it."""
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}"
 
 
 def _exists(name: str, top: int) -> bool:

@@ -559,3 +559,26 @@ async def test_a_claim_that_is_deleted_while_it_is_bound_keeps_no_pod_waiting(
     assert info == {}
     await cluster.wait_for_backoff()
     assert 'persistentvolumeclaim "data" not found' in cluster.message_of("p")
+
+
+@on_cluster
+async def test_a_claim_with_a_selected_node_takes_its_pod_there(cluster: Cluster) -> None:
+    slow = {
+        "metadata": {"name": "slow"},
+        "provisioner": "x",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    await cluster.client.create(msgspec.convert(slow, StorageClass))
+    selected = {"volume.kubernetes.io/selected-node": "n1"}
+    claim = {
+        "metadata": {"name": "data", "namespace": "default", "annotations": selected},
+        "spec": {"storageClassName": "slow"},
+    }
+    await cluster.client.create(msgspec.convert(claim, PersistentVolumeClaim))
+    volumes: list[dict[str, Any]] = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+    await cluster.add(*(make_node(f"n{number}") for number in (0, 2)))
+    await cluster.add(make_pod("p", volumes=volumes))
+    assert "didn't find available persistent volumes to bind" in cluster.message_of("p")
+    await cluster.add(make_node("n1"))
+    await cluster.wait_for_backoff()
+    assert [one.key[1] for one in cluster.scheduler.snapshot.nodes["n1"].pods.values()] == ["p"]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from kubelite.node.volumes import local_folders
 from kubelite.node.volumes.local_folders import LocalFolders
 from kubelite.node.volumes.tmpfs import mount_tmpfs, unmount
 
@@ -55,12 +54,27 @@ def test_a_crash_before_the_mode_is_set_leaves_no_folder_of_that_name(
         raise OSError(errno.EIO, "crash")
 
     with monkeypatch.context() as patched:
-        patched.setattr(local_folders.os, "fchmod", fail)
+        patched.setattr("os.fchmod", fail)
         with pytest.raises(OSError, match="crash"):
             folders.make(NAME, None)
     assert NAME not in names(folders)
     folders.make(NAME, None)
     assert names(folders) == [NAME]
+
+
+def test_what_a_crash_left_goes_with_the_volume(
+    folders: LocalFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "crash")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.rename", fail)
+        with pytest.raises(OSError, match="crash"):
+            folders.make(NAME, None)
+    assert len(names(folders)) == 1
+    folders.remove(NAME)
+    assert names(folders) == []
 
 
 @ROOT
