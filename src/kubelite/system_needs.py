@@ -18,9 +18,9 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.networking import ServiceCIDR
 from kubelite.api.kinds.scheduling import PriorityClass
 from kubelite.api.kinds.storage import StorageClass
+from kubelite.api.machinery.default_classes import DEFAULT_STORAGE
 from kubelite.api.machinery.local_volumes import PROVISIONER_NAME
 from kubelite.api.registry import bootstrap
-from kubelite.api.registry.admission.default_classes import DEFAULT_STORAGE
 from kubelite.clock import Clock
 from kubelite.config import LOCAL_STORAGE, Config
 from kubelite.control.needs import Need, NeedKey, Reader, need_key

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
+from kubelite.api.errors import Forbidden
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.machinery.local_volumes import folder_name, keeper_of
+from kubelite.api.machinery.local_volumes import NODE_LABEL, folder_name, keeper_of
 from simulation.cluster import SimulatedCluster
 from simulation.simulated_loop import run_simulated
 
@@ -116,6 +117,25 @@ def test_the_next_pod_comes_to_the_node_that_has_the_data() -> None:
     run_simulated(5, comes_back)
 
 
+async def other_node_may_not(
+    cluster: SimulatedCluster, volume: PersistentVolume, other: str
+) -> None:
+    client = cluster.client_of(f"system:node:{other}", "system:nodes")
+    name = volume.metadata.name
+    with pytest.raises(Forbidden, match="does not keep the folder"):
+        await client.patch(PersistentVolume, name, {"metadata": {"finalizers": []}})
+    for selector in ("", f"{NODE_LABEL}={keeper_of(volume)}"):
+        with pytest.raises(Forbidden, match="label selector"):
+            await client.list(PersistentVolume, label_selector=selector)
+    with pytest.raises(Forbidden):
+        await client.get(PersistentVolume, name)
+    with pytest.raises(Forbidden):
+        await client.delete(PersistentVolume, name)
+    keeper = cluster.client_of(f"system:node:{keeper_of(volume)}", "system:nodes")
+    with pytest.raises(Forbidden, match="anything but the finalizer"):
+        await keeper.patch(PersistentVolume, name, {"metadata": {"labels": {NODE_LABEL: other}}})
+
+
 async def gone_for_ever() -> None:
     async with SimulatedCluster(6, nodes=2) as cluster:
         await cluster.create(PersistentVolumeClaim, claim("data"))
@@ -128,6 +148,7 @@ async def gone_for_ever() -> None:
         await asyncio.sleep(60)
         (volume,) = cluster.all(PersistentVolume)
         assert volume.metadata.deletionTimestamp is not None  # the node may come back
+        await other_node_may_not(cluster, volume, next(name for name in cluster.nodes))
         await cluster.client.delete(Node, node)
         await cluster.until(lambda: not cluster.all(PersistentVolume), 120)
         (event,) = [one for one in cluster.all(Event) if one.reason == "VolumeFolderLeft"]
