@@ -3,15 +3,17 @@
 import asyncio
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from kubelite.api.client.protocol import Client
+from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.containers import LifecycleHandler, Probe
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.pod_claims import claim_names
-from kubelite.node.environment import ConfigUnavailable, Surroundings
+from kubelite.node.environment import Surroundings
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.network import HostPort
 from kubelite.node.pods import AnyContainer
@@ -101,16 +103,18 @@ class SimulatedVolumes:
         self._local = local
 
     async def set_up(self, pod: Pod, around: Surroundings) -> datetime | None:
-        """Make the folders of a pod's provisioned volumes. Raises ConfigUnavailable and APIError."""
+        """Make the folders of a pod's provisioned volumes. Raises ConfigUnavailable and APIError.
+
+        A claim that is not bound, as of a pod that was given its node by hand, holds nothing like other volumes.
+        """
         del around
-        namespace = pod.metadata.namespace
         for name, _ in claim_names(pod):
-            claim = await self._client.get(PersistentVolumeClaim, name, namespace)
-            if claim.status.phase != "Bound":
-                raise ConfigUnavailable(f'PVC "{namespace}/{name}" is not bound')
-            volume = await self._client.get(PersistentVolume, claim.spec.volumeName)
-            if self._local.keeps(volume):
-                await self._local.prepare(volume, None)
+            with suppress(NotFound):
+                claim = await self._client.get(PersistentVolumeClaim, name, pod.metadata.namespace)
+                if claim.status.phase == "Bound":
+                    volume = await self._client.get(PersistentVolume, claim.spec.volumeName)
+                    if self._local.keeps(volume):
+                        await self._local.prepare(volume, None)
         return None
 
     async def mounts(
