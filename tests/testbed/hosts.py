@@ -83,7 +83,7 @@ class Host:
             "--bridge=none",
             "--iptables=false",
         )
-        wait_for(lambda: self.docker("version", check=False), "container engine")
+        wait_for(lambda: "Server:" in self.docker("version", check=False), "container engine")
 
     def stop_engine(self) -> None:
         """Stop the engine; its containers stay."""
