@@ -287,9 +287,16 @@ class Scheduler:
     async def _bind(self, waiting: Waiting, node: str, preparation: Preparation | None) -> None:
         info = waiting.info
         namespace, name = info.key
+        holds_place = True  # among the bindings in flight
         try:
             if preparation is not None and (preparation.bind or preparation.provision):
                 await self._volumes.prepare(self._client, preparation, node)
+                # A provisioner may take minutes, and as many pods as there are places must not stop all others.
+                self._bindings.release()
+                holds_place = False
+                await self._volumes.wait_bound(preparation, node)
+                await self._bindings.acquire()
+                holds_place = True
             body = Binding(
                 metadata=ObjectMeta(name=name, namespace=namespace, uid=info.uid),
                 target=ObjectReference(kind="Node", name=node),
@@ -307,7 +314,8 @@ class Scheduler:
             message = f"Successfully assigned {namespace}/{name} to {node}"
             self._events.event(info.pod, NORMAL, "Scheduled", message, action="Binding")
         finally:
-            self._bindings.release()
+            if holds_place:
+                self._bindings.release()
 
     def _not_bound(self, waiting: Waiting, error: Exception) -> None:
         """Remove the assumed pod from its node and requeue it after its back-off, unless it is deleted or bound."""

@@ -187,10 +187,7 @@ class Volumes:
         return found is not None and found.provisioner != NO_PROVISIONER
 
     async def prepare(self, client: Client, decided: Preparation, node: str) -> None:
-        """Write, and wait until all claims are bound.
-
-        Raises TimeoutError, NotFound if a claim is deleted, and ProvisioningFailed.
-        """
+        """Write what makes the claims find their volumes. Raises APIError and ProvisioningFailed."""
         for volume, claim in decided.bind:
             await client.patch(
                 PersistentVolume,
@@ -205,6 +202,12 @@ class Volumes:
             )
         for claim in decided.provision:
             await self._select(client, *_key(claim), node)
+
+    async def wait_bound(self, decided: Preparation, node: str) -> None:
+        """Wait until all claims are bound.
+
+        Raises TimeoutError, NotFound if a claim is deleted, and ProvisioningFailed.
+        """
         waiting = [*(claim for _, claim in decided.bind), *decided.provision]
         async with asyncio.timeout(BIND_TIMEOUT_SECONDS):
             await self._bound(waiting, {_key(claim) for claim in decided.provision}, node)

@@ -26,7 +26,9 @@ def claim(node: str = "", volume: str = "", phase: str = "Pending") -> Persisten
 
 
 async def prepared(client: FakeClient, decided: PersistentVolumeClaim, node: str) -> None:
-    await Volumes(client).prepare(client, Preparation(provision=(decided,)), node)
+    volumes, preparation = Volumes(client), Preparation(provision=(decided,))
+    await volumes.prepare(client, preparation, node)
+    await volumes.wait_bound(preparation, node)
 
 
 async def change(client: FakeClient, patch: dict[str, Any], subresource: str = "") -> None:
