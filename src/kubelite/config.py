@@ -34,6 +34,10 @@ DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*
 
 DOMAIN_LENGTH_MAX = 253
 
+LOCAL_STORAGE = "local-storage"
+COMPONENTS = frozenset({LOCAL_STORAGE})  # what `--disable` knows
+STORAGE_PATH_LENGTH_MAX = 1024
+
 CONFIG_FILE = Path("/etc/kubelite/config.yaml")
 
 
@@ -107,6 +111,14 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
         str,
         Setting("Folder in which log collectors find pods/ and containers/", "DIR", is_filled=True),
     ] = "/var/log"
+    default_local_storage_path: Annotated[
+        str,
+        Setting(
+            "Folder of the volumes that this node keeps for the StorageClass local-path "
+            "(default: storage in the data folder)",
+            "DIR",
+        ),
+    ] = ""
     docker_socket: Annotated[
         str,
         Setting("Socket of the container engine (default: one that answers, or start one)", "FILE"),
@@ -138,6 +150,12 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
     def agent_dir(self) -> Path:
         """The folder of the node's own state."""
         return Path(self.data_dir) / "agent"
+
+    @property
+    def local_storage_dir(self) -> Path:
+        """The folder of the volumes that this node keeps, as an absolute path."""
+        given = self.default_local_storage_path or Path(self.data_dir) / "storage"
+        return Path(os.path.abspath(given))  # noqa: PTH100 - `resolve` would read the disk
 
     @property
     def name_of_node(self) -> str:
@@ -173,6 +191,10 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     cluster_domain: Annotated[str, Setting("Domain of the cluster", "DOMAIN", is_filled=True)] = (
         "cluster.local"
     )
+    disable: Annotated[
+        tuple[str, ...],
+        Setting("Component not to deploy: local-storage (the StorageClass local-path)", "NAME"),
+    ] = ()
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
     enable_admission_plugins: Annotated[
         tuple[str, ...], Setting("Admission plugin to use beside the default ones", "NAME")
@@ -214,6 +236,12 @@ class Config(NodeConfig, frozen=True, kw_only=True):
         str,
         Setting("Address the node's own endpoint listens on (default: --bind-address)", "IP"),
     ] = ""
+
+    @property
+    def disabled(self) -> frozenset[str]:
+        """The components that are not deployed; `disable` may have several in one value, with commas."""
+        names = (name.strip() for text in self.disable for name in text.split(","))
+        return frozenset(filter(None, names))
 
     @property
     def secrets_key_file(self) -> Path:
@@ -515,6 +543,10 @@ def _check_node(config: Config | AgentConfig) -> None:
         raise _unusable("interface", config.interface, "--node-ip is given too")
     if len(config.interface) > LINK_LENGTH_MAX or "/" in config.interface:
         raise _unusable("interface", config.interface, "must be the name of a network interface")
+    path = str(config.local_storage_dir)
+    if not path.isprintable() or len(path.encode()) > STORAGE_PATH_LENGTH_MAX or path == "/":
+        reason = f"must be a folder other than /, of no more than {STORAGE_PATH_LENGTH_MAX} bytes"
+        raise _unusable("default_local_storage_path", repr(path), reason)
     _labels_and_taints(config)
     _sysctls(config.allowed_unsafe_sysctls)
 
@@ -615,6 +647,9 @@ def _check_networks(config: Config) -> None:
 def _check_names(config: Config) -> None:
     if not _is_domain(config.cluster_domain):
         raise _unusable("cluster_domain", config.cluster_domain, "must be a DNS name")
+    for component in sorted(config.disabled - COMPONENTS):
+        known = ", ".join(sorted(COMPONENTS))
+        raise _unusable("disable", component, f"must be one of {known}")
     for name in config.tls_names:
         if not _is_domain(name.removeprefix("*.").lower()):
             raise _unusable("tls_san", name, "must be a DNS name or an IP address")

@@ -17,12 +17,16 @@ from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.networking import ServiceCIDR
 from kubelite.api.kinds.scheduling import PriorityClass
+from kubelite.api.kinds.storage import StorageClass
+from kubelite.api.machinery.default_classes import DEFAULT_STORAGE
+from kubelite.api.machinery.local_volumes import PROVISIONER_NAME
 from kubelite.api.registry import bootstrap
 from kubelite.clock import Clock
-from kubelite.config import Config
+from kubelite.config import LOCAL_STORAGE, Config
 from kubelite.control.needs import Need, NeedKey, Reader, need_key
 from kubelite.net import kube_dns
 
+LOCAL_PATH = "local-path"  # the default StorageClass
 CLUSTER_SETTINGS = "kubelite-cluster"  # the ConfigMap of an agent's settings
 NAMESPACES, REST = 0, 1  # stages: namespaces come first, since other objects are in them
 
@@ -65,6 +69,8 @@ def system_needs(
     yield from _flows()
     yield from _roles(roles)
     yield _settings(config)
+    if LOCAL_STORAGE not in config.disabled:
+        yield Need(StorageClass, LOCAL_PATH, local_path_class, stage=REST)
 
 
 def _settings(config: Config) -> Need:
@@ -80,6 +86,20 @@ def _settings(config: Config) -> Need:
         lambda stored: bootstrap.cluster_settings(stored, settings),
         must_replace=lambda stored: bool(stored.immutable),
         stage=REST,
+    )
+
+
+def local_path_class() -> StorageClass:
+    """Return the default StorageClass, whose volumes are folders of nodes.
+
+    It is created again when it is missing but never revised, so a user's change stays, such as another default.
+    """
+    return StorageClass(
+        metadata=ObjectMeta(name=LOCAL_PATH, annotations={DEFAULT_STORAGE[0]: "true"}),
+        provisioner=PROVISIONER_NAME,
+        reclaimPolicy="Delete",
+        volumeBindingMode="WaitForFirstConsumer",
+        allowVolumeExpansion=True,
     )
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kubelite.node.engine import EngineFolders
     from kubelite.node.runtime import ContainerRecord
 
+STORAGE = "storage"  # the default folder of a node's volumes; another one is outside and stays
 ENGINE_START_SECONDS = 30.0
 KUBECONFIG_BYTES_MAX = 1 << 20
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
@@ -59,7 +60,8 @@ class Removal(Struct, frozen=True):
             yield f"the containers of {self.data}, and the container engine if kubelite started it"
             yield "the pods' network on this host"
         for path in self.entries:
-            yield str(path)
+            data = " with the data of all volumes in it" if path == self.data / STORAGE else ""
+            yield f"{path}{data}"
         if self.kubeconfig is not None:
             yield str(self.kubeconfig)
 
@@ -113,7 +115,14 @@ def _plan(config: Config) -> Removal:
 def _own_paths(config: Config, kubeconfig: Path | None) -> frozenset[Path]:
     """Return all that a server writes directly into its data folder; anything else there is the user's."""
     data, key, audit = Path(config.data_dir), config.secrets_key_file, config.audit_log_file
-    own = {config.store_dir, config.snapshots_dir, data / "pki", data / "agent", key}
+    own = {
+        config.store_dir,
+        config.snapshots_dir,
+        data / "pki",
+        data / "agent",
+        data / STORAGE,
+        key,
+    }
     own |= {temporary_of(key), audit, *backups_of(audit)}
     if kubeconfig is not None:
         own |= {kubeconfig, temporary_of(kubeconfig)}

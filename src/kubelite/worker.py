@@ -25,6 +25,7 @@ from kubelite.api.kinds.authorization import (
     SubjectAccessReviewSpec,
 )
 from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.machinery.local_volumes import STORAGE_PATH
 from kubelite.api.machinery.node_flags import parse_labels, parse_taints
 from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
@@ -43,6 +44,7 @@ from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.engine_watch import EngineWatch
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
+from kubelite.node.local_storage import LocalStorage
 from kubelite.node.log_links import LogLinks
 from kubelite.node.machine import Machine, read_host_file, read_machine
 from kubelite.node.name_resolution import DNSSettings
@@ -57,6 +59,7 @@ from kubelite.node.registration import (
 from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
 from kubelite.node.sysctls import allow_list
 from kubelite.node.volumes.host import HostVolumes
+from kubelite.node.volumes.local_folders import LocalFolders
 from kubelite.offload import Offload
 from kubelite.prerequisites import CannotStart, in_url
 from kubelite.randomness import Randomness
@@ -173,6 +176,7 @@ class Worker:
         self.move(self._address)  # it may have changed during the start
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
+        self._tasks.supervise(self._local.run, name="local storage")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
 
     async def _engine(self, data: Path, machine: Machine) -> DockerRuntime:
@@ -199,6 +203,8 @@ class Worker:
     def _collaborators(self, data: Path) -> Collaborators:
         client, config = self._identities.node, self._config
         dns = DNSSettings((self._cluster.dns_address,), self._cluster.cluster_domain)
+        folders = LocalFolders(config.local_storage_dir)
+        local = self._local = LocalStorage(config.name_of_node, client, folders, self._events)
         volumes = HostVolumes(
             data,
             client,
@@ -206,6 +212,7 @@ class Worker:
             self._randomness,
             dns,
             host_resolver=lambda: read_host_file(RESOLV_CONF),
+            local=local,
         )
         self._running.callback(volumes.close)
         return Collaborators(
@@ -312,6 +319,7 @@ def identity_of(config: NodeConfig, address: str) -> NodeIdentity:
         labels=parse_labels(config.node_label),
         taints=parse_taints(config.node_taint),
         external_address=config.node_external_ip,
+        annotations={STORAGE_PATH: str(config.local_storage_dir)},
     )
 
 

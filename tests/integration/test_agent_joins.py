@@ -167,6 +167,41 @@ spec:
 """
 
 
+STORED = """
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data}
+spec:
+  accessModes: [ReadWriteOnce]
+  resources: {requests: {storage: 1Gi}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: stored}
+spec:
+  terminationGracePeriodSeconds: 1
+  nodeSelector: {kubernetes.io/hostname: worker}
+  containers:
+  - name: app
+    image: kubelite.local/hello:1
+    command: [sh, -c, 'echo far > /data/file; while true; do sleep 1; done']
+    volumeMounts: [{name: data, mountPath: /data}]
+  volumes: [{name: data, persistentVolumeClaim: {claimName: data}}]
+"""
+
+
+def _keeps_volumes(pair: Pair) -> None:
+    """Provision a volume on the agent, which knows of it over HTTPS only, and remove it with its claim."""
+    storage = pair.other.folder / "data" / "storage"
+    pair.server.kubectl("create", "-f", "-", stdin=STORED)
+    pair.server.kubectl("wait", "pod/stored", "--for=condition=Ready", "--timeout=60s")
+    [folder] = storage.iterdir()
+    wait_for((folder / "file").exists, "file of the pod")
+    pair.server.kubectl("delete", "pod/stored", "pvc/data", "--timeout=60s")
+    wait_for(lambda: not list(storage.iterdir()), "folder removed")
+    wait_for(lambda: not pair.server.kubectl("get", "pv", "-o", "name"), "volume removed")
+
+
 def test_1_each_reason_not_to_join_is_one_line(pair: Pair) -> None:
     agent, token = pair.agent(), pair.token()
     assert "give a server with --join" in agent.refused(token=token)
@@ -226,6 +261,7 @@ def test_3_from_a_bare_host_to_a_pod(pair: Pair) -> None:
         name = "kubernetes.default.svc.cluster.local"
         found = pair.server.kubectl("exec", "far", "--", "nslookup", name)
         assert "10.43.0.1" in found
+        _keeps_volumes(pair)
         address = pair.server.kubectl("get", "pod", "far", "-o", "jsonpath={.status.podIP}")
         host = pair.server.host
         assert host is not None

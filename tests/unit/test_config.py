@@ -177,3 +177,20 @@ def test_help_tells_the_defaults() -> None:
         is_said = str(default) in help_of(field) or "(default:" in setting.help
         assert is_said or default in ("", (), False), field
         assert plain is bool or "[default: ]" not in help_of(field)
+
+
+def test_components_are_disabled_as_k3s_does_it() -> None:
+    assert load({"disable": ("local-storage",)}, {}, NOWHERE).disabled == {"local-storage"}
+    assert load({}, {"KUBELITE_DISABLE": "local-storage,"}, NOWHERE).disabled == {"local-storage"}
+    assert load({}, {}, NOWHERE).disabled == frozenset()
+    with pytest.raises(InvalidConfig, match=r"^cannot use --disable traefik: must be one of"):
+        load({"disable": ("local-storage,traefik",)}, {}, NOWHERE)
+
+
+def test_the_folder_of_volumes_is_in_the_data_folder_unless_it_is_named() -> None:
+    assert str(load({"data_dir": "/srv/k"}, {}, NOWHERE).local_storage_dir) == "/srv/k/storage"
+    named = load({"default_local_storage_path": "/mnt/../disk/"}, {}, NOWHERE)
+    assert str(named.local_storage_dir) == "/disk"
+    for path in ("/", "/" + "a" * 1024, "/a\u2028b"):
+        with pytest.raises(InvalidConfig, match=r"^cannot use --default-local-storage-path"):
+            load({"default_local_storage_path": path}, {}, NOWHERE)

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from kubelite import __version__
+from kubelite.api.auth import bootstrap_roles
 from kubelite.api.auth.caller import Caller
 from kubelite.api.auth.certificates import certificate_pem, new_authority, new_key
 from kubelite.api.auth.extension_authentication import NAME, trust_of
@@ -26,6 +27,7 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.networking import ServiceCIDR
 from kubelite.api.kinds.rbac import ClusterRole, ClusterRoleBinding, Role, RoleBinding, RoleRef
 from kubelite.api.kinds.scheduling import PriorityClass
+from kubelite.api.kinds.storage import StorageClass
 from kubelite.clock import SetClock
 from kubelite.config import Config
 from kubelite.control.needs import Need
@@ -33,7 +35,7 @@ from kubelite.control_plane import ControlPlane
 from kubelite.randomness import SeededRandomness
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.memory_engine import MemoryEngine
-from kubelite.system_needs import extension_need
+from kubelite.system_needs import APIPlace, extension_need, system_needs
 
 ROOT = Caller("root", ("system:masters",))
 
@@ -128,6 +130,7 @@ DELETABLE = [
     (ClusterRoleBinding, "system:discovery", ""),
     (Role, "system:controller:bootstrap-signer", "kube-public"),
     (RoleBinding, "system:controller:bootstrap-signer", "kube-public"),
+    (StorageClass, "local-path", ""),
 ]
 
 
@@ -144,6 +147,29 @@ async def test_what_is_deleted_comes_back(kind: Any, name: str, namespace: str) 
     assert after.metadata.uid != before.metadata.uid
     for field in ("spec", "rules", "roleRef", "subjects", "subsets", "endpoints"):
         assert getattr(after, field, None) == getattr(before, field, None)
+
+
+async def test_a_storage_class_that_a_user_changed_stays_changed() -> None:
+    plane = await Plane().start()
+    client = root(plane)
+    made = await client.get(StorageClass, "local-path")
+    assert made.metadata.annotations == {"storageclass.kubernetes.io/is-default-class": "true"}
+    assert made.provisioner == "kubelite.io/local-path"
+    assert (made.reclaimPolicy, made.volumeBindingMode) == ("Delete", "WaitForFirstConsumer")
+    assert made.allowVolumeExpansion is True
+    mark = {"storageclass.kubernetes.io/is-default-class": "false"}
+    await client.patch(StorageClass, "local-path", {"metadata": {"annotations": mark}})
+    await again(plane)
+    assert (await client.get(StorageClass, "local-path")).metadata.annotations == mark
+
+
+def test_a_disabled_component_is_not_needed() -> None:
+    roles = bootstrap_roles.defaults()
+    kinds = [
+        {need.kind for need in system_needs(config, APIPlace(), roles)}
+        for config in (Config(), Config(disable=("local-storage",)))
+    ]
+    assert [StorageClass in found for found in kinds] == [True, False]
 
 
 async def test_what_is_bent_is_made_straight() -> None:

@@ -18,6 +18,8 @@ from kubelite.control.ephemeral_volumes import EphemeralVolumeController
 from kubelite.control.garbage import GarbageCollector
 from kubelite.control.horizontal_autoscaler import HorizontalAutoscalerController
 from kubelite.control.job import JobController
+from kubelite.control.local_provisioner import LocalPathProvisioner
+from kubelite.control.local_reclaimer import LocalPathReclaimer
 from kubelite.control.namespace import NamespaceController
 from kubelite.control.node_identities import NodeIdentityController
 from kubelite.control.node_ipam import NodeIPAMController
@@ -86,6 +88,8 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         VolumeProtectionController,
         AttributesProtectionController,
         EphemeralVolumeController,
+        LocalPathProvisioner,
+        LocalPathReclaimer,
         APIRegistration,
         APIAvailability,
         PolicyTypeController,

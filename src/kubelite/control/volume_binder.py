@@ -17,9 +17,11 @@ from kubelite.api.kinds.core.persistent_volumes import (
     PersistentVolumeClaimStatus,
 )
 from kubelite.api.kinds.storage import StorageClass
+from kubelite.api.machinery.default_classes import DEFAULT_STORAGE, newest_default
 from kubelite.api.machinery.times import format_time
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.volume_matching import (
+    BETA_CLASS,
     BOUND_BY_CONTROLLER,
     NO_PROVISIONER,
     SELECTED_NODE,
@@ -98,6 +100,8 @@ class VolumeClaimBinder:
         if volume is not None:
             await self._bind(claim, volume)
             return
+        if await self._given_default(claim):
+            return
         if not claim.status.phase:
             claim = await self._report(claim, replace(claim.status, phase="Pending"))
         if waits and SELECTED_NODE not in claim.metadata.annotations:
@@ -109,6 +113,17 @@ class VolumeClaimBinder:
             text = "no persistent volumes available for this claim and no storage class is set"
             self._context.events.event(claim, NORMAL, "FailedBinding", text)
 
+    async def _given_default(self, claim: PersistentVolumeClaim) -> bool:
+        """Return whether a claim older than the default class was given that class; its update enqueues it again."""
+        if claim.spec.storageClassName is not None or BETA_CLASS in claim.metadata.annotations:
+            return False
+        name = newest_default([one.metadata for one in self._classes.list()], DEFAULT_STORAGE)
+        if name:
+            await self._client.update(
+                replace(claim, spec=replace(claim.spec, storageClassName=name))
+            )
+        return bool(name)
+
     async def _ask(self, claim: PersistentVolumeClaim, provisioner: str) -> None:
         """Annotate the claim with its provisioner, which then creates the volume."""
         annotations = claim.metadata.annotations
@@ -118,7 +133,8 @@ class VolumeClaimBinder:
             claim = await self._client.update(replace(claim, metadata=metadata))
         text = (
             "Waiting for a volume to be created either by the external provisioner "
-            f"'{provisioner}' or manually by the system administrator."
+            f"'{provisioner}' or manually by the system administrator. If volume creation is delayed, "
+            "please verify that the provisioner is running and correctly registered."
         )
         self._context.events.event(claim, NORMAL, "ExternalProvisioning", text)
 

@@ -79,6 +79,7 @@ class NodeIdentity(Struct, frozen=True):
         str, str
     ] = {}  # those of the flags; set when the Node is created, then the API's
     taints: tuple[Taint, ...] = ()  # as `labels`
+    annotations: Mapping[str, str] = {}  # kept true at each registration
     external_address: str = ""
     pods_limit: int = PODS_LIMIT
 
@@ -366,7 +367,11 @@ class NodeRegistration:
             try:
                 node = await self._client.create(
                     Node(
-                        metadata=ObjectMeta(name=identity.name, labels=labels),
+                        metadata=ObjectMeta(
+                            name=identity.name,
+                            labels=labels,
+                            annotations=dict(identity.annotations),
+                        ),
                         spec=NodeSpec(taints=list(identity.taints)),
                     )
                 )
@@ -376,8 +381,14 @@ class NodeRegistration:
         missing = {
             key: text for key, text in defaults.items() if node.metadata.labels.get(key) != text
         }
-        if missing:
-            node = await self._client.patch(Node, identity.name, {"metadata": {"labels": missing}})
+        stale = {
+            key: text
+            for key, text in identity.annotations.items()
+            if node.metadata.annotations.get(key) != text
+        }
+        if missing or stale:
+            patch = {"metadata": {"labels": missing, "annotations": stale}}
+            node = await self._client.patch(Node, identity.name, patch)
         return node
 
     async def _report(self) -> None:

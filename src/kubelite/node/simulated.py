@@ -6,15 +6,18 @@ A simulated node costs a few objects, so that thousands fit into one process: fo
 import ipaddress
 import zlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import msgspec
 
 from kubelite.api.client.events import EventRecorder
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.machinery.local_volumes import STORAGE_PATH
 from kubelite.clock import Clock
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.kubelet import Kubelet, PodListener, PodSource
+from kubelite.node.local_storage import LocalStorage
 from kubelite.node.machine import Machine
 from kubelite.node.registration import (
     EngineView,
@@ -28,6 +31,7 @@ from kubelite.node.runtime import (
 )
 from kubelite.node.simulated_network import (
     AddressPool,
+    SimulatedFolders,
     SimulatedNetwork,
     SimulatedProber,
     SimulatedVolumes,
@@ -37,6 +41,7 @@ from kubelite.node.sysctls import allow_list
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
+STORAGE = Path("/var/lib/kubelite/storage")
 DEFAULT_MACHINE = Machine(
     cpus=4,
     memory_bytes=16 << 30,
@@ -131,6 +136,7 @@ class SimulatedNode:
         self.runtime = SimulatedRuntime(clock, randomness, behaviour)
         self.network = SimulatedNetwork(pool or AddressPool(skip=number % 250 * 256))
         self.prober = SimulatedProber()
+        self.folders = SimulatedFolders(STORAGE)
         self._client = client
         self._clock = clock
         self._randomness = randomness
@@ -139,7 +145,9 @@ class SimulatedNode:
         self.enforces_apparmor = True  # read at the start of the agent
         self._pods = pods
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
-        self._identity = NodeIdentity(name, (address,), 10250, labels or {})
+        self._identity = NodeIdentity(
+            name, (address,), 10250, labels or {}, annotations={STORAGE_PATH: str(STORAGE)}
+        )
         self._tasks: TaskSet | None = None
         self._events: EventRecorder | None = None
         self.kubelet: Kubelet | None = None
@@ -166,11 +174,12 @@ class SimulatedNode:
             self._client, self._clock, self._randomness, component="kubelet", host=self.name
         )
         self._events = events
+        local = LocalStorage(self.name, self._client, self.folders, events, in_thread=False)
         parts = Collaborators(
             self._client,
             self.runtime,
             self.network,
-            SimulatedVolumes(),
+            SimulatedVolumes(self._client, local),
             self.prober,
             self._clock,
             events,
@@ -196,6 +205,7 @@ class SimulatedNode:
         kubelet.on_engine_change = registration.wake
         self._tasks.supervise(registration.run, name=f"registration of {self.name}")
         self._tasks.supervise(kubelet.run, name=f"kubelet of {self.name}")
+        self._tasks.supervise(local.run, name=f"local storage of {self.name}")
 
     async def stop(self) -> None:
         """Stop the node agent; containers go on."""

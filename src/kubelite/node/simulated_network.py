@@ -3,11 +3,18 @@
 import asyncio
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
+from pathlib import Path
 
+from kubelite.api.client.protocol import Client
+from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.containers import LifecycleHandler, Probe
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.machinery.pod_claims import claim_names
 from kubelite.node.environment import Surroundings
+from kubelite.node.local_storage import LocalStorage
 from kubelite.node.network import HostPort
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import Outcome, ProbeTarget
@@ -66,13 +73,49 @@ class SimulatedNetwork:
             await self.detach(pod_uid)
 
 
+class SimulatedFolders:
+    """The folders of provisioned volumes, which exist only in memory and outlive the node agent."""
+
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        self.names: dict[str, int | None] = {}  # with their groups
+
+    def make(self, name: str, group: int | None) -> None:
+        """Make a folder if it is missing."""
+        self.names.setdefault(name, group)
+
+    def has(self, name: str) -> bool:
+        """Return whether a folder exists."""
+        return name in self.names
+
+    def remove(self, name: str) -> None:
+        """Remove a folder."""
+        self.names.pop(name, None)
+
+
 class SimulatedVolumes:
-    """Volumes that hold nothing."""
+    """Volumes that hold nothing; those that are provisioned have a folder."""
 
     changed: Callable[[str], None]
 
+    def __init__(self, client: Client, local: LocalStorage) -> None:
+        self._client = client
+        self._local = local
+
     async def set_up(self, pod: Pod, around: Surroundings) -> datetime | None:
-        """Do nothing."""
+        """Make the folders of a pod's provisioned volumes. Raises ConfigUnavailable and APIError.
+
+        A claim that is not bound, as of a pod that was given its node by hand, holds nothing like other volumes.
+        """
+        del around
+        for name, _ in claim_names(pod):
+            with suppress(NotFound):
+                claim = await self._client.get(PersistentVolumeClaim, name, pod.metadata.namespace)
+                if claim.status.phase == "Bound":
+                    volume = await self._client.get(PersistentVolume, claim.spec.volumeName)
+                    if self._local.keeps(volume):
+                        await self._local.prepare(volume, None)
+        return None
 
     async def mounts(
         self,

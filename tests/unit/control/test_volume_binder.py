@@ -278,3 +278,45 @@ async def test_a_volume_is_released_when_its_claim_goes() -> None:
         await harness.client.create(claim())  # a namesake is another claim
         await harness.settle()
         assert the_claim(harness.client).status.phase == "Pending"
+
+
+@pytest.mark.parametrize(
+    ("class_name", "annotations", "given"),
+    [
+        (None, {}, "fast"),
+        ("", {}, ""),
+        ("slow", {}, "slow"),
+        (None, {"volume.beta.kubernetes.io/storage-class": ""}, None),
+    ],
+)
+async def test_a_claim_without_a_class_gets_a_default_that_comes_later(
+    class_name: str | None, annotations: dict[str, str], given: str | None
+) -> None:
+    async with Harness(*BOTH) as harness:
+        made = claim(annotations=annotations)
+        await harness.client.create(
+            replace(made, spec=replace(made.spec, storageClassName=class_name))
+        )
+        await harness.settle()
+        assert the_claim(harness.client).spec.storageClassName == class_name
+        marks = {"storageclass.kubernetes.io/is-default-class": "true"}
+        default = storage_class("x")
+        await harness.client.create(
+            replace(default, metadata=replace(default.metadata, annotations=marks))
+        )
+        await harness.settle()
+        assert the_claim(harness.client).spec.storageClassName == given
+
+
+async def test_a_volume_without_a_class_comes_before_the_default_class() -> None:
+    async with Harness(*BOTH) as harness:
+        marks = {"storageclass.kubernetes.io/is-default-class": "true"}
+        default = storage_class("x")
+        await harness.client.create(volume())
+        await harness.client.create(
+            replace(default, metadata=replace(default.metadata, annotations=marks))
+        )
+        made = claim()
+        await harness.client.create(replace(made, spec=replace(made.spec, storageClassName=None)))
+        await harness.settle()
+        assert the_claim(harness.client).spec.volumeName == "pv"

@@ -116,6 +116,14 @@ async def test_an_administrator_changes_labels_and_taints_of_flags_for_good() ->
     assert again.spec.taints == []
 
 
+async def test_annotations_of_the_node_are_set_at_each_registration() -> None:
+    client = FakeClient()
+    for text in ("/old", "/new"):
+        identity = NodeIdentity("n", ("192.0.2.1",), 10250, annotations={"storage": text})
+        found = await NodeRegistration(identity, MACHINE, client, SetClock(NOW), view)._register()
+        assert found.metadata.annotations["storage"] == text
+
+
 async def view() -> EngineView:
     return EngineView(version=Version("simulated", "1"))
 

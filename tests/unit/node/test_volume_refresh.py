@@ -56,7 +56,7 @@ Test = Callable[[Cluster, NotedVolumes], Coroutine[Any, Any, None]]
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[[Test], None]:
     made: list[NotedVolumes] = []
 
-    def make() -> NotedVolumes:
+    def make(*_: object) -> NotedVolumes:
         made.append(NotedVolumes())
         return made[-1]
 

@@ -68,6 +68,20 @@ def test_what_is_removed_is_listed_before_the_question(tmp_path: Path) -> None:
     assert lines[0].startswith(f"the containers of {tmp_path}/data")
 
 
+def test_the_data_of_volumes_is_removed_and_said_so(tmp_path: Path) -> None:
+    config = cluster(tmp_path / "data")
+    folder = tmp_path / "data" / "storage" / "pvc-1_shop_data"
+    folder.mkdir(parents=True)
+    (folder / "rows").write_text("data")
+    (folder / "link").symlink_to(tmp_path / "data.yaml")
+    asked = invoke(config, answer="n\n")
+    assert f"  {tmp_path}/data/storage with the data of all volumes in it\n" in asked.output
+    assert (folder / "rows").read_text() == "data"
+    done = invoke(config, "--yes")
+    assert done.exit_code == 0, done.output
+    assert files(tmp_path) == []
+
+
 def test_the_files_of_others_stay(tmp_path: Path) -> None:
     config = cluster(tmp_path)
     (tmp_path / "thesis").mkdir()

@@ -29,11 +29,14 @@ from kubelite.api.kinds.rbac import PolicyRule
 from kubelite.api.kinds.resource import ResourceSlice
 from kubelite.api.kinds.storage import VolumeAttachment
 from kubelite.api.machinery.field_selectors import required_values
+from kubelite.api.machinery.local_volumes import NODE_LABEL, keeper_of
+from kubelite.api.machinery.selectors import requires_label
 
 NODES_GROUP = "system:nodes"
 NODE_USER = "system:node:"
 LEASE_NAMESPACE = "kube-node-lease"
 PODS, ATTACHMENTS, SLICES = "pods", "volumeattachments", "resourceslices"
+FOLDERS = "folders"  # in the graph only: the volumes whose folders a node keeps
 ALLOWED = Decision(allowed=True)
 OWN_VERBS = ("get", "create", "update", "patch", "delete")
 
@@ -83,6 +86,9 @@ class NodeGraph:
     def _volume_changed(
         self, before: PersistentVolume | None, after: PersistentVolume | None
     ) -> None:
+        for kept, by in ((before, -1), (after, 1)):
+            if kept is not None:
+                self._count(keeper_of(kept), {Reference(FOLDERS, "", kept.metadata.name)}, by)
         for volume in (before, after):
             if volume is None or volume.spec.claimRef is None:
                 continue
@@ -125,7 +131,7 @@ class NodeAuthorizer:
             ("", SECRETS): read_needed,
             ("", CONFIG_MAPS): read_needed,
             ("", CLAIMS): self._claim,
-            ("", VOLUMES): get_needed,
+            ("", VOLUMES): self._volume,
             ("", SERVICE_ACCOUNTS): self._service_account,
             ("", PODS): self._pod,
             ("", "nodes"): self._node,
@@ -184,6 +190,21 @@ class NodeAuthorizer:
         if attributes.verb not in ("update", "patch"):
             return "can only get/update/patch this type"
         return self._needed(node, attributes)
+
+    def _volume(self, node: str, attributes: Attributes) -> str:
+        """Beyond the kubelet's right to get the volumes of its pods: watch and patch those whose folders it keeps.
+
+        NodeRestriction allows such a patch to remove one finalizer and nothing else.
+        """
+        if attributes.verb in ("list", "watch") and not attributes.subresource:
+            if requires_label(attributes.label_selector, NODE_LABEL, node):
+                return ""
+            return f"can only list/watch persistentvolumes with label selector {NODE_LABEL}"
+        if attributes.verb == "patch" and not attributes.subresource:
+            if self._graph.concerns(node, FOLDERS, "", attributes.name):
+                return ""
+            return f"node '{node}' does not keep the folder of this volume"
+        return self._get_needed(node, attributes)
 
     def _service_account(self, node: str, attributes: Attributes) -> str:
         if attributes.verb == "get" and not attributes.subresource:

@@ -156,6 +156,18 @@ def parse_selector(text: str) -> Selector:
     return _parse_known(text) if len(text) <= 512 else _Parser(text).selector()
 
 
+def requires_label(text: str, key: str, value: str) -> bool:
+    """Return whether a labelSelector parameter selects only objects whose label is `value`; no if it is malformed."""
+    try:
+        requirements = parse_selector(text).requirements
+    except BadRequest:
+        return False
+    return any(
+        one.key == key and one.operator in (IN, *EXACT) and one.values == (value,)
+        for one in requirements
+    )
+
+
 @lru_cache(maxsize=1024)
 def _parse_known(text: str) -> Selector:
     return _Parser(text).selector()

@@ -39,7 +39,7 @@ from kubelite.control.scheduler.queue import (
     Waiting,
 )
 from kubelite.control.scheduler.steps import in_turns
-from kubelite.control.scheduler.volumes import Preparation, Volumes
+from kubelite.control.scheduler.volumes import Preparation, ProvisioningFailed, Volumes
 from kubelite.control.selector_index import SelectorIndex
 from kubelite.limits import INLINE_WORK
 from kubelite.metrics import LOOP_LAG, REGISTRY
@@ -287,15 +287,22 @@ class Scheduler:
     async def _bind(self, waiting: Waiting, node: str, preparation: Preparation | None) -> None:
         info = waiting.info
         namespace, name = info.key
+        holds_place = True  # among the bindings in flight
         try:
             if preparation is not None and (preparation.bind or preparation.provision):
                 await self._volumes.prepare(self._client, preparation, node)
+                # A provisioner may take minutes, and as many pods as there are places must not stop all others.
+                self._bindings.release()
+                holds_place = False
+                await self._volumes.wait_bound(preparation, node)
+                await self._bindings.acquire()
+                holds_place = True
             body = Binding(
                 metadata=ObjectMeta(name=name, namespace=namespace, uid=info.uid),
                 target=ObjectReference(kind="Node", name=node),
             )
             await self._client.post(Pod, name, "binding", body, namespace)
-        except (APIError, TimeoutError) as error:
+        except (APIError, TimeoutError, ProvisioningFailed) as error:
             self._not_bound(waiting, error)
         except Exception as error:
             # The pod must not stay assumed on a node that it is not bound to.
@@ -307,7 +314,8 @@ class Scheduler:
             message = f"Successfully assigned {namespace}/{name} to {node}"
             self._events.event(info.pod, NORMAL, "Scheduled", message, action="Binding")
         finally:
-            self._bindings.release()
+            if holds_place:
+                self._bindings.release()
 
     def _not_bound(self, waiting: Waiting, error: Exception) -> None:
         """Remove the assumed pod from its node and requeue it after its back-off, unless it is deleted or bound."""

@@ -1,12 +1,12 @@
 """Whether a pod's claims allow a node, and what must be written before the pod can be bound there."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from msgspec import Struct, to_builtins
 
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import NotFound
+from kubelite.api.errors import Conflict, NotFound
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.storage import StorageClass
 from kubelite.api.machinery.node_matching import TermMatcher
@@ -26,6 +26,7 @@ from kubelite.control.volume_matching import (
 )
 
 BIND_TIMEOUT_SECONDS = 600.0
+SELECT_ATTEMPTS = 5  # to write the selected node of a claim that others write too
 VOLUMES_A_STEP = 100
 NODE_CONFLICT = Rejection(
     "VolumeBinding",
@@ -41,6 +42,13 @@ ONE_POD_ONLY = (
     "node(s) unavailable due to PersistentVolumeClaim with ReadWriteOncePod access mode "
     "already in-use by another pod"
 )
+
+
+ClaimKey = tuple[str, str]  # namespace and name
+
+
+class ProvisioningFailed(Exception):
+    """A provisioner gave up on the node that was selected; the message names the claim."""
 
 
 class Preparation(Struct, frozen=True):
@@ -127,6 +135,12 @@ class VolumeState:
         provision: list[PersistentVolumeClaim] = []
         taken: set[str] = set()
         for claim, fitting in zip(self._waiting, self._fitting, strict=True):
+            if selected := _selected(claim):
+                # Its provisioner may be creating a volume there already, so no other node will do.
+                if selected != node.name:
+                    return None
+                provision.append(claim)
+                continue
             reachable = (
                 volume
                 for volume in fitting
@@ -173,7 +187,7 @@ class Volumes:
         return found is not None and found.provisioner != NO_PROVISIONER
 
     async def prepare(self, client: Client, decided: Preparation, node: str) -> None:
-        """Write, and wait until all claims are bound; raises TimeoutError, and NotFound if a claim is deleted."""
+        """Write what makes the claims find their volumes. Raises APIError and ProvisioningFailed."""
         for volume, claim in decided.bind:
             await client.patch(
                 PersistentVolume,
@@ -187,18 +201,42 @@ class Volumes:
                 },
             )
         for claim in decided.provision:
-            await client.patch(
-                PersistentVolumeClaim,
-                claim.metadata.name,
-                {"metadata": {"annotations": {SELECTED_NODE: node}}},
-                claim.metadata.namespace,
-            )
+            await self._select(client, *_key(claim), node)
+
+    async def wait_bound(self, decided: Preparation, node: str) -> None:
+        """Wait until all claims are bound.
+
+        Raises TimeoutError, NotFound if a claim is deleted, and ProvisioningFailed.
+        """
         waiting = [*(claim for _, claim in decided.bind), *decided.provision]
         async with asyncio.timeout(BIND_TIMEOUT_SECONDS):
-            await self._bound(waiting)
+            await self._bound(waiting, {_key(claim) for claim in decided.provision}, node)
 
-    async def _bound(self, claims: Sequence[PersistentVolumeClaim]) -> None:
-        missing = {(claim.metadata.namespace, claim.metadata.name) for claim in claims}
+    async def _select(self, client: Client, namespace: str, name: str, node: str) -> None:
+        """Write the node to provision for, unless another pod of the claim was given another node meanwhile."""
+        for attempt in range(SELECT_ATTEMPTS):
+            claim = self.claims.get(name, namespace)
+            if claim is None:
+                raise NotFound(f'persistentvolumeclaim "{name}" not found')
+            selected = _selected(claim)
+            if claim.spec.volumeName or selected not in ("", node):
+                raise ProvisioningFailed(f'another node was selected for PVC "{name}"')
+            if selected:
+                return
+            version = claim.metadata.resourceVersion
+            change = {"resourceVersion": version, "annotations": {SELECTED_NODE: node}}
+            try:
+                await client.patch(PersistentVolumeClaim, name, {"metadata": change}, namespace)
+            except Conflict:
+                if attempt + 1 == SELECT_ATTEMPTS:
+                    raise
+            else:
+                return
+
+    async def _bound(
+        self, claims: Sequence[PersistentVolumeClaim], provisioned: Set[ClaimKey], node: str
+    ) -> None:
+        missing = {_key(claim) for claim in claims}
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def changed(name: str, namespace: str, claim: PersistentVolumeClaim | None) -> None:
@@ -206,6 +244,9 @@ class Volumes:
                 return
             if claim is None:
                 done.set_exception(NotFound(f'persistentvolumeclaim "{name}" not found'))
+            elif (namespace, name) in provisioned and _selected(claim) != node:
+                # A provisioner that cannot serve the node removes it, so that another is selected.
+                done.set_exception(ProvisioningFailed(f'provisioning failed for PVC "{name}"'))
             elif claim.status.phase == "Bound":
                 missing.discard((namespace, name))
                 if not missing:
@@ -229,3 +270,11 @@ class Volumes:
 
 def _is_used(info: PodInfo, claim: str, snapshot: Snapshot) -> bool:
     return bool(snapshot.claims.get((info.namespace, claim), set()) - {info.uid})
+
+
+def _key(claim: PersistentVolumeClaim) -> ClaimKey:
+    return claim.metadata.namespace, claim.metadata.name
+
+
+def _selected(claim: PersistentVolumeClaim) -> str:
+    return claim.metadata.annotations.get(SELECTED_NODE, "")

@@ -22,6 +22,7 @@ from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.clock import Clock
 from kubelite.limits import HOST_HOSTS_FILE, TERMINATION_MESSAGE
 from kubelite.node.environment import ConfigUnavailable, Surroundings, expand
+from kubelite.node.local_storage import LocalStorage
 from kubelite.node.name_resolution import (
     DNSSettings,
     host_network_hosts_file,
@@ -113,11 +114,14 @@ class HostVolumes:
         *,
         host_resolver: Callable[[], str] = str,
         may_mount: bool = True,
+        local: LocalStorage | None = None,
     ) -> None:
         """`host_resolver` returns the text of the host's resolv.conf; it blocks and is called for each container.
 
-        Without `may_mount` volumes are plain folders: no tmpfs and no pinned subPath.
+        Without `may_mount` volumes are plain folders: no tmpfs and no pinned subPath. Without `local` this node keeps
+        no provisioned volumes.
         """
+        self._local = local
         self._host_resolver = host_resolver
         self._pods = root / "pods"
         self._clock = clock
@@ -176,6 +180,12 @@ class HostVolumes:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         elif volume.persistentVolumeClaim is None and volume.ephemeral is None:
             raise ConfigUnavailable("no volume plugin matched")
+        elif self._local is not None:
+            claimed = await self._claimed(
+                pod, claim_name(pod, volume), is_ephemeral=volume.ephemeral is not None
+            )
+            if self._local.keeps(claimed):
+                await self._local.prepare(claimed, group)
 
     def _home(self, pod_uid: str) -> Path:
         """Return a pod's folder. Containers can write neither to it nor to its parents."""
@@ -193,9 +203,18 @@ class HostVolumes:
         name = claim_name(pod, volume)
         if not name:
             return self._folder(pod, volume)
-        return await self._claimed(pod, name, is_ephemeral=volume.ephemeral is not None)
+        claimed = await self._claimed(pod, name, is_ephemeral=volume.ephemeral is not None)
+        if claimed.spec.hostPath is not None:
+            await asyncio.to_thread(_check_host_path, claimed.spec.hostPath)
+            return Path(claimed.spec.hostPath.path)
+        if claimed.spec.local is not None:
+            return Path(claimed.spec.local.path)
+        raise ConfigUnavailable(
+            f'no volume plugin matched for persistent volume "{claimed.metadata.name}"'
+        )
 
-    async def _claimed(self, pod: Pod, name: str, *, is_ephemeral: bool) -> Path:
+    async def _claimed(self, pod: Pod, name: str, *, is_ephemeral: bool) -> PersistentVolume:
+        """Return the volume that a pod's claim is bound to. Raises ConfigUnavailable."""
         namespace = pod.metadata.namespace
         try:
             claim = await self._content.reads.get(pod, PersistentVolumeClaim, name)
@@ -203,19 +222,11 @@ class HostVolumes:
                 raise ConfigUnavailable(refusal)
             if claim.status.phase != "Bound":
                 raise ConfigUnavailable(f'PVC "{namespace}/{name}" is not bound')
-            volume = await self._content.reads.get(
+            return await self._content.reads.get(
                 pod, PersistentVolume, claim.spec.volumeName, namespace=""
             )
         except NotFound as error:
             raise ConfigUnavailable(f'persistentvolumeclaim "{name}" not found') from error
-        if volume.spec.hostPath is not None:
-            await asyncio.to_thread(_check_host_path, volume.spec.hostPath)
-            return Path(volume.spec.hostPath.path)
-        if volume.spec.local is not None:
-            return Path(volume.spec.local.path)
-        raise ConfigUnavailable(
-            f'no volume plugin matched for persistent volume "{volume.metadata.name}"'
-        )
 
     async def mounts(
         self,

@@ -12,6 +12,7 @@ from kubelite.api.kinds.core.pods import Pod, PodStatus
 from kubelite.api.kinds.rbac import PolicyRule
 from kubelite.api.kinds.resource import ResourceSlice
 from kubelite.api.kinds.storage import VolumeAttachment
+from kubelite.api.machinery.local_volumes import NODE_LABEL, PROVISIONED_BY, PROVISIONER_NAME
 
 NODE = Caller("system:node:one", ("system:nodes",))
 SPEC = {
@@ -439,3 +440,51 @@ def test_what_is_forgotten_takes_no_room(nodes: Nodes) -> None:
     nodes.lookup.remove(ResourceSlice, "s")
     nodes.lookup.remove(Pod, "web-0", "shop")
     assert (graph._nodes, graph._claims) == ({}, {})
+
+
+def kept_volume(name: str, node: str, provisioner: str = PROVISIONER_NAME) -> PersistentVolume:
+    meta = {
+        "name": name,
+        "labels": {NODE_LABEL: node},
+        "annotations": {PROVISIONED_BY: provisioner},
+    }
+    return convert({"metadata": meta}, PersistentVolume)
+
+
+def test_a_node_reports_only_on_the_volumes_whose_folders_it_keeps(nodes: Nodes) -> None:
+    nodes.lookup.put(kept_volume("mine", "one"))
+    nodes.lookup.put(kept_volume("theirs", "two"))
+    nodes.lookup.put(kept_volume("foreign", "one", "example.com/other"))
+    assert nodes.may("patch", "persistentvolumes", "mine", namespace="")
+    for name in ("theirs", "foreign", "none"):
+        assert not nodes.may("patch", "persistentvolumes", name, namespace="")
+    for verb in ("update", "delete", "create", "deletecollection"):
+        assert not nodes.may(verb, "persistentvolumes", "mine", namespace="")
+    assert not nodes.may("patch", "persistentvolumes", "mine", namespace="", subresource="status")
+    assert not nodes.may("get", "persistentvolumes", "mine", namespace="")
+    nodes.lookup.put(kept_volume("mine", "two"))
+    assert not nodes.may("patch", "persistentvolumes", "mine", namespace="")
+
+
+@pytest.mark.parametrize(
+    ("selector", "allowed"),
+    [
+        (f"{NODE_LABEL}=one", True),
+        (f"{NODE_LABEL} in (one)", True),
+        (f"a=b,{NODE_LABEL}==one", True),
+        ("", False),
+        (f"{NODE_LABEL}=two", False),
+        (f"{NODE_LABEL} in (one,two)", False),
+        (f"{NODE_LABEL}!=two", False),
+        (NODE_LABEL, False),
+        (f"{NODE_LABEL}=one,,=", False),
+    ],
+)
+@pytest.mark.parametrize("verb", ["list", "watch"])
+def test_a_node_lists_the_volumes_with_its_own_label(
+    nodes: Nodes, verb: str, selector: str, allowed: bool
+) -> None:
+    may = nodes.may(verb, "persistentvolumes", namespace="", label_selector=selector)
+    assert may is allowed
+    wide = nodes.may("deletecollection", "persistentvolumes", namespace="", label_selector=selector)
+    assert not wide

@@ -559,3 +559,57 @@ async def test_a_claim_that_is_deleted_while_it_is_bound_keeps_no_pod_waiting(
     assert info == {}
     await cluster.wait_for_backoff()
     assert 'persistentvolumeclaim "data" not found' in cluster.message_of("p")
+
+
+@on_cluster
+async def test_a_claim_with_a_selected_node_takes_its_pod_there(cluster: Cluster) -> None:
+    slow = {
+        "metadata": {"name": "slow"},
+        "provisioner": "x",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    await cluster.client.create(msgspec.convert(slow, StorageClass))
+    selected = {"volume.kubernetes.io/selected-node": "n1"}
+    claim = {
+        "metadata": {"name": "data", "namespace": "default", "annotations": selected},
+        "spec": {"storageClassName": "slow"},
+    }
+    await cluster.client.create(msgspec.convert(claim, PersistentVolumeClaim))
+    volumes: list[dict[str, Any]] = [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}]
+    await cluster.add(*(make_node(f"n{number}") for number in (0, 2)))
+    await cluster.add(make_pod("p", volumes=volumes))
+    assert "didn't find available persistent volumes to bind" in cluster.message_of("p")
+    await cluster.add(make_node("n1"))
+    await cluster.wait_for_backoff()
+    assert [one.key[1] for one in cluster.scheduler.snapshot.nodes["n1"].pods.values()] == ["p"]
+
+
+@on_cluster
+async def test_pods_that_wait_for_their_volumes_keep_no_other_pod_waiting(cluster: Cluster) -> None:
+    """A claim that its provisioner refuses is waited for ten minutes, and anyone may create many."""
+    slow = {
+        "metadata": {"name": "slow"},
+        "provisioner": "x",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+    await cluster.client.create(msgspec.convert(slow, StorageClass))
+    await cluster.add(make_node("n0", cpu="1000", memory="1Ti", pods="1000"))
+    for number in range(scheduler.BINDINGS_LIMIT + 5):
+        claim = {
+            "metadata": {"name": f"data-{number}", "namespace": "default"},
+            "spec": {"storageClassName": "slow"},
+        }
+        await cluster.client.create(msgspec.convert(claim, PersistentVolumeClaim))
+        volume = {"name": "v", "persistentVolumeClaim": {"claimName": f"data-{number}"}}
+        await cluster.add(make_pod(f"p-{number}", volumes=[volume]))
+    await cluster.add(make_pod("plain"))
+    assert cluster.node_of("plain") == "n0"
+    for number in range(scheduler.BINDINGS_LIMIT + 5):
+        status = {"status": {"phase": "Bound"}}
+        await cluster.client.patch(
+            PersistentVolumeClaim, f"data-{number}", status, "default", subresource="status"
+        )
+    await cluster.settle()
+    assert {cluster.node_of(f"p-{number}") for number in range(scheduler.BINDINGS_LIMIT + 5)} == {
+        "n0"
+    }

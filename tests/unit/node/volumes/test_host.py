@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 from fakes.server import Server
+from msgspec.structs import replace
 
+from kubelite.api.client.events import EventRecorder
 from kubelite.api.errors import APIError, Forbidden, ServiceUnavailable
 from kubelite.api.kinds.core.config import ConfigMap, Secret
 from kubelite.api.kinds.core.namespaces import Namespace
@@ -24,11 +26,14 @@ from kubelite.api.kinds.core.volumes import (
     VolumeResourceRequirements,
 )
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
+from kubelite.api.machinery.local_volumes import NODE_LABEL, PROVISIONED_BY, PROVISIONER_NAME
 from kubelite.api.machinery.times import format_time
 from kubelite.limits import POD_FILES, POD_FOLLOWED_OBJECTS, TERMINATION_MESSAGE
 from kubelite.node.environment import ConfigUnavailable, Surroundings
+from kubelite.node.local_storage import LocalStorage
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.volumes.host import HostVolumes
+from kubelite.node.volumes.local_folders import LocalFolders
 from kubelite.randomness import SeededRandomness
 
 AROUND = Surroundings(("10.42.0.2",), ("192.0.2.1",), {})
@@ -494,3 +499,55 @@ async def test_the_hosts_resolvers_are_read_anew_for_each_container(tmp_path: Pa
     assert "nameserver 192.0.2.53" in await resolver(0)
     lines[0] = "nameserver 198.51.100.53\n"
     assert "nameserver 198.51.100.53" in await resolver(1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to another group")
+@pytest.mark.parametrize("keeper", ["one", "two"])
+async def test_the_folder_of_a_provisioned_volume_is_made_before_a_container_mounts_it(
+    tmp_path: Path, keeper: str
+) -> None:
+    place = Place(tmp_path / "node")
+    client = place.server.client
+    await client.create(Namespace(metadata=ObjectMeta(name="default")))
+    events = EventRecorder(client, place.server.clock, SeededRandomness(1), component="kubelet")
+    place.volumes._local = LocalStorage("one", client, LocalFolders(tmp_path / "storage"), events)
+    folder = tmp_path / "storage" / "pvc-1_default_data"
+    anywhere = {"matchExpressions": [{"key": "a", "operator": "Exists"}]}
+    size = {"storage": "1Gi"}
+    volume = {
+        "metadata": {
+            "name": "pvc-1",
+            "labels": {NODE_LABEL: keeper},
+            "annotations": {PROVISIONED_BY: PROVISIONER_NAME},
+        },
+        "spec": {
+            "capacity": size,
+            "accessModes": ["ReadWriteOnce"],
+            "claimRef": {"namespace": "default", "name": "data"},
+            "local": {"path": str(folder)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [anywhere]}},
+        },
+    }
+    claim = {
+        "metadata": {"name": "data", "namespace": "default"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "volumeName": "pvc-1",
+            "resources": {"requests": size},
+        },
+    }
+    await client.create(msgspec.convert(volume, PersistentVolume))
+    made = await client.create(msgspec.convert(claim, PersistentVolumeClaim))
+    await client.update(replace(made, status=replace(made.status, phase="Bound")), "status")
+    pod = pod_of(
+        [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
+        [{"name": "v", "mountPath": "/v"}],
+        securityContext={"fsGroup": 77},
+    )
+    await place.volumes.set_up(pod, AROUND)
+    assert folder.exists() is (keeper == "one")
+    assert (await place.mounts(pod))["/v"] == folder
+    if keeper == "one":
+        assert (folder.stat().st_gid, folder.stat().st_mode & 0o7777) == (77, 0o2777)
+        await place.volumes.tear_down("u")
+        assert folder.is_dir()

@@ -4,17 +4,16 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from kubelite.api.auth.lookup import Lookup
-from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.networking import IngressClass
 from kubelite.api.kinds.storage import StorageClass
+from kubelite.api.machinery.default_classes import (
+    DEFAULT_INGRESS,
+    DEFAULT_STORAGE,
+    newest_default,
+)
 from kubelite.api.registry.admission.refusal import is_main, metadata, spec
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
 
-DEFAULT_STORAGE = (
-    "storageclass.kubernetes.io/is-default-class",
-    "storageclass.beta.kubernetes.io/is-default-class",
-)
-DEFAULT_INGRESS = ("ingressclass.kubernetes.io/is-default-class",)
 STORAGE_ANNOTATION = "volume.beta.kubernetes.io/storage-class"
 INGRESS_ANNOTATION = "kubernetes.io/ingress.class"
 
@@ -67,12 +66,3 @@ class DefaultIngressClass(_DefaultClass):
     _marks = DEFAULT_INGRESS
     _annotation = INGRESS_ANNOTATION
     _field = "ingressClassName"
-
-
-def newest_default(classes: Sequence[ObjectMeta], marks: Sequence[str]) -> str:
-    """Return the name of the class marked as default, of several the newest, then the first by name; "": none."""
-    marked = [
-        meta for meta in classes if any(meta.annotations.get(mark) == "true" for mark in marks)
-    ]
-    newest = max((meta.creationTimestamp for meta in marked), default="")
-    return min((meta.name for meta in marked if meta.creationTimestamp == newest), default="")

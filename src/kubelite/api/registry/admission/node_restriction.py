@@ -6,6 +6,8 @@ The Node authorizer has decided by names; this plugin checks the content of the 
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from msgspec import convert
+
 from kubelite.api.auth.authorize import UnionAuthorizer
 from kubelite.api.auth.caller import Attributes
 from kubelite.api.auth.lookup import Lookup
@@ -14,7 +16,9 @@ from kubelite.api.auth.pod_references import MIRROR
 from kubelite.api.auth.signing import RequestInvalid
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.machinery.local_volumes import FINALIZER, awaits_removal
 from kubelite.api.machinery.node_flags import is_reserved
 from kubelite.api.registry.admission import certificates
 from kubelite.api.registry.admission.refusal import forbidden, metadata
@@ -94,6 +98,7 @@ class NodeRestriction:
             ("", "pods"): self._pod,
             ("", "nodes"): self._node,
             ("", "persistentvolumeclaims"): self._claim,
+            ("", "persistentvolumes"): self._volume,
             ("", "serviceaccounts"): self._token,
             ("coordination.k8s.io", "leases"): self._lease,
             ("storage.k8s.io", "csinodes"): self._csi_node,
@@ -224,6 +229,17 @@ class NodeRestriction:
         old, new = (_without_claim_status(item or {}) for item in (request.old, request.object))
         if old != new:
             return f'node "{node}" is not allowed to update fields other than status.quantity and status.conditions'
+        return ""
+
+    def _volume(self, node: str, request: AdmissionRequest) -> str:
+        """Let the node that keeps a volume's folder report that it removed it, once the volume is deleted."""
+        if request.operation is not Verb.UPDATE or request.attributes.subresource:
+            return "may only update persistent volumes whose folders it keeps"
+        old, new = request.old or {}, request.object or {}
+        if not awaits_removal(convert(old, PersistentVolume), node):
+            return f'node "{node}" has no folder of this volume to remove'
+        if _without_finalizer(old) != _without_finalizer(new):
+            return f'node "{node}" is not allowed to update anything but the finalizer {FINALIZER}'
         return ""
 
     def _token(self, node: str, request: AdmissionRequest) -> str:
@@ -374,6 +390,15 @@ def _mounted_audiences(pod: Pod) -> set[str]:
         for source in volume.projected.sources
     ]
     return {source.serviceAccountToken.audience for source in sources if source.serviceAccountToken}
+
+
+def _without_finalizer(volume: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a volume without what the removal of a folder's finalizer changes."""
+    meta = dict(metadata(dict(volume)))
+    finalizers = [name for name in meta.get("finalizers") or [] if name != FINALIZER]
+    for field in ("resourceVersion", "managedFields", "finalizers"):
+        meta.pop(field, None)
+    return {**volume, "metadata": {**meta, "finalizers": finalizers}}
 
 
 def _without_claim_status(claim: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,13 @@ from kubelite.api.kinds.core.containers import EnvFromSource, EnvVarSource
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import Volume, VolumeProjection
+from kubelite.api.machinery.local_volumes import (
+    FINALIZER,
+    IN_USE,
+    NODE_LABEL,
+    PROVISIONED_BY,
+    PROVISIONER_NAME,
+)
 from kubelite.api.registry.admission.node_restriction import (
     NodeRestriction,
     api_reference,
@@ -413,3 +420,54 @@ def test_a_refused_reference_is_named(volume: dict[str, Any], resource: str) -> 
 def test_a_mirror_pod_names_no_account_by_the_old_field_either() -> None:
     assert api_reference({"serviceAccount": "web"}) == "serviceaccounts"
     assert api_reference({"resourceClaims": [{"name": "c"}]}) == "resourceclaims"
+
+
+def going_volume(**metadata: Any) -> dict[str, Any]:
+    meta = {
+        "name": "pvc-1",
+        "labels": {NODE_LABEL: "one"},
+        "annotations": {PROVISIONED_BY: PROVISIONER_NAME},
+        "finalizers": [FINALIZER, "example.com/other"],
+        "deletionTimestamp": "2026-01-01T00:00:00Z",
+        **metadata,
+    }
+    return {"metadata": meta, "spec": {"persistentVolumeReclaimPolicy": "Delete"}}
+
+
+REPORTED = going_volume(finalizers=["example.com/other"])
+
+
+@pytest.mark.parametrize(
+    ("item", "old", "reason"),
+    [
+        (REPORTED, going_volume(), ""),
+        (REPORTED, None, "may only update"),
+        (REPORTED, going_volume(labels={NODE_LABEL: "two"}), "no folder of this volume"),
+        (REPORTED, going_volume(annotations={}), "no folder of this volume"),
+        (REPORTED, going_volume(deletionTimestamp=None), "no folder of this volume"),
+        (
+            going_volume(finalizers=[]),
+            going_volume(finalizers=[FINALIZER, IN_USE]),
+            "no folder of this volume",
+        ),
+        (going_volume(finalizers=[]), going_volume(), "anything but the finalizer"),
+        (
+            going_volume(finalizers=["example.com/other"], labels={NODE_LABEL: "two"}),
+            going_volume(),
+            "anything but the finalizer",
+        ),
+        (
+            {**REPORTED, "spec": {"persistentVolumeReclaimPolicy": "Retain"}},
+            going_volume(),
+            "anything but the finalizer",
+        ),
+    ],
+)
+async def test_a_node_reports_a_removed_folder_and_changes_nothing_else(
+    ask: Any, item: dict[str, Any], old: dict[str, Any] | None, reason: str
+) -> None:
+    asked = await ask(PLUGIN, "persistentvolumes", item, old=old, caller=NODE)
+    if reason:
+        assert reason in asked.refusal
+    else:
+        assert asked.error is None
