@@ -34,6 +34,8 @@ DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*
 
 DOMAIN_LENGTH_MAX = 253
 
+METRICS_SERVER = "metrics-server"
+COMPONENTS = (METRICS_SERVER,)  # what --disable may name, spelt as in k3s
 CONFIG_FILE = Path("/etc/kubelite/config.yaml")
 
 
@@ -174,6 +176,9 @@ class Config(NodeConfig, frozen=True, kw_only=True):
         "cluster.local"
     )
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
+    disable: Annotated[
+        tuple[str, ...], Setting("Built-in component not to use: metrics-server", "NAME")
+    ] = ()
     enable_admission_plugins: Annotated[
         tuple[str, ...], Setting("Admission plugin to use beside the default ones", "NAME")
     ] = ()
@@ -493,6 +498,9 @@ def _validate(config: Config | AgentConfig) -> None:
             _mask_size(config)
             for field in ("enable_admission_plugins", "disable_admission_plugins"):
                 _plugins(field, getattr(config, field))
+            for name in config.disable:
+                if name not in COMPONENTS:
+                    raise _unusable("disable", name, f"must be {' or '.join(COMPONENTS)}")
         case AgentConfig():
             _check_agent(config)
 

@@ -36,7 +36,7 @@ from kubelite.api.http.webhooks import Webhooks
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
 from kubelite.clock import SystemClock
-from kubelite.config import Config
+from kubelite.config import METRICS_SERVER, Config
 from kubelite.control import CONTROLLERS
 from kubelite.control.options import Options
 from kubelite.control.runtime import Runtime
@@ -135,6 +135,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
         hooks=webhooks,
     )
     port = listener.getsockname()[1]
+    running.push_async_callback(plane.measuring.close)
     await plane.bootstrap(host.view.primary, port)
     if not plane.is_set_up:
         raise CannotStart(
@@ -171,6 +172,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
                 pki.leaf(identities.FRONT_PROXY_CLIENT).serial_number,
                 pki.path(identities.FRONT_PROXY_CLIENT),
             ),
+            reaches_nodes=plane.measuring.reach,
         ),
         ssl_context=context,
     )
@@ -219,6 +221,7 @@ async def _start_control(
         token_issuer=plane.tokens,
         system=plane.system,
         probe_api_service=probe,
+        serves_metrics=METRICS_SERVER not in config.disable,
     )
     await parts.start(
         "controller-manager",
