@@ -91,6 +91,11 @@ bench: SYSTEM = tests
 bench: system $(VENV)/.dev ## Measure; prints a table and writes bench-COMMIT.json
 	@PYTHONPATH=src:tests $(BIN)/python -m bench $(PARTS)
 
+.PHONY: conformance
+conformance: SYSTEM = tests
+conformance: system $(VENV)/.dev ## Run Kubernetes' conformance suite on two nodes (PROGRAMS=folder IMAGES=archive OUT=folder)
+	@PYTHONPATH=src:tests $(BIN)/python -m conformance $(PROGRAMS) $(IMAGES) $(OUT)
+
 .PHONY: size
 size: ## Lines per package, and the longest files and functions
 	@$(PYTHON) scripts/size.py

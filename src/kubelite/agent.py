@@ -124,14 +124,30 @@ async def _start(
         own=lambda: (worker.address,),
         kubelet_host=_local(config.kubelet_address),
     )
+
+    def reconnect() -> None:
+        for each in (node, network):
+            each.transport.reconnect()
+
+    def answered() -> None:
+        for each in (node, network):
+            each.transport.availability.answered()
+
     tunnel = Tunnel(
-        [membership.server], targets, ssl_context=credentials.node, randomness=randomness
+        [membership.server],
+        targets,
+        ssl_context=credentials.node,
+        randomness=randomness,
+        # The server is back, though the clients would not try it for some seconds yet.
+        opened=answered,
+        # It asks the server for a sign of life, which a watch cannot: what ends it has ended the watches as well.
+        lost=reconnect,
     )
     running.push_async_callback(tasks.stop)
     tasks.supervise(tunnel.run, name="tunnel")
     tasks.supervise(renewal.run, name="renew certificates")
     tasks.supervise(host.run, name="watch host addresses")
-    tasks.supervise(lambda: _follow_addresses(host, worker), name="follow host addresses")
+    tasks.supervise(lambda: _follow_addresses(host, worker, tunnel), name="follow host addresses")
     report(membership)
 
 
@@ -158,10 +174,13 @@ def _hold(files: AgentFiles, config: AgentConfig) -> int:
         ) from error
 
 
-async def _follow_addresses(host: HostAddresses, worker: Worker) -> None:
+async def _follow_addresses(host: HostAddresses, worker: Worker, tunnel: Tunnel) -> None:
     """Move the node on each change of the host's addresses; for ever."""
+    former: frozenset[str] = frozenset()
     async for view in host.changes():
         worker.move(view.node_address)
+        if not former <= (former := frozenset(view.addresses)):
+            tunnel.reconnect()  # nothing tells the kernel's connections that their address is gone
 
 
 def _greet(config: AgentConfig, membership: Membership, seconds: float) -> None:

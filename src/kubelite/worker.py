@@ -40,6 +40,7 @@ from kubelite.node.container_owner import ensure_owner
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
+from kubelite.node.engine_watch import EngineWatch
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.log_links import LogLinks
@@ -48,7 +49,6 @@ from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import Profiles, apparmor_enabled
 from kubelite.node.registration import (
-    EngineView,
     NodeIdentity,
     NodeRegistration,
     allocatable_of,
@@ -68,7 +68,6 @@ log = logging.getLogger(__name__)
 RESOLV_CONF = Path("/etc/resolv.conf")
 DNS_PORT = 53
 NO_RANGE = "Network plugin returns error: no pod CIDR is assigned to the node"
-ENGINE_VIEW_SECONDS = 5.0
 
 
 class Identities(Struct, frozen=True):
@@ -152,7 +151,7 @@ class Worker:
             machine,
             self._identities.node,
             self._clock,
-            lambda: view_engine(self._runtime, kubelet, lambda: self._network_error),
+            EngineWatch(self._runtime, kubelet, lambda: self._network_error),
         )
         self._followers = [
             lambda address: registration.move((address,)),
@@ -332,25 +331,6 @@ def facts_of(
         allow_list(machine.kernel, config.allowed_unsafe_sysctls),
         apparmor_enabled(),
     )
-
-
-async def view_engine(
-    runtime: DockerRuntime, kubelet: Kubelet, network_error: Callable[[], str]
-) -> EngineView:
-    """Return the engine's part of the node status; a timeout keeps an engine that hangs from delaying the lease."""
-    try:
-        async with asyncio.timeout(ENGINE_VIEW_SECONDS):
-            # NotReady at each start would remove the node's pods from their Services, so wait for the engine first.
-            await kubelet.engine_known.wait()
-            version, images = await runtime.version(), await runtime.images()
-            handlers = await runtime.handlers()
-    except TimeoutError:
-        if error := network_error():  # without a network the agent has not called the engine yet
-            return EngineView(network_error=error)
-        return EngineView(error=f"no answer within {ENGINE_VIEW_SECONDS:.0f} s")
-    except (EngineUnavailable, RuntimeFailure) as error:
-        return EngineView(error=str(error))
-    return EngineView(kubelet.engine_error, version, tuple(images), handlers)
 
 
 class NodeDoor:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hosts import Server
+from testbed.hosts import Server
 
 from bench.clients import administrator, loop_lag, post_all
 from bench.report import Figure

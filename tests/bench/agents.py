@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from hosts import SOURCE, Server, wait_for
+from testbed.hosts import SOURCE, Server
+from testbed.waiting import wait_for
 
 from bench.processes import cpu_seconds, resident_megabytes
 from bench.report import Figure

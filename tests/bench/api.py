@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import uvloop
-from hosts import Server
+from testbed.hosts import Server
 
 from bench.clients import Watcher, administrator, loop_lag, post_all
 from bench.processes import cpu_seconds, cpu_share, resident_megabytes

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import yaml
-from hosts import Server
+from testbed.hosts import Server
 
 from bench.report import Figure
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from hosts import Server
+from testbed.hosts import Server
 
 from bench.clients import administrator, loop_lag, post_all
 from bench.processes import resident_megabytes

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from hosts import Server
 from msgspec import Struct
+from testbed.hosts import Server
 
 from bench.clients import administrator
 from bench.report import Figure

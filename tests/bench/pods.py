@@ -6,7 +6,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from hosts import ADDRESS, Host, Server, wait_for
+from testbed.hosts import ADDRESS, Host, Server
+from testbed.waiting import wait_for
 
 from bench.processes import cpu_share, resident_megabytes
 from bench.report import Figure

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-from hosts import Server
+from testbed.hosts import Server
 
 from bench.processes import cpu_seconds
 from bench.report import Figure

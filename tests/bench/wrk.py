@@ -5,8 +5,8 @@ import socket
 import subprocess
 from pathlib import Path
 
-from hosts import Server
 from msgspec import Struct
+from testbed.hosts import Server
 
 SECONDS = 8
 UNITS_MS = {"us": 1e-3, "ms": 1.0, "s": 1e3}

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hosts import ADDRESS, SOURCE, Host, Server, missing_tools, stop, wait_for
+from testbed.hosts import ADDRESS, SOURCE, Host, Server, missing_tools, stop
+from testbed.waiting import wait_for
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
 AGENT_ADDRESS = "192.0.2.11"

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from bench.clients import administrator
-from hosts import SOURCE, Server, stop, wait_for
+from testbed.hosts import SOURCE, Server, stop
+from testbed.waiting import wait_for
 
 from kubelite.api.auth.certificates import key_pem, new_key
 

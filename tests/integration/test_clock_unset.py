@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from hosts import SOURCE, stop, wait_for
+from testbed.hosts import SOURCE, stop
+from testbed.waiting import wait_for
 
 # The whole server, with a clock that stands in 1970 as long as a file is there.
 SERVER = """

@@ -7,7 +7,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from hosts import Host, Server, missing_tools, wait_for
+from testbed.hosts import Host, Server, missing_tools
+from testbed.waiting import wait_for
 
 from integration.net_namespaces import in_new_namespace, needs_root, shell
 from kubelite.net.host_addresses import HostAddresses, HostView

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hosts import Host, Server, missing_tools
+from testbed.hosts import Host, Server, missing_tools
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
 MISSING = missing_tools("root", "dockerd", "kubectl", "nft", "ip", "nsenter")

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hosts import ADDRESS, Host, Server, missing_tools, wait_for
+from testbed.hosts import ADDRESS, Host, Server, missing_tools
+from testbed.waiting import wait_for
 
 from kubelite.config import Config
 

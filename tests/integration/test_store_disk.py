@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hosts import Server, wait_for
+from testbed.hosts import Server
+from testbed.waiting import wait_for
 
 from kubelite.clock import SystemClock
 from kubelite.store import snapshots

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hosts import SOURCE, Host, Server, missing_tools, wait_for
+from testbed.hosts import SOURCE, Host, Server, missing_tools
+from testbed.waiting import wait_for
 
 MISSING = missing_tools("root", "dockerd", "kubectl", "nft", "ip")
 needs_a_host = pytest.mark.skipif(

@@ -141,7 +141,9 @@ async def a_namespace_of_its_own_webhook() -> None:
     hooks = SwitchedHooks()
     async with SimulatedCluster(12, nodes=0, hooks=hooks) as cluster:
         await cluster.create(Namespace, {"metadata": {"name": "guard", "namespace": ""}})
-        await cluster.until(lambda: bool(cluster.all(ConfigMap, "guard")))  # else it is gone at once
+        await cluster.until(
+            lambda: bool(cluster.all(ConfigMap, "guard"))
+        )  # else it is gone at once
         await cluster.create(ValidatingWebhookConfiguration, configuration())
 
         async def delete_own_namespace() -> None:

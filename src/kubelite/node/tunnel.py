@@ -112,9 +112,16 @@ class Tunnel:
         *,
         ssl_context: ssl.SSLContext,
         randomness: Randomness,
+        opened: Callable[[], None] = lambda: None,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
-        """`servers` are the URLs of API servers, each tried when the one before it fails."""
+        """`servers` are the URLs of API servers, each tried when the one before it fails.
+
+        `opened` is called whenever a tunnel is open, `lost` whenever an open one has ended.
+        """
         assert servers
+        self._opened = opened
+        self._lost = lost
         self.ssl_context = ssl_context
         self._servers = tuple(servers)
         self._targets = targets
@@ -126,6 +133,11 @@ class Tunnel:
     def is_connected(self) -> bool:
         """Whether the tunnel is open."""
         return self._mux is not None
+
+    def reconnect(self) -> None:
+        """End an open tunnel, which `run` opens again: the host has lost the address that it was opened from."""
+        if self._mux is not None:
+            self._mux.lose("the host's addresses have changed")
 
     async def run(self) -> None:
         """Open the tunnel and open it again whenever it is lost, with back-off and jitter; for ever."""
@@ -165,10 +177,12 @@ class Tunnel:
             transport.resume_reading()
             log.info("tunnel open", extra={"server": server})
             self._trouble = ""
+            self._opened()
             return await ended
         finally:
             self._mux = None
             mux.lose("the node ends its tunnel")
+            self._lost()
 
     def _note(self, server: str, reason: str) -> None:
         """Log why there is no tunnel, once for the same reason."""

@@ -32,6 +32,9 @@ from kubelite.store.lmdb_engine import (
 
 SUFFIX = ".mdb"
 STAGING = "restoring"
+# Revisions that a restored store skips: more than a server can have used since the snapshot (as etcdutl's advice).
+SKIPPED_REVISIONS = 1_000_000_000
+WORK_BYTES = 16 * 1024 * 1024  # for the pages that change meanwhile
 
 
 class SnapshotFailed(Exception):
@@ -85,6 +88,9 @@ def list_snapshots(folder: Path) -> list[Snapshot]:
 def restore(snapshot: Path, data: Path) -> Path | None:
     """Replace the data of a folder by a snapshot; return the path of the former data, None if there was none.
 
+    The next revision is far above all that clients may have seen since the snapshot, and no change before it is kept:
+    each of them is told to list anew, and none takes a new object for one that it knows.
+
     Raises StoreLocked while a server uses the folder, SnapshotFailed if the snapshot is damaged. A crash at any instant
     leaves either the former data or the snapshot in place.
     """
@@ -128,7 +134,29 @@ def _stage(snapshot: Path, staged: Path) -> None:
         raise SnapshotFailed(f"cannot restore {snapshot}: {error}") from error
     if report.problems:
         raise SnapshotFailed(f"cannot restore {snapshot}: {report.problems[0]}")
+    _skip_revisions(copied)
     sync(copied)
+
+
+def _skip_revisions(store: Path) -> None:
+    size_bytes = store.stat().st_size + WORK_BYTES
+    with (
+        lmdb.open(
+            str(store),
+            size_bytes,
+            lib_version=0,
+            max_dbs=4,
+            subdir=False,
+            lock=False,
+            create=False,
+        ) as env,
+        env.begin(write=True) as transaction,
+    ):
+        # The log ends at the newest revision, so it goes.
+        meta, log = (_table(env, name, transaction) for name in (b"meta", b"log"))
+        revision = _revision(transaction, meta) + SKIPPED_REVISIONS
+        transaction.put(b"revision", REVISION.pack(revision), db=meta)
+        transaction.drop(log, delete=False)
 
 
 def _put_in_place(staged: Path, data: Path) -> Path | None:

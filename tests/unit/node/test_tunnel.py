@@ -1,6 +1,7 @@
 """The node's end of a tunnel: what it connects for a server that is compromised or confused, and how it comes back."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import Awaitable, Callable
 
@@ -199,6 +200,48 @@ async def test_the_frames_that_come_with_the_answer_are_served(
 
     await tried(ask, 1, monkeypatch)
     assert received[0] == pong
+
+
+async def test_a_tunnel_that_is_told_to_reconnect_ends_and_is_opened_again() -> None:
+    opened = closed = 0
+    told: list[bool] = []
+    lost: list[bool] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal opened, closed
+        await reader.readuntil(b"\r\n\r\n")
+        opened += 1
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        closed += 1
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    made = Tunnel(
+        [f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"],
+        TARGETS,
+        ssl_context=ssl.create_default_context(),
+        randomness=Pauses(),
+        opened=lambda: told.append(made.is_connected),
+        lost=lambda: lost.append(made.is_connected),
+    )
+    made.ssl_context = None  # type: ignore[assignment]  # the server speaks plain text
+    tasks = TaskSet()
+    made.reconnect()  # there is none yet
+    tasks.start(made.run(), name="tunnel")
+    async with server, asyncio.timeout(20):
+        for times in (1, 2, 3):
+            while not (made.is_connected and opened == times):
+                await asyncio.sleep(0.001)
+            assert told == [True] * times
+            assert lost == [False] * (times - 1)
+            made.reconnect()
+        await tasks.stop()
+        while closed < opened:
+            await asyncio.sleep(0.001)
 
 
 async def test_the_next_server_is_tried() -> None:

@@ -12,7 +12,7 @@ from kubelite.clock import SystemClock
 from kubelite.store import snapshots
 from kubelite.store.embedded import EmbeddedStore
 from kubelite.store.lmdb_engine import StoreLocked, lock_readers
-from kubelite.store.protocol import Delete, Put
+from kubelite.store.protocol import Compacted, Delete, Put
 
 SOURCE = str(Path(__file__).parents[3] / "src")
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -61,8 +61,13 @@ async def test_save_while_in_use_and_restore(tmp_path: Path) -> None:
     assert former.exists()
     store = await EmbeddedStore.open(data, clock=SystemClock())
     assert [(entry.key, entry.value) for entry in store.list("/").entries] == before
-    assert await store.commit(Put("/pods/default/again", b"y")) == 22
+    for revision in (21, 22):  # of the snapshot, and of the change after it that is lost
+        with pytest.raises(Compacted):
+            store.history("/", revision)
+    assert await store.commit(Put("/pods/default/again", b"y")) > 1_000_000_000
     await store.close()
+    report = await _elsewhere(f"snapshots.check(Path({str(data)!r}))")
+    assert "problems=[]" in report
     assert list(folder.iterdir()) == [saved.path]
 
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from kubelite.api.client.availability import Availability
+from kubelite.api.client.descriptors import is_descriptor_in_use
 from kubelite.api.client.request_metrics import UNANSWERED, counter_of
 from kubelite.api.errors import BY_REASON, APIError, Cause, ServiceUnavailable
 from kubelite.api.kinds.meta import Status
@@ -76,6 +77,13 @@ class _Pool:
         self._timers.append(loop.call_later(RETIRED_SECONDS.value, self._too_late))
         for end in self._streams:
             self._end_soon(end)
+
+    def cut(self) -> None:
+        """Close all connections at once, also those in use: streams end, requests in flight fail."""
+        self.is_retired = True
+        for end in tuple(self._streams):
+            end()
+        self._begin_close()
 
     @contextmanager
     def request(self) -> Iterator[None]:
@@ -145,6 +153,7 @@ class Transport:
         self._pool: _Pool | None = None  # of new requests
         self._pools: set[_Pool] = set()  # all that have open connections
         self.availability = availability or Availability(self._server, randomness)
+        self._unsubscribe = self.availability.subscribe(self._returned)
         self._count = counter_of(self._server.rpartition("/")[2])
 
     @property
@@ -157,8 +166,19 @@ class Transport:
         self._ssl_context = context
         self._retire()
 
+    def reconnect(self) -> None:
+        """Close all connections at once; later requests use new ones, and watches resume on them.
+
+        For a caller that knows that the connections may lead nowhere, which the kernel finds out only on sending: a
+        watch on an address that the host has lost would wait SILENCE_SECONDS_MAX.
+        """
+        if self._pool is not None:
+            self._pool.cut()
+            self._pool = None
+
     async def close(self) -> None:
         """Close all connections."""
+        self._unsubscribe()
         self._retire()
         while self._pools:
             await self._pools.pop().close()
@@ -256,16 +276,24 @@ class Transport:
                                 response.headers.get("Retry-After", ""),
                             )
                         yield response, pool
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
+                if isinstance(error, RuntimeError) and not is_descriptor_in_use(error):
+                    raise
                 reason = str(error) or type(error).__name__
+                if isinstance(error, TimeoutError) or not attempt.is_over:
+                    self._retire(pool)  # its other connections may lead to the same dead end
                 if not attempt.is_over:
                     note = attempt.failed if isinstance(error, _AWAY) else attempt.broke
                     note(reason)
-                if isinstance(error, TimeoutError):
-                    self._retire(pool)  # its other connections may lead to the same dead end
                 raise self.availability.unreachable(reason) from error
             finally:
                 self._count(request.method, code)
+
+    def _returned(self) -> None:
+        """End what is left from before the server's absence: a server whose host lost power has forgotten it."""
+        for pool in tuple(self._pools):
+            if pool is not self._pool:
+                pool.cut()
 
     def _opened(self) -> _Pool:
         if self._pool is None:

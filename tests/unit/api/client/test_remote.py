@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import aiohttp
 import pytest
 from fakes.server import Server
 from fakes.serving import parts_of, serving
@@ -265,6 +266,26 @@ async def test_a_server_that_accepts_and_closes_is_noticed() -> None:
     server.close()
 
 
+@pytest.mark.parametrize(
+    ("said", "raised"),
+    [
+        ("File descriptor 24 is used by transport <TCPTransport closed=False>", ServiceUnavailable),
+        ("something else", RuntimeError),
+    ],
+)
+async def test_a_descriptor_that_the_loop_still_holds_is_a_failed_connection(
+    said: str, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object, **__: object) -> None:
+        raise RuntimeError(said)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "_request", refuse)
+    client = client_at(1)
+    with pytest.raises(raised, match=said.partition("<")[0]):
+        await client.get(Node, "n1")
+    await client.close()
+
+
 async def test_a_watch_without_a_byte_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(https, "SILENCE_SECONDS_MAX", 0.05)
     async with mute(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n") as (port, _):
@@ -297,6 +318,76 @@ async def test_connections_of_a_former_context_are_closed(client: RemoteClient) 
     idle = transport._pool
     await client.transport.send(Request("GET", "/version"))
     assert idle is transport._pool
+
+
+async def test_after_a_reconnect_watches_resume_on_new_connections(client: RemoteClient) -> None:
+    transport = client.transport
+    mirror = client.mirror(ConfigMap, "default")
+    await mirror.synced()
+    former = transport._pool
+    assert former is not None
+    await until(lambda: bool(former._streams))  # the watch
+    transport.reconnect()
+    await until(lambda: former.session.closed)
+    await client.create(config_map("a"))
+    await until(lambda: mirror.get("a", "default") is not None)
+    assert not transport.availability.is_away
+    assert transport._pools == {transport._pool}
+
+
+async def test_watches_from_before_an_absence_end_when_the_server_is_back() -> None:
+    """A server whose host lost power has forgotten them, and nothing tells the client."""
+    resets = 4
+    writers: list[asyncio.StreamWriter] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal resets
+        writers.append(writer)
+        asked = await reader.readuntil(b"\r\n\r\n")
+        if b"watch" in asked:
+            writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        elif resets:
+            resets -= 1
+            writer.transport.abort()
+        else:
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    client = client_at(server.sockets[0].getsockname()[1])
+    transport, loop = client.transport, asyncio.get_running_loop()
+    watching = asyncio.create_task(
+        anext(transport.lines(Request("GET", "/api/v1/nodes", {"watch": "1"})), b"the end")
+    )
+    await until(lambda: transport._pool is not None and bool(transport._pool._streams))
+    patch = Request("PATCH", "/api/v1/nodes/n1", body={})  # which nothing repeats by itself
+    while resets:
+        await until(lambda: loop.time() > transport.availability._next_try)
+        with pytest.raises(ServiceUnavailable):
+            await transport.send(patch)
+    assert transport.availability.is_away
+    assert not watching.done()
+    await until(lambda: loop.time() > transport.availability._next_try)
+    assert await transport.send(patch) == b"{}"
+    async with asyncio.timeout(5):
+        assert await watching == b"the end"
+    await client.close()
+    server.close()
+    for writer in writers:
+        writer.close()
+    await asyncio.sleep(0)
+
+
+async def test_a_reconnect_cuts_off_requests_in_flight() -> None:
+    async with mute() as (port, heard):
+        client = client_at(port)
+        asking = asyncio.create_task(client.get(Node, "n1"))
+        await until(lambda: bool(heard))
+        client.transport.reconnect()
+        client.transport.reconnect()  # there is nothing left to close
+        with pytest.raises(ServiceUnavailable):
+            await asking
+        assert not client.transport.availability.is_away  # the server is not to blame
+        await client.close()
 
 
 async def test_a_request_in_flight_may_end_on_its_old_connection(client: RemoteClient) -> None:

@@ -9,27 +9,14 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO
 
-T = TypeVar("T")
+from testbed.waiting import wait_for
 
-SOURCE = Path(__file__).parents[1] / "src"
+SOURCE = Path(__file__).parents[2] / "src"
 ADDRESS = "192.0.2.10"
-
-
-def wait_for(look: Callable[[], T | None], what: str, timeout_seconds: float = 60) -> T:
-    """Return the first true answer of `look`; a test's only way to wait for another process."""
-    deadline = time.monotonic() + timeout_seconds
-    while True:
-        found = look()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no {what} within {timeout_seconds} s")
-        time.sleep(0.05)
 
 
 class Host:
@@ -96,7 +83,7 @@ class Host:
             "--bridge=none",
             "--iptables=false",
         )
-        wait_for(lambda: self.docker("version", check=False), "container engine")
+        wait_for(lambda: "Server:" in self.docker("version", check=False), "container engine")
 
     def stop_engine(self) -> None:
         """Stop the engine; its containers stay."""

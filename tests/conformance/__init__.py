@@ -1,0 +1,1 @@
+"""The official conformance suite of Kubernetes, run against a server and an agent that joined it."""
