@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hosts import Host, Server, missing_tools, wait_for
+from testbed.hosts import Host, Server, missing_tools
+from testbed.waiting import wait_for
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
 MISSING = missing_tools("root", "dockerd", "kubectl", "nft", "ip")
