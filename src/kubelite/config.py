@@ -34,8 +34,9 @@ DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*
 
 DOMAIN_LENGTH_MAX = 253
 
-LOCAL_STORAGE = "local-storage"
-COMPONENTS = frozenset({LOCAL_STORAGE})  # what `--disable` knows
+LOCAL_STORAGE, METRICS_SERVER = "local-storage", "metrics-server"
+# What --disable may name, spelt as in k3s.
+COMPONENTS = frozenset({LOCAL_STORAGE, METRICS_SERVER})
 STORAGE_PATH_LENGTH_MAX = 1024
 
 CONFIG_FILE = Path("/etc/kubelite/config.yaml")
@@ -193,7 +194,7 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     )
     disable: Annotated[
         tuple[str, ...],
-        Setting("Component not to deploy: local-storage (the StorageClass local-path)", "NAME"),
+        Setting("Built-in component not to use: local-storage or metrics-server", "NAME"),
     ] = ()
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
     enable_admission_plugins: Annotated[

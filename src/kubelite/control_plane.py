@@ -28,6 +28,7 @@ from kubelite.api.client.elsewhere import Delegated
 from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.client.pace import Pace
+from kubelite.api.errors import ServiceUnavailable
 from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.networking import IPAddress
@@ -38,6 +39,7 @@ from kubelite.api.registry.admission.builtin import builtin_admission
 from kubelite.api.registry.bootstrap import CALLER, NAME, NAMESPACE
 from kubelite.api.registry.builtin import builtin_table
 from kubelite.api.registry.custom import CustomResources
+from kubelite.api.registry.handlers import FetchSummary, UsageMetrics
 from kubelite.api.registry.hooks import Hooks
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.table import ResourceTable
@@ -45,12 +47,48 @@ from kubelite.api.registry.validation import validate, warn
 from kubelite.api.registry.verbs import Verbs
 from kubelite.api.registry.writing import Writer
 from kubelite.clock import Clock
-from kubelite.config import Config
+from kubelite.config import METRICS_SERVER, Config
 from kubelite.control.needs import Need, SystemObjects
 from kubelite.offload import AtOnce, Offload
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
 from kubelite.system_needs import ENDPOINT_KEYS, APIPlace, system_needs
+from kubelite.tasks import TaskSet
+
+
+class Measuring:
+    """Reads the usage of nodes and pods for metrics.k8s.io; what does it is imported when somebody asks."""
+
+    def __init__(self, lookup: Lookup, clock: Clock, offload: Offload) -> None:
+        self._lookup = lookup
+        self._clock = clock
+        self._offload = offload
+        self._tasks = TaskSet()
+        self._fetch: FetchSummary | None = None
+        self._metrics: UsageMetrics | None = None
+
+    def reach(self, fetch: FetchSummary) -> None:
+        """Read the statistics of nodes with `fetch`; before that none can be reached."""
+        self._fetch = fetch
+
+    def __call__(self) -> UsageMetrics:
+        """Return the usage."""
+        if self._metrics is None:
+            from kubelite.api.registry.resource_metrics import ResourceMetrics
+
+            self._metrics = ResourceMetrics(
+                self._lookup, self._clock, self._offload, self._summary, self._tasks
+            )
+        return self._metrics
+
+    async def close(self) -> None:
+        """Stop asking nodes."""
+        await self._tasks.stop()
+
+    async def _summary(self, node: str) -> bytes:
+        if self._fetch is None:
+            raise ServiceUnavailable("nodes cannot be reached")
+        return await self._fetch(node)
 
 
 class ControlPlane:
@@ -84,10 +122,11 @@ class ControlPlane:
         self.delegated: Delegated | None = (
             None  # reads group versions of other servers, for clients made later
         )
-        self.resources = builtin_table()
+        self.resources = builtin_table(metrics=METRICS_SERVER not in config.disabled)
         self.hub = Hub(store)
         self.resources.subscribe(lambda change: self.hub.end(change.ended))
         self.mirrors = Mirrors(store, self.resources, self.hub)
+        self.measuring = Measuring(self.mirrors, clock, offload or AtOnce())
         issuer = f"https://kubernetes.default.svc.{config.cluster_domain}"
         self.tokens = TokenIssuer(
             issuer=issuer,
@@ -158,6 +197,7 @@ class ControlPlane:
             reviews=reviews,
             issue=self.tokens.request,
             probes=self.probes,
+            metrics=self.measuring,
         )
         self.definitions = CustomResources(store, self.resources, called)
         self.definitions.start()

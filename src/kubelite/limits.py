@@ -1143,6 +1143,57 @@ KEPT_CONFIG = Limit(
     reason="ten of the largest objects; once for volumes, once for environments and pull secrets",
 )
 
+# Usage
+
+GROUP_FILE = Limit(
+    "group-file",
+    64 * KIB,
+    "bytes",
+    bounds="what is read of one file of a control group, and of a process's groups and interfaces",
+    beyond="cut",
+    reason="they have some KiB; a container names the groups and interfaces that it makes",
+)
+POD_INTERFACES = Limit(
+    "pod-interfaces",
+    16,
+    "interfaces",
+    bounds="network interfaces of a pod that statistics name",
+    beyond="left out",
+    reason="a pod has one or two; one with rights on its network can make thousands",
+)
+NODE_SUMMARY = Limit(
+    "node-summary",
+    8 * MIB,
+    "bytes",
+    bounds="statistics of one node that the API server reads for metrics.k8s.io",
+    beyond="the node and its pods have no metrics",
+    reason="110 pods of ten containers take 1 MiB",
+)
+NODE_SUMMARY_SECONDS = Limit(
+    "node-summary-seconds",
+    15,
+    "seconds",
+    bounds="time for the statistics of one node",
+    beyond="the node and its pods have no metrics until it answers",
+    reason="as long as its statistics are kept; a node measures for one second when nobody asked for long",
+)
+NODE_SUMMARY_WAIT_SECONDS = Limit(
+    "node-summary-wait-seconds",
+    5,
+    "seconds",
+    bounds="time that a request for metrics waits for nodes that answered last time",
+    beyond="the others are shown without them",
+    reason="a node that hangs is waited for once; an idle one measures for one second",
+)
+NODE_SUMMARIES = Limit(
+    "node-summaries",
+    32,
+    "nodes",
+    bounds="nodes whose statistics the API server reads at once",
+    beyond="the others wait",
+    reason="each may take 8 MiB while it is read; a round of a thousand takes a few seconds",
+)
+
 # Files on a node
 
 PATH_STEPS = Limit(

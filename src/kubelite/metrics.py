@@ -111,7 +111,7 @@ class Sample:
         yield f"# HELP {name} {_escape(metric.help_text)}"
         yield f"# TYPE {name} {metric.kind}"
         for values, number in sorted(self._rows):
-            yield f"{name}{_labels(labels, values)} {_number(number)}"
+            yield f"{name}{labels_text(labels, values)} {_number(number)}"
         if self._bins:
             yield from self._buckets()
 
@@ -120,7 +120,7 @@ class Sample:
         assert isinstance(metric, Histogram)
         name, bounds = metric.name, (*map(_number, metric.bounds), "+Inf")
         for values, counts, total in sorted(self._bins):
-            shown = _labels(metric.labels, values)
+            shown = labels_text(metric.labels, values)
             opened = f"{{{shown[1:-1]}," if shown else "{"
             running = 0
             for bound, count in zip(bounds, counts, strict=True):
@@ -314,7 +314,8 @@ class LoopLag:
             self._asked = None
 
 
-def _labels(names: Sequence[str], values: Sequence[str]) -> str:
+def labels_text(names: Sequence[str], values: Sequence[str]) -> str:
+    """Return labels as in the text format, braces included; "" without any."""
     if not names:
         return ""
     pairs = (f'{name}="{_escape_value(value)}"' for name, value in zip(names, values, strict=True))

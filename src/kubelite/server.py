@@ -37,7 +37,7 @@ from kubelite.api.http.webhooks import Webhooks
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
 from kubelite.clock import SystemClock
-from kubelite.config import Config
+from kubelite.config import METRICS_SERVER, Config
 from kubelite.control import CONTROLLERS
 from kubelite.control.options import Options
 from kubelite.control.runtime import Runtime
@@ -136,6 +136,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
         hooks=webhooks,
     )
     port = listener.getsockname()[1]
+    running.push_async_callback(plane.measuring.close)
     await plane.bootstrap(host.view.primary, port)
     if not plane.is_set_up:
         raise CannotStart(
@@ -169,10 +170,8 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             auditor=auditor,
             ca_bundle=lambda: pki.ca_pem,
             delegation=delegation,
-            front_proxy=lambda: ShownCertificate(
-                pki.leaf(identities.FRONT_PROXY_CLIENT).serial_number,
-                pki.path(identities.FRONT_PROXY_CLIENT),
-            ),
+            front_proxy=lambda: _front_proxy(pki),
+            reaches_nodes=plane.measuring.reach,
         ),
         ssl_context=context,
     )
@@ -200,6 +199,11 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
         await _start_worker(config, parts, plane, pki, host, followers, offload)
 
 
+def _front_proxy(pki: Pki) -> ShownCertificate:
+    name = identities.FRONT_PROXY_CLIENT
+    return ShownCertificate(pki.leaf(name).serial_number, pki.path(name))
+
+
 async def _start_control(
     config: Config,
     parts: Parts,
@@ -221,6 +225,7 @@ async def _start_control(
         token_issuer=plane.tokens,
         system=plane.system,
         probe_api_service=probe,
+        serves_metrics=METRICS_SERVER not in config.disabled,
     )
     await parts.start(
         "controller-manager",

@@ -58,6 +58,7 @@ from kubelite.node.registration import (
 )
 from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
 from kubelite.node.sysctls import allow_list
+from kubelite.node.usage import HostMeasure
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.local_folders import LocalFolders
 from kubelite.offload import Offload
@@ -144,7 +145,8 @@ class Worker:
         facts = facts_of(identity, machine, config, self._cluster)
         kubelet = Kubelet(facts, self._collaborators(data))
         door = NodeDoor(self._identities.node, identity.name)
-        self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door)
+        measure = HostMeasure(self._clock, data, machine.memory_bytes)
+        self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door, measure)
         self._running.push_async_callback(self._api.stop)
         await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
         registration = self._registration = NodeRegistration(

@@ -5,6 +5,7 @@ import sys
 
 LAZY = {
     "aiodocker": "a node with an engine",
+    "kubelite.api.registry.resource_metrics": "somebody who reads metrics.k8s.io",
     "kubelite.net.nftables": "a node",
     "kubelite.node": "a node",
     "kubelite.worker": "a node",

@@ -118,7 +118,11 @@ class SimulatedCluster:
             hooks=self._hooks,
             delegated=self._delegated,
         )
+        self.plane.measuring.reach(self._summary)
         await self.process.start()
+
+    async def _summary(self, node: str) -> bytes:
+        return await self.nodes[node].summary()
 
     async def restart(self, away_seconds: float = 0.0) -> None:
         """Kill the server and all node agents in the middle of their work, and start them again; containers go on.
@@ -264,6 +268,7 @@ class Process:
 
     async def stop(self) -> None:
         """End all work; whether the end is orderly depends on the engine still having power."""
+        await self.plane.measuring.close()
         await self.scheduler.stop()
         await self.runtime.stop()
         await self.store.close()

@@ -43,6 +43,12 @@ def test_admission_plugins_are_named_as_kubernetes_names_them(field: str) -> Non
             load({field: (name,)}, {}, NOWHERE)
 
 
+def test_what_can_be_switched_off_has_a_name() -> None:
+    assert load({"disable": ("metrics-server",)}, {}, NOWHERE).disable == ("metrics-server",)
+    with pytest.raises(InvalidConfig, match=r"^cannot use --disable coredns: "):
+        load({"disable": ("coredns",)}, {}, NOWHERE)
+
+
 @pytest.mark.parametrize("field", ["tls_san", "oidc_required_claim", "allowed_unsafe_sysctls"])
 def test_every_list_is_split_in_the_environment_and_may_be_one_text_in_a_file(
     field: str, tmp_path: Path

@@ -50,11 +50,15 @@ PRIORITIES: Mapping[tuple[str, str], tuple[int, int]] = {
 }
 
 
+METRICS = (("metrics.k8s.io", "v1beta1"), (100, 100))  # as metrics-server registers itself
+
+
 class Registration(Struct, frozen=True):
     """An APIService that is wanted."""
 
     spec: APIServiceSpec
     label: str
+    gives_way: bool = False  # whether one with a Service is left alone, whatever its labels
 
 
 class Decision(Struct, frozen=True):
@@ -64,12 +68,18 @@ class Decision(Struct, frozen=True):
     service: APIService
 
 
-def _built_in() -> dict[str, Registration]:
+def _built_in(*, serves_metrics: bool) -> dict[str, Registration]:
     """Return the registrations by name; the core group's name ends with a dot."""
-    return {
+    found = {
         f"{version}.{group}": Registration(_spec(group, version, *priorities), ON_START)
         for (group, version), priorities in PRIORITIES.items()
     }
+    if serves_metrics:
+        # The manifest of metrics-server, applied on top of ours, keeps the label that says whose it is.
+        (group, version), priorities = METRICS
+        spec = _spec(group, version, *priorities)
+        found[f"{version}.{group}"] = Registration(spec, ON_START, gives_way=True)
+    return found
 
 
 def _spec(group: str, version: str, group_priority: int, version_priority: int) -> APIServiceSpec:
@@ -103,6 +113,8 @@ def plan(
     label = service.metadata.labels.get(MANAGED)
     if label not in (ON_START, ALWAYS) or service.metadata.deletionTimestamp is not None:
         return None
+    if wanted is not None and wanted.gives_way and service.spec.service is not None:
+        return None
     if wanted is None:
         is_ours = label == ALWAYS or is_leftover
         return Decision("delete", service) if is_ours else None
@@ -121,7 +133,7 @@ class APIRegistration:
     def __init__(self, context: Context) -> None:
         self._client = context.client
         self._services = context.mirror(APIService)
-        self._built_in = _built_in()
+        self._built_in = _built_in(serves_metrics=context.options.serves_metrics)
         self._served: dict[str, set[str]] = {}  # definitions by the registrations they need
         self._leftovers: frozenset[str] | None = None  # None: nothing is reconciled yet
         context.follow(Definition, self._changed)

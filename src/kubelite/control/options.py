@@ -102,6 +102,7 @@ class Options(Struct, frozen=True):
     server: Callable[[], ServerIdentity] = ServerIdentity  # asked anew, since addresses change
     token_issuer: TokenIssuer | None = None
     probe_api_service: APIServiceProbe | None = None  # None: an endpoint that is ready is enough
+    serves_metrics: bool = False  # whether metrics.k8s.io is served here
     system: SystemObjects = SystemObjects()  # required objects; empty except in a server
     node_grace_seconds: float = 50.0  # without a report a node becomes Unknown
     terminated_pods_limit: int = 12_500

@@ -1,4 +1,4 @@
-"""Reads what containers use from control group files; sets and removes the groups of pods.
+"""Finds, sets and removes the control groups of pods.
 
 Blocking: call it in a thread.
 
@@ -9,84 +9,35 @@ import errno
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
 
-from kubelite.node.runtime import ContainerLimits, Usage
+from kubelite.limits import GROUP_FILE
+from kubelite.node.runtime import ContainerLimits
 
 ROOT = Path("/sys/fs/cgroup")
 POD_FOLDER = "kubelite"
 
 
-def read_usage(
-    pid: int, at: datetime, proc: Path = Path("/proc"), root: Path = ROOT
-) -> Usage | None:
-    """Return the usage of the control group of a process; None when the process has ended."""
-    try:
-        groups = _groups(proc / str(pid) / "cgroup")
-    except OSError:
-        return None
-    if "" in groups and (root / "cgroup.controllers").exists():
-        return _unified(root / groups[""].lstrip("/"), at)
-    return _legacy(root, groups, at)
+def groups_of(path: Path) -> dict[str, str]:
+    """Return group by controller; the unified hierarchy has the empty name. Raises OSError.
 
-
-def _groups(path: Path) -> dict[str, str]:
-    """Return group by controller; the unified hierarchy has the empty name."""
+    A container names the groups below its own, so no more than GROUP_FILE is read.
+    """
     found = {}
-    for line in path.read_text().splitlines():
-        _, controllers, group = line.split(":", 2)
-        for controller in controllers.split(","):
-            found[controller] = group
+    for line in read_bounded(path).splitlines():
+        controllers, separator, group = line.partition(":")[2].partition(":")
+        if separator:
+            found.update(dict.fromkeys(controllers.split(","), group))
     return found
 
 
-def _unified(folder: Path, at: datetime) -> Usage | None:
-    memory = _table(folder / "memory.stat")
-    usage = _number(folder / "memory.current")
-    return Usage(
-        at=at,
-        cpu_core_nanoseconds=_table(folder / "cpu.stat").get("usage_usec", 0) * 1000,
-        memory_usage_bytes=usage,
-        memory_working_set_bytes=max(usage - memory.get("inactive_file", 0), 0),
-        memory_rss_bytes=memory.get("anon", 0),
-        memory_page_faults=memory.get("pgfault", 0),
-        memory_major_page_faults=memory.get("pgmajfault", 0),
-        processes=_number(folder / "pids.current"),
-    )
-
-
-def _legacy(root: Path, groups: dict[str, str], at: datetime) -> Usage | None:
-    def folder(controller: str) -> Path:
-        return root / controller / groups.get(controller, "").lstrip("/")
-
-    memory = _table(folder("memory") / "memory.stat")
-    usage = _number(folder("memory") / "memory.usage_in_bytes")
-    return Usage(
-        at=at,
-        cpu_core_nanoseconds=_number(folder("cpuacct") / "cpuacct.usage"),
-        memory_usage_bytes=usage,
-        memory_working_set_bytes=max(usage - memory.get("total_inactive_file", 0), 0),
-        memory_rss_bytes=memory.get("total_rss", 0),
-        memory_page_faults=memory.get("total_pgfault", 0),
-        memory_major_page_faults=memory.get("total_pgmajfault", 0),
-        processes=_number(folder("pids") / "pids.current"),
-    )
-
-
-def _number(path: Path) -> int:
-    try:
-        return int(path.read_text())
-    except (OSError, ValueError):
-        return 0
-
-
-def _table(path: Path) -> dict[str, int]:
-    try:
-        pairs = (line.split() for line in path.read_text().splitlines())
-        return {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2}
-    except (OSError, ValueError):
-        return {}
+def read_bounded(path: Path) -> str:
+    """Return the start of a file of procfs or of a control group. Raises OSError."""
+    with path.open("rb") as file:
+        text = file.read(GROUP_FILE.value)
+    if len(text) == GROUP_FILE.value:
+        GROUP_FILE.reached()
+    return text.decode("utf-8", "replace")
 
 
 Setting = tuple[str, str, str]  # controller, file, value
@@ -134,7 +85,7 @@ def limit_pod(
         proc: Mount point of procfs.
         root: Mount point of the control groups.
     """
-    groups = _groups(proc / str(pid) / "cgroup")
+    groups = groups_of(proc / str(pid) / "cgroup")
     is_unified = "" in groups and (root / "cgroup.controllers").exists()
     settings = unified_settings(limits) if is_unified else legacy_settings(limits)
     for controller, file, value in settings:
@@ -159,12 +110,15 @@ def _set_class(folder: Path, file: str, shares: int) -> None:
 def _pod_folder(root: Path, groups: Mapping[str, str], controller: str, pod_uid: str) -> Path:
     """Return the folder of a pod's group; raises OSError if the process is not in one."""
     group = Path(groups.get(controller, ""))
-    name = group.parent.name
-    # With systemd's driver the name is that of a slice, in which dashes stand for folders.
-    own = (f"pod{pod_uid}", f"pod{pod_uid.replace('-', '_')}.slice")
-    if not name.endswith(own):
+    if not is_pod_group(group.parent.name, pod_uid):
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), f"control group of pod {pod_uid}")
     return root / controller / str(group.parent).lstrip("/")
+
+
+def is_pod_group(name: str, pod_uid: str) -> bool:
+    """Return whether a pod's control group has this name."""
+    # With systemd's driver the name is that of a slice, in which dashes stand for folders.
+    return name.endswith((f"pod{pod_uid}", f"pod{pod_uid.replace('-', '_')}.slice"))
 
 
 def _set(path: Path, value: str) -> None:

@@ -20,7 +20,7 @@ from kubelite.limits import ENGINE_LINE
 from kubelite.node import docker_wire as wire
 from kubelite.node import pause_image
 from kubelite.node.capabilities import bounding_set, full_privileges
-from kubelite.node.cgroups import limit_pod, read_usage, remove_parents
+from kubelite.node.cgroups import limit_pod, remove_parents
 from kubelite.node.container_owner import NODE_LABEL, ContainerOwner
 from kubelite.node.docker_logs import read_log
 from kubelite.node.docker_stream import EngineStream, open_stream
@@ -52,6 +52,7 @@ from kubelite.node.runtime import (
     Usage,
     Version,
 )
+from kubelite.node.usage_files import GroupFiles
 from kubelite.tasks import TaskSet
 
 if TYPE_CHECKING:
@@ -507,7 +508,12 @@ class DockerRuntime:
         """Return the usage of a running container; None if it cannot be read, as when the container has just ended."""
         if not record.pid:
             return None
-        return await asyncio.to_thread(read_usage, record.pid, self._clock.now())
+
+        def read() -> Usage | None:
+            files = GroupFiles()
+            return files.container(files.groups(record.pid), record.id, self._clock.now())
+
+        return await asyncio.to_thread(read)
 
 
 class DockerSession:

@@ -6,6 +6,7 @@ token; nothing but /healthz is answered without.
 
 import asyncio
 import logging
+import os
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
@@ -20,10 +21,11 @@ from msgspec import Struct
 from kubelite.api.errors import APIError, BadRequest, Forbidden, NotFound, Unauthorized
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.model import to_wire
+from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.limits import NODE_CONNECTIONS
 from kubelite.metrics import REGISTRY, exposition
-from kubelite.node import port_forward, stats, streams
+from kubelite.node import port_forward, stat_metrics, stats, streams
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.logs import log_bytes, read_request, record_to_read
 from kubelite.node.pod_memory import PodMemory
@@ -38,6 +40,7 @@ from kubelite.node.runtime import (
 from kubelite.node.spdy import SPDYConnection, SPDYViolation
 from kubelite.node.stream_end import stream_end
 from kubelite.node.upgrade import take_over
+from kubelite.node.usage import Measure, Sampler
 from kubelite.serving.connection import ConnectionServer
 from kubelite.serving.descriptors import own_shares
 from kubelite.serving.listener import Listener, without_renegotiation
@@ -92,6 +95,7 @@ class NodeAPI:
         runtime: ContainerRuntime,
         clock: Clock,
         authorize: Authorize,
+        measure: Measure,
         connections: ConnectionTable | None = None,
     ) -> None:
         """Without `connections` there may be as many as the files the process may open allow."""
@@ -105,10 +109,14 @@ class NodeAPI:
         self._runtime = runtime
         self._clock = clock
         self._authorize = authorize
+        self._started = format_time(clock.now())
+        self._sampler = Sampler(lambda: measure(kubelet.memories.values()))
         self._pages: Mapping[str, ServePage] = {
             "/healthz": self._healthz,
             "/pods": self._pods,
             "/metrics": self._metrics,
+            "/metrics/cadvisor": self._cadvisor_metrics,
+            "/metrics/probes": self._probe_metrics,
             "/metrics/resource": self._resource_metrics,
             "/stats/summary": self._summary,
         }
@@ -134,6 +142,7 @@ class NodeAPI:
         """Stop listening and close all connections."""
         if self._listener is not None:
             await self._listener.stop(SHUTDOWN_SECONDS)
+        await self._sampler.stop()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Serve a request by its path."""
@@ -207,17 +216,38 @@ class NodeAPI:
 
     async def _resource_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         async def work() -> web.Response:
-            measured = await stats.measure(self._runtime, list(self._kubelet.memories.values()))
-            text = stats.resource_metrics(await stats.node_usage(self._clock), measured)
-            return web.Response(body=text.encode(), headers={"Content-Type": TEXT_TYPE})
+            newest = await self._sampler.newest()
+            return _text(await asyncio.to_thread(stat_metrics.resource_metrics, newest))
+
+        return await self._guarded(request, "metrics", work)
+
+    async def _cadvisor_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        async def work() -> web.Response:
+            newest = await self._sampler.newest()
+            cpus = len(os.sched_getaffinity(0))
+            return _text(await asyncio.to_thread(stat_metrics.cadvisor_metrics, newest, cpus))
+
+        return await self._guarded(request, "metrics", work)
+
+    async def _probe_metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+        async def work() -> web.Response:
+            return _text(stat_metrics.probe_metrics(self._kubelet.memories.values()))
 
         return await self._guarded(request, "metrics", work)
 
     async def _summary(self, request: web.BaseRequest) -> web.StreamResponse:
         async def work() -> web.Response:
-            measured = await stats.measure(self._runtime, list(self._kubelet.memories.values()))
-            whole = await stats.node_usage(self._clock)
-            return _json(stats.summary(self._node_name, whole, measured))
+            measured = await self._sampler.measured()
+            short = request.query.get("only_cpu_and_memory", "").lower() in {"true", "1"}
+
+            def made() -> bytes:
+                shown = stats.summary(
+                    self._node_name, self._started, measured, only_cpu_and_memory=short
+                )
+                return msgspec.json.encode(shown)
+
+            body = await asyncio.to_thread(made)
+            return web.Response(body=body, headers={"Content-Type": JSON_TYPE})
 
         return await self._guarded(request, "stats", work)
 
@@ -484,6 +514,10 @@ def names_in(certificate: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
             elif field == "organizationName":
                 groups.append(value)
     return user, tuple(groups)
+
+
+def _text(body: str) -> web.Response:
+    return web.Response(body=body.encode(), headers={"Content-Type": TEXT_TYPE})
 
 
 def _json(body: Any) -> web.Response:

@@ -5,6 +5,7 @@ asks and what follows. What they find is a `Health`; a change wakes the pod.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
@@ -197,6 +198,7 @@ class ContainerProbes:
         self._wakes = {kind: asyncio.Event() for kind in self._schedule.probes}
         self._tasks = TaskSet()
         self._start_time = 0.0  # of the container, by the loop's time
+        self.counts: Counter[tuple[str, str]] = Counter()  # of probes, by type and result
 
     @property
     def health(self) -> Health:
@@ -254,7 +256,9 @@ class ContainerProbes:
         try:
             outcome = await self._prober.probe(self._target, probe)
         except EngineUnavailable:
+            self.counts[kind, "unknown"] += 1
             return None
+        self.counts[kind, "successful" if outcome.healthy else "failed"] += 1
         if not outcome.healthy:
             about = reference_to(self._target.pod, self._target.container)
             self._events.event(

@@ -244,6 +244,9 @@ class Usage(Struct, frozen=True):
     memory_page_faults: int = 0
     memory_major_page_faults: int = 0
     processes: int = 0
+    memory_limit_bytes: int = 0  # 0: none
+    swap_bytes: int = 0
+    moment_seconds: float = 0.0  # when it was read, by a clock that never jumps
 
 
 class Session(Protocol):

@@ -12,9 +12,12 @@ import msgspec
 
 from kubelite.api.client.events import EventRecorder
 from kubelite.api.client.protocol import Client
+from kubelite.api.errors import ServiceUnavailable
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.local_volumes import STORAGE_PATH
+from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
+from kubelite.node import stats
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.kubelet import Kubelet, PodListener, PodSource
 from kubelite.node.local_storage import LocalStorage
@@ -38,6 +41,7 @@ from kubelite.node.simulated_network import (
 )
 from kubelite.node.simulated_runtime import Behaviour, SimulatedRuntime
 from kubelite.node.sysctls import allow_list
+from kubelite.node.usage import RuntimeMeasure, Sampler
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -152,6 +156,7 @@ class SimulatedNode:
         self._events: EventRecorder | None = None
         self.kubelet: Kubelet | None = None
         self._registration: NodeRegistration | None = None
+        self._sampler: Sampler | None = None
 
     @property
     def is_running(self) -> bool:
@@ -203,6 +208,8 @@ class SimulatedNode:
             renew_seconds=self._renew_seconds,
         )
         kubelet.on_engine_change = registration.wake
+        measure = RuntimeMeasure(self.runtime, self._clock, self._machine.memory_bytes)
+        self._sampler = Sampler(lambda: measure(kubelet.memories.values()))
         self._tasks.supervise(registration.run, name=f"registration of {self.name}")
         self._tasks.supervise(kubelet.run, name=f"kubelet of {self.name}")
         self._tasks.supervise(local.run, name=f"local storage of {self.name}")
@@ -212,6 +219,8 @@ class SimulatedNode:
         if self._tasks is not None:
             await self._tasks.stop()
             self._tasks = None
+        if self._sampler is not None:
+            await self._sampler.stop()
         if self._events is not None:
             await self._events.close()
 
@@ -219,6 +228,15 @@ class SimulatedNode:
         """Stop the node agent and end all containers."""
         await self.stop()
         self.runtime.crash()
+
+    async def summary(self) -> bytes:
+        """Return the body of the node's /stats/summary; raises ServiceUnavailable while the agent does not run."""
+        if self._sampler is None or not self.is_running:
+            raise ServiceUnavailable(f"error trying to reach service: {self.name} does not run")
+        measured = await self._sampler.measured()
+        started = format_time(measured.newest.at)
+        shown = stats.summary(self.name, started, measured, only_cpu_and_memory=True)
+        return msgspec.json.encode(shown)
 
     async def _engine_view(self) -> EngineView:
         assert self.kubelet is not None

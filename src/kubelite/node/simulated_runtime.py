@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from kubelite.clock import Clock
+from kubelite.node.resources import SHARES_PER_CPU
 from kubelite.node.runtime import (
     SANDBOX,
     ContainerLimits,
@@ -38,6 +39,7 @@ from kubelite.randomness import Randomness
 
 EVENTS_LIMIT = 100_000
 KILLED = 137
+USED_BYTES = 16 << 20  # by a container without a limit
 TERMINATED = 143
 
 
@@ -310,9 +312,24 @@ class SimulatedRuntime:
             yield entry
 
     async def usage(self, record: ContainerRecord) -> Usage | None:
-        """Return that nothing is used."""
-        del record
-        return None
+        """Return half of the CPU that a container asks for, since its start, and memory in proportion."""
+        spec = self._specs.get(record.id)
+        if spec is None or not record.is_running or record.started_at is None:
+            return None
+        now = self._clock.now()
+        cores = spec.limits.cpu_shares / SHARES_PER_CPU / 2
+        used = round((now - record.started_at).total_seconds() * cores * 1e9)
+        memory = spec.limits.memory_bytes // 2 or USED_BYTES
+        return Usage(
+            at=now,
+            cpu_core_nanoseconds=max(used, 0),
+            memory_usage_bytes=memory,
+            memory_working_set_bytes=memory,
+            memory_rss_bytes=memory,
+            processes=1,
+            memory_limit_bytes=spec.limits.memory_bytes,
+            moment_seconds=asyncio.get_running_loop().time(),
+        )
 
     async def close(self) -> None:
         """Cancel the planned ends of containers."""

@@ -1,134 +1,114 @@
-"""Measures the usage of pods: the summary API, and the resource metrics that metrics-server scrapes."""
+"""The body of /stats/summary: what the node, its pods and their containers use.
 
-import asyncio
-from collections.abc import Iterable
+Shapes and names: k8s.io/kubelet/pkg/apis/stats/v1alpha1. What is not known is left out, such as the rate of a container
+that has been measured once.
+"""
+
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubelite.api.machinery.times import format_time
-from kubelite.clock import Clock
-from kubelite.node.cgroups import read_usage
-from kubelite.node.pod_memory import PodMemory
-from kubelite.node.runtime import ContainerRecord, ContainerRuntime, Usage
+from kubelite.node.runtime import Usage
+from kubelite.node.usage import ContainerUsage, Measured, Measurement, PodUsage
+from kubelite.node.usage_files import Filesystem, Interface
 
-Measured = list[tuple[PodMemory, list[tuple[ContainerRecord, Usage]]]]
-
-
-async def measure(runtime: ContainerRuntime, memories: Iterable[PodMemory]) -> Measured:
-    """Return the usage of each running container."""
-    measured: Measured = []
-    for memory in memories:
-        found = []
-        for record in memory.observe().running():
-            usage = await runtime.usage(record)
-            if usage is not None:
-                found.append((record, usage))
-        if memory.pod is not None:
-            measured.append((memory, found))
-    return measured
+JSON = dict[str, Any]
 
 
-async def node_usage(clock: Clock) -> Usage | None:
-    """Return the usage of the whole machine. Blocks."""
-    return await asyncio.to_thread(read_usage, 1, clock.now())
-
-
-def summary(node: str, whole: Usage | None, measured: Measured) -> dict[str, Any]:
-    """Return the body of /stats/summary."""
+def summary(node: str, start_time: str, measured: Measured, *, only_cpu_and_memory: bool) -> JSON:
+    """Return the body; `start_time` is the node's."""
+    newest, rates = measured.newest, measured.rates()
+    shown: JSON = {"nodeName": node, "startTime": start_time}
+    if newest.machine is not None:
+        shown |= _usage(newest.machine, rates.get(""), newest.memory_bytes)
+    if not only_cpu_and_memory:
+        shown |= _machine(newest)
     return {
-        "node": {"nodeName": node, **(_shown(whole) if whole is not None else {})},
-        "pods": [_pod_summary(memory, found) for memory, found in measured],
+        "node": shown,
+        "pods": [_pod(pod, rates, only_cpu_and_memory) for pod in newest.pods if pod.containers],
     }
 
 
-def _pod_summary(memory: PodMemory, found: list[tuple[ContainerRecord, Usage]]) -> dict[str, Any]:
-    assert memory.pod is not None
-    meta = memory.pod.metadata
+def _machine(newest: Measurement) -> JSON:
+    date, (limit, running) = format_time(newest.at), newest.processes
+    shown: JSON = {}
+    if newest.filesystem is not None:
+        shown["fs"] = _filesystem(newest.filesystem, date)
+    if limit:
+        shown["rlimit"] = {"time": date, "maxpid": limit, "curproc": running}
+    return shown
+
+
+def _pod(pod: PodUsage, rates: Mapping[str, int], only_cpu_and_memory: bool) -> JSON:
+    shown: JSON = {
+        "podRef": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
+        "startTime": pod.start_time,
+        "containers": [_container(one, rates) for one in pod.containers],
+    }
+    if pod.usage is not None:
+        shown |= _usage(pod.usage, rates.get(pod.uid), pod.usage.memory_limit_bytes)
+        if not only_cpu_and_memory:
+            shown["process_stats"] = {"process_count": pod.usage.processes}
+            if pod.interfaces:
+                shown["network"] = _network(pod.interfaces, format_time(pod.usage.at))
+    return shown
+
+
+def _container(container: ContainerUsage, rates: Mapping[str, int]) -> JSON:
+    record, usage = container.record, container.usage
     return {
-        "podRef": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid},
-        "startTime": memory.pod.status.startTime,
-        "containers": [
-            {
-                "name": record.name,
-                "startTime": format_time(record.started_at or record.created_at),
-                **_shown(usage),
-            }
-            for record, usage in found
-        ],
-        **(_shown(total(usage for _, usage in found)) if found else {}),
+        "name": record.name,
+        "startTime": format_time(record.started_at or record.created_at),
+        **_usage(usage, rates.get(record.id), usage.memory_limit_bytes),
     }
 
 
-def total(usages: Iterable[Usage]) -> Usage:
-    """Return the sum of the usage of containers, at least one."""
-    listed = list(usages)
-    return Usage(
-        at=max(usage.at for usage in listed),
-        cpu_core_nanoseconds=sum(usage.cpu_core_nanoseconds for usage in listed),
-        memory_usage_bytes=sum(usage.memory_usage_bytes for usage in listed),
-        memory_working_set_bytes=sum(usage.memory_working_set_bytes for usage in listed),
-        memory_rss_bytes=sum(usage.memory_rss_bytes for usage in listed),
-        memory_page_faults=sum(usage.memory_page_faults for usage in listed),
-        memory_major_page_faults=sum(usage.memory_major_page_faults for usage in listed),
-        processes=sum(usage.processes for usage in listed),
-    )
-
-
-def _shown(usage: Usage) -> dict[str, Any]:
+def _usage(usage: Usage, rate: int | None, available_of: int) -> JSON:
+    """Return CPU, memory and swap; `available_of` is the limit of the memory, 0: there is none."""
     date = format_time(usage.at)
+    cpu: JSON = {"time": date, "usageCoreNanoSeconds": usage.cpu_core_nanoseconds}
+    if rate is not None:
+        cpu["usageNanoCores"] = rate
+    memory: JSON = {
+        "time": date,
+        "usageBytes": usage.memory_usage_bytes,
+        "workingSetBytes": usage.memory_working_set_bytes,
+        "rssBytes": usage.memory_rss_bytes,
+        "pageFaults": usage.memory_page_faults,
+        "majorPageFaults": usage.memory_major_page_faults,
+    }
+    if available_of:
+        memory["availableBytes"] = max(available_of - usage.memory_working_set_bytes, 0)
     return {
-        "cpu": {"time": date, "usageCoreNanoSeconds": usage.cpu_core_nanoseconds},
-        "memory": {
-            "time": date,
-            "usageBytes": usage.memory_usage_bytes,
-            "workingSetBytes": usage.memory_working_set_bytes,
-            "rssBytes": usage.memory_rss_bytes,
-            "pageFaults": usage.memory_page_faults,
-            "majorPageFaults": usage.memory_major_page_faults,
-        },
+        "cpu": cpu,
+        "memory": memory,
+        "swap": {"time": date, "swapUsageBytes": usage.swap_bytes},
     }
 
 
-def resource_metrics(whole: Usage | None, measured: Measured) -> str:
-    """Return the body of /metrics/resource."""
-    lines: list[str] = []
-
-    def family(name: str, kind: str, help_text: str, samples: Iterable[tuple[str, float]]) -> None:
-        lines.append(f"# HELP {name} [STABLE] {help_text}")
-        lines.append(f"# TYPE {name} {kind}")
-        lines.extend(f"{name}{labels} {value:g}" for labels, value in samples)
-
-    containers = [
-        (
-            f'{{container="{record.name}",namespace="{record.namespace}",pod="{record.pod_name}"}}',
-            usage,
-        )
-        for _, found in measured
-        for record, usage in found
+def _network(interfaces: Sequence[Interface], date: str) -> JSON:
+    """Return the traffic of all interfaces, and at the top that of the pod's own: eth0, or the first."""
+    shown = [
+        {
+            "name": one.name,
+            "rxBytes": one.received_bytes,
+            "rxErrors": one.receive_errors,
+            "txBytes": one.sent_bytes,
+            "txErrors": one.send_errors,
+        }
+        for one in interfaces
     ]
-    pods = [
-        (
-            f'{{namespace="{found[0][0].namespace}",pod="{found[0][0].pod_name}"}}',
-            total(usage for _, usage in found),
-        )
-        for _, found in measured
-        if found
-    ]
-    nodes = [("", whole)] if whole is not None else []
-    for prefix, things, subject in (
-        ("node", nodes, "the node"),
-        ("pod", pods, "the pod"),
-        ("container", containers, "the container"),
-    ):
-        family(
-            f"{prefix}_cpu_usage_seconds_total",
-            "counter",
-            f"Cumulative cpu time consumed by {subject} in core-seconds",
-            [(labels, usage.cpu_core_nanoseconds / 1e9) for labels, usage in things],
-        )
-        family(
-            f"{prefix}_memory_working_set_bytes",
-            "gauge",
-            f"Current working set of {subject} in bytes",
-            [(labels, usage.memory_working_set_bytes) for labels, usage in things],
-        )
-    return "\n".join(lines) + "\n"
+    own = next((one for one in shown if one["name"] == "eth0"), shown[0])
+    return {"time": date, **own, "interfaces": shown}
+
+
+def _filesystem(found: Filesystem, date: str) -> JSON:
+    return {
+        "time": date,
+        "availableBytes": found.available_bytes,
+        "capacityBytes": found.capacity_bytes,
+        "usedBytes": found.used_bytes,
+        "inodesFree": found.inodes_free,
+        "inodes": found.inodes,
+        "inodesUsed": found.inodes - found.inodes_free,
+    }

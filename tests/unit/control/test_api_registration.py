@@ -1,5 +1,7 @@
 """The APIServices of what this server serves itself."""
 
+from typing import Any
+
 import pytest
 from fakes.definitions import defined
 from fakes.harness import Harness
@@ -18,6 +20,7 @@ from kubelite.control.api_registration import (
     custom,
     plan,
 )
+from kubelite.control.options import Options
 
 
 def of(harness: Harness, name: str) -> APIService:
@@ -234,3 +237,39 @@ async def test_a_thousand_definitions_cost_a_write_for_each_group_version_and_no
         await harness.client.delete(CustomResourceDefinition, other.metadata.name)
         await harness.settle()
         assert len(harness.client.writes) - before == len(PRIORITIES) + 102
+
+
+def own_metrics(**spec: Any) -> APIService:
+    registered = APIServiceSpec(
+        group="metrics.k8s.io",
+        version="v1beta1",
+        groupPriorityMinimum=100,
+        versionPriority=100,
+        **spec,
+    )
+    metadata = ObjectMeta(name="v1beta1.metrics.k8s.io", labels={MANAGED: "onstart"})
+    return APIService(metadata=metadata, spec=registered)
+
+
+async def test_metrics_are_registered_where_they_are_served() -> None:
+    async with Harness(APIRegistration, options=Options(serves_metrics=True)) as harness:
+        registered = of(harness, "v1beta1.metrics.k8s.io")
+        assert registered.spec == own_metrics().spec
+
+
+async def test_a_metrics_server_applied_on_top_is_left_alone_and_ours_comes_back() -> None:
+    """An apply keeps the label that says that the APIService is ours."""
+    async with Harness(APIRegistration, options=Options(serves_metrics=True)) as harness:
+        service = ServiceReference(namespace="kube-system", name="metrics-server", port=443)
+        theirs = replace(
+            of(harness, "v1beta1.metrics.k8s.io"),
+            spec=own_metrics(service=service, insecureSkipTLSVerify=True).spec,
+        )
+        await harness.client.update(theirs)
+        await harness.settle()
+        left = of(harness, "v1beta1.metrics.k8s.io")
+        assert left.spec.service == service
+        assert left.spec.insecureSkipTLSVerify
+        await harness.client.delete(APIService, "v1beta1.metrics.k8s.io")
+        await harness.settle()
+        assert of(harness, "v1beta1.metrics.k8s.io").spec == own_metrics().spec

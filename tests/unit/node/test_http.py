@@ -4,9 +4,11 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 from aiohttp import web
 
@@ -16,6 +18,7 @@ from kubelite.limits import HEAD_SECONDS, NODE_CONNECTIONS
 from kubelite.node.http import Authorize, NodeAPI, NodeRequest
 from kubelite.node.spdy import SPDYConnection
 from kubelite.node.upgrade import take_over
+from kubelite.node.usage import HostMeasure
 from kubelite.serving.connection import ConnectionServer
 from kubelite.serving.listener import Listener
 from kubelite.serving.table import ConnectionTable
@@ -30,7 +33,9 @@ async def authorize(asked: NodeRequest) -> None:
 async def node(total: int = 100, authorizing: Authorize = authorize) -> AsyncIterator[NodeAPI]:
     kubelet = cast(Any, SimpleNamespace(memories={}))
     table = ConnectionTable(NODE_CONNECTIONS, total, kept=0)
-    api = NodeAPI("n1", kubelet, cast(Any, None), SystemClock(), authorizing, table)
+    clock = SystemClock()
+    measure = HostMeasure(clock, Path("/"), 1 << 30)
+    api = NodeAPI("n1", kubelet, cast(Any, None), clock, authorizing, measure, table)
     await api.start("127.0.0.1", 0, None)
     try:
         yield api
@@ -161,3 +166,38 @@ async def test_a_connection_taken_over_for_spdy_gives_its_place_back(leaves: str
         while table.count or server.connections:
             await asyncio.sleep(0.001)
     await listener.stop(0.1)
+
+
+@pytest.mark.parametrize(
+    ("path", "subresource"),
+    [
+        ("/stats/summary", "stats"),
+        ("/stats/summary?only_cpu_and_memory=true", "stats"),
+        ("/metrics/resource", "metrics"),
+        ("/metrics/cadvisor", "metrics"),
+        ("/metrics/probes", "metrics"),
+    ],
+)
+async def test_statistics_are_for_those_who_may_read_them(path: str, subresource: str) -> None:
+    asked: list[str] = []
+
+    async def authorizing(request: NodeRequest) -> None:
+        asked.append(request.subresource)
+        if request.bearer_token != "good":
+            raise Forbidden("Forbidden")
+
+    async with node(authorizing=authorizing) as api:
+        assert b" 403 " in (await answer(api, get(path))).partition(b"\r\n")[0]
+        assert b" 200 " in (await answer(api, get(path, GOOD))).partition(b"\r\n")[0]
+    assert asked == [subresource] * 2
+
+
+async def test_a_summary_shows_the_machine() -> None:
+    async with node() as api:
+        head, _, body = (await answer(api, get("/stats/summary", GOOD))).partition(b"\r\n\r\n")
+        assert b"application/json" in head
+        shown = msgspec.json.decode(body)
+        assert shown["node"]["nodeName"] == "n1"
+        assert shown["node"]["cpu"]["usageNanoCores"] >= 0
+        assert shown["node"]["memory"]["workingSetBytes"] > 0
+        assert shown["pods"] == []

@@ -101,7 +101,7 @@ def defaults() -> Defaults:
     roles: list[AnyRole] = [
         *_cluster_roles(table["cluster_roles"], table["aggregates"], table["aggregated_to"]),
         *_cluster_roles({CONTROLLER_PREFIX + name: rules for name, rules in controllers.items()}),
-        *_cluster_roles(own["cluster_roles"]),
+        *_cluster_roles(own["cluster_roles"], aggregated_to=own["aggregated_to"]),
         *_roles(table["roles"]),
         *_roles(own["roles"]),
     ]

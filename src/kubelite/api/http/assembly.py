@@ -19,6 +19,7 @@ from kubelite.api.http.dispatch import Flow, Parts
 from kubelite.api.http.flow_control import FlowControl
 from kubelite.api.http.health import live_checks, ready_checks
 from kubelite.api.http.identity_pages import identity_pages
+from kubelite.api.http.node_summaries import NodeSummaries
 from kubelite.api.http.openapi import OpenAPIPages
 from kubelite.api.http.pages import Pages
 from kubelite.api.http.pod_streams import PodLog, PodStream
@@ -26,6 +27,7 @@ from kubelite.api.http.proxies import Proxy
 from kubelite.api.http.relay import Relay
 from kubelite.api.http.tunnels import PATH as TUNNEL_PATH
 from kubelite.api.http.tunnels import TunnelDialer, TunnelEndpoint, Tunnels
+from kubelite.api.registry.handlers import FetchSummary
 from kubelite.api.registry.verbs import Verbs
 from kubelite.clock import Clock
 from kubelite.randomness import Randomness
@@ -51,16 +53,19 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     ca_bundle: Callable[[], bytes] | None = None,
     delegation: Delegation | None = None,
     front_proxy: Callable[[], ShownCertificate] | None = None,
+    reaches_nodes: Callable[[FetchSummary], None] = lambda _: None,
 ) -> Parts:
     """Return the dependencies of a Dispatcher whose clients connect to `address()` (host:port).
 
     `front_proxy` returns the certificate shown to the servers that `delegation` names.
+    `reaches_nodes` is given how the statistics of a node are read.
     `destinations` decide which addresses the server may dial, directly or through one of `tunnels`.
     """
     backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
     tunnels = tunnels or Tunnels()
     dialer = TunnelDialer(tunnels, destinations, TCPDialer(destinations))
     relay = Relay(dialer)
+    reaches_nodes(NodeSummaries(backends, dialer).fetch)
     delegation = delegation or Delegation()
 
     def aggregation() -> "Aggregation":

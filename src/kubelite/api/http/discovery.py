@@ -379,7 +379,7 @@ def _legacy_entries(row: Resource, stored: Resource | None) -> list[dict[str, An
     if row.categories:
         entry["categories"] = list(row.categories)
     # Those of built-in kinds that are not stored have none, nor has a custom one whose storage version is not served.
-    is_stored = row.type is None or {"get", "create"} <= set(row.verbs)
+    is_stored = row.computed is None and (row.type is None or {"get", "create"} <= set(row.verbs))
     if is_stored and stored is not None:
         entry["storageVersionHash"] = storage_version_hash(*stored.kind)
     entries = [entry] if row.verbs else []

@@ -1,7 +1,7 @@
 """What the handlers of subresources and of resources that are not stored get: the services of the API."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -18,6 +18,21 @@ Issue = Callable[[str, str, TokenRequest], TokenRequest]  # namespace, name, req
 Probe = Callable[[], str]  # returns an error text; "": healthy
 
 
+FetchSummary = Callable[[str], Awaitable[bytes]]  # of a node, by name; raises APIError
+
+
+class UsageMetrics(Protocol):
+    """What nodes and pods use, as objects of metrics.k8s.io."""
+
+    async def nodes(self) -> Sequence[dict[str, Any]]:
+        """Return the NodeMetrics of all nodes."""
+        ...
+
+    async def pods(self, namespace: str) -> Sequence[dict[str, Any]]:
+        """Return the PodMetrics of a namespace, "": of all."""
+        ...
+
+
 class Services(Struct, frozen=True):
     """The services of one API server."""
 
@@ -27,6 +42,7 @@ class Services(Struct, frozen=True):
     issue: Issue | None = None  # makes the tokens of service accounts
     reviews: Reviews | None = None
     probes: Mapping[str, Probe] = {}  # of the components, by name
+    metrics: Callable[[], UsageMetrics] | None = None  # None where metrics.k8s.io is not served
 
 
 # Answers a POST to a subresource, or to a resource that is not stored.

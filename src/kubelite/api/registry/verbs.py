@@ -35,7 +35,7 @@ from kubelite.api.registry.bodies import (
     shape,
 )
 from kubelite.api.registry.deleting import Deleter
-from kubelite.api.registry.handlers import Issue, Probe, Services
+from kubelite.api.registry.handlers import Issue, Probe, Services, UsageMetrics
 from kubelite.api.registry.hub import Hub
 from kubelite.api.registry.objects import decode, encode
 from kubelite.api.registry.options import DeletionOptions, ReadOptions, WatchOptions, WriteOptions
@@ -47,6 +47,7 @@ from kubelite.api.registry.table import ResourceTable
 from kubelite.api.registry.target import Target
 from kubelite.api.registry.watch import Deliver, Ended, Form, Watching
 from kubelite.api.registry.writing import JSON, Decode, Writer, manager
+from kubelite.tasks import in_slices
 
 __all__ = ["Deleted", "Listed", "PatchType", "Verbs", "Written"]
 
@@ -67,11 +68,12 @@ class Verbs:
         issue: Issue | None = None,
         reviews: Reviews | None = None,
         probes: Mapping[str, Probe] | None = None,
+        metrics: Callable[[], UsageMetrics] | None = None,
     ) -> None:
         """`authorizer` decides whether an update or apply of an absent object may create it.
 
         `issue` makes the tokens of service accounts, `reviews` answers the review resources, and `probes` tell the
-        health of the components by name.
+        health of the components by name. `metrics` measures for metrics.k8s.io, if that is served.
         """
         self.resources = resources
         self.hub = hub
@@ -79,7 +81,9 @@ class Verbs:
         self.offload = writer.offload
         self.deleter = Deleter(writer)
         self._authorizer = authorizer
-        self._services = Services(writer, self.deleter, resources, issue, reviews, probes or {})
+        self._services = Services(
+            writer, self.deleter, resources, issue, reviews, probes or {}, metrics
+        )
         self._reader = Reader(writer.store, self.offload)
 
     async def get(self, allowed: Allowed, options: ReadOptions) -> bytes:
@@ -97,7 +101,10 @@ class Verbs:
         if (computed := target.resource.computed) is not None:
             selection = await self._reader.selection(target.resource, options)
             items = await computed(self._services, target.namespace or selection.namespace)
-            return Listed([encode(item) for item in items if selection.selects_item(item)], "")
+            selected: list[bytes] = []
+            async for some in in_slices(items):
+                selected += [encode(item) for item in some if selection.selects_item(item)]
+            return Listed(selected, "")
         return await self._reader.list(target.resource, target.namespace, options)
 
     async def create(

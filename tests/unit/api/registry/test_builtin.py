@@ -99,3 +99,10 @@ def test_the_table_is_that_of_kubernetes() -> None:
     documents = reference_json("discovery-1.36.json")
     for wanted in (expected(), *(expected_core(it) | expected_groups(it) for it in documents)):
         assert served == wanted
+
+
+def test_usage_is_served_where_it_is_wanted() -> None:
+    wanted = {("metrics.k8s.io", "v1beta1", "nodes"), ("metrics.k8s.io", "v1beta1", "pods")}
+    assert {row.place for row in builtin_table(metrics=True).all()} - {
+        row.place for row in builtin_table().all()
+    } == wanted

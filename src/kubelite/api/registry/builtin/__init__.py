@@ -4,6 +4,7 @@ from kubelite.api.registry.builtin.access import CERTIFICATES, IDENTITIES, RBAC
 from kubelite.api.registry.builtin.cluster import OTHERS
 from kubelite.api.registry.builtin.core import CORE, EVENTS
 from kubelite.api.registry.builtin.extensions import ADMISSION, APISERVICES, CUSTOM
+from kubelite.api.registry.builtin.metrics import METRICS
 from kubelite.api.registry.builtin.networking import NETWORKING
 from kubelite.api.registry.builtin.storage import STORAGE
 from kubelite.api.registry.builtin.workloads import APPS, AUTOSCALING, BATCH, POLICY
@@ -35,6 +36,6 @@ HEARTBEATS = frozenset(
 )
 
 
-def builtin_table() -> ResourceTable:
-    """Return a new table of all built-in resources."""
-    return ResourceTable(RESOURCES)
+def builtin_table(*, metrics: bool = False) -> ResourceTable:
+    """Return a new table of all built-in resources; `metrics`: those of metrics.k8s.io too, which come last."""
+    return ResourceTable((*RESOURCES, *METRICS) if metrics else RESOURCES)
