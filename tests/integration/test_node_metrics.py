@@ -133,3 +133,41 @@ def test_the_metrics_of_the_node_name_the_pod(server: Server) -> None:
     assert 'interface="eth0"' in cadvisor
     counted = 'prober_probe_total{probe_type="Readiness",result="successful",container="burns"'
     wait_for(lambda: counted in read(server, "/metrics/probes"), "counted probes", 30)
+
+
+BUSY = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: busy}
+spec:
+  selector: {matchLabels: {app: busy}}
+  template:
+    metadata: {labels: {app: busy}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: busy
+        image: kubelite.local/hello:1
+        imagePullPolicy: IfNotPresent
+        command: [sh, -c, "while true; do true; done"]
+        resources: {requests: {cpu: 50m}, limits: {cpu: 100m}}
+"""
+
+
+def test_an_autoscaler_scales_by_what_is_measured(server: Server) -> None:
+    server.kubectl("create", "-f", "-", stdin=BUSY)
+    server.kubectl("autoscale", "deployment", "busy", "--cpu-percent=50", "--max=2")
+
+    def scaled() -> bool:
+        return server.kubectl("get", "deployment", "busy", "-o", "jsonpath={.spec.replicas}") == "2"
+
+    wait_for(
+        scaled,
+        "second replica",
+        150,
+        lambda: server.kubectl("describe", "hpa", "busy", check=False),
+    )
+    shown = server.kubectl("describe", "hpa", "busy")
+    assert "New size: 2; reason: cpu resource utilization (percentage of request) above" in shown
+    assert "ScalingActive   True    ValidMetricFound" in shown
+    server.kubectl("delete", "hpa,deployment", "busy")
