@@ -54,25 +54,11 @@ def _options(of: type[NodeConfig]) -> Callable[[Callable[..., None]], Callable[.
     return decorated
 
 
-@main.command()
-@_options(Config)
-def server(**flags: Any) -> None:
-    """Run the server: API, store, scheduler, controllers, node, network."""
-    config = _load(flags)
-    from kubelite.prerequisites import CannotStart, ServerFailed
-    from kubelite.server import run
-
-    try:
-        run(config)
-    except (CannotStart, ServerFailed) as error:
-        _fail(error)
-
-
 @contextmanager
 def _no_authorities_of_the_system() -> Iterator[None]:
     """Keep what is imported meanwhile from reading the system's CA certificates.
 
-    aiohttp reads them when it is imported, 2 MB, for clients without a TLS context. An agent has none of these.
+    aiohttp reads them when it is imported, 2 MB, for clients without a TLS context. Servers and agents have none.
     """
     name = "SSL_CERT_FILE"  # OpenSSL's
     given = os.environ.get(name)
@@ -83,6 +69,21 @@ def _no_authorities_of_the_system() -> Iterator[None]:
         del os.environ[name]
         if given is not None:
             os.environ[name] = given
+
+
+@main.command()
+@_options(Config)
+def server(**flags: Any) -> None:
+    """Run the server: API, store, scheduler, controllers, node, network."""
+    config = _load(flags)
+    with _no_authorities_of_the_system():
+        from kubelite.server import run
+    from kubelite.prerequisites import CannotStart, ServerFailed
+
+    try:
+        run(config)
+    except (CannotStart, ServerFailed) as error:
+        _fail(error)
 
 
 @main.command()

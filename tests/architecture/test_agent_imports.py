@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 FOREIGN = {
     "kubelite.store": "the store",
     "lmdb": "the store",
@@ -33,13 +35,16 @@ def test_an_agent_imports_what_it_uses() -> None:
     assert [f"{name}: for {FOREIGN[name]}" for name in done.stdout.split()] == []
 
 
-def test_an_agent_reads_no_authorities_of_the_system_and_keeps_the_environment() -> None:
-    program = """
+@pytest.mark.parametrize(
+    "command", ["agent", "server", "server --disable-agent --https-listen-port=0"]
+)
+def test_no_authorities_of_the_system_are_read_and_the_environment_is_kept(command: str) -> None:
+    program = f"""
 import os, sys
 from click.testing import CliRunner
 import kubelite.cli
 before = dict(os.environ)
-done = CliRunner().invoke(kubelite.cli.main, ["agent", "--data-dir=/dev/null/x"])
+done = CliRunner().invoke(kubelite.cli.main, {command.split()} + ["--data-dir=/dev/null/x"])
 from aiohttp import connector
 assert done.exit_code == 1, done.output
 assert dict(os.environ) == before
