@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from kubelite.api.auth.caller import SYSTEM_MASTERS, Caller
+from kubelite.api.auth.front_proxies import EXTRA, GROUP, UID, USER
 
-USER, UID, GROUP, EXTRA = "X-Remote-User", "X-Remote-Uid", "X-Remote-Group", "X-Remote-Extra-"
 PREFIX = "x-remote-"
 # Set by the proxy itself.
 OWN = frozenset({"audit-id", "x-forwarded-uri", "x-forwarded-host", "x-forwarded-proto"})
