@@ -67,9 +67,9 @@ class ContainerStart:
             memory.troubles.pop(container.name, None)
             memory.trouble_failures.pop(container.name, None)
             self._probing.start(memory, pod, container, record)
-        for wanted in wanted_images(pod, container):
-            if wanted.policy == "Always":
-                memory.images.pop(wanted.key, None)
+        # That of a volume is resolved once in the life of a pod, as the field's documentation says.
+        if container.imagePullPolicy == "Always":
+            memory.images.pop(container.name, None)
 
     async def _create(self, memory: PodMemory, pod: Pod, action: StartContainer) -> str:
         container, around = action.container, self._shared.around(memory)
@@ -90,7 +90,9 @@ class ContainerStart:
 
     async def _image(self, memory: PodMemory, wanted: WantedImage) -> Image:
         """Return an image that was there when the container was planned. Raises RuntimeFailure if it was removed."""
-        image = await self._runtime.image(memory.images[wanted.key].image_id)
+        # Another container that mounts the same volume may have found it removed, and taken the state away.
+        state = memory.images.get(wanted.key)
+        image = None if state is None else await self._runtime.image(state.image_id)
         if image is None:
             memory.images.pop(wanted.key, None)
             raise RuntimeFailure(f"image {wanted.reference} was removed")

@@ -49,6 +49,26 @@ def test_a_pod_becomes_ready_with_an_address_and_events() -> None:
     run_virtually(main())
 
 
+def test_the_image_of_a_volume_is_resolved_once_for_all_containers() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            mounts = {"volumeMounts": [{"name": "files", "mountPath": "/files"}]}
+            image = {"reference": "files:1", "pullPolicy": "Always"}
+            await cluster.create(
+                {
+                    "containers": [{**container("a"), **mounts}, {**container("b"), **mounts}],
+                    "volumes": [{"name": "files", "image": image}],
+                }
+            )
+            await cluster.until(is_ready)
+            await asyncio.sleep(1)
+            events = await cluster.client.list(Event, "default")
+            pulls = [one.count for one in events if one.message == 'Pulling image "files:1"']
+            assert pulls == [1]
+
+    run_virtually(main())
+
+
 async def _gone(cluster: Cluster, name: str = "pod") -> None:
     while True:
         try:
