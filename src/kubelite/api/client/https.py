@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from kubelite.api.client.availability import Availability
-from kubelite.api.client.descriptors import is_descriptor_in_use
+from kubelite.api.client.lost_connections import is_programs_fault
 from kubelite.api.client.request_metrics import UNANSWERED, counter_of
 from kubelite.api.errors import BY_REASON, APIError, Cause, ServiceUnavailable
 from kubelite.api.kinds.meta import Status
@@ -234,8 +234,8 @@ class Transport:
                 if len(rest) > WATCH_LINE.value:
                     WATCH_LINE.reached()
                     raise ServiceUnavailable(f"cannot read {path}: a line is too long")
-        except aiohttp.ClientError:
-            if not pool.is_retired:
+        except (aiohttp.ClientError, RuntimeError) as error:
+            if not pool.is_retired or is_programs_fault(error):
                 raise
 
     @asynccontextmanager
@@ -277,7 +277,7 @@ class Transport:
                             )
                         yield response, pool
             except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
-                if isinstance(error, RuntimeError) and not is_descriptor_in_use(error):
+                if is_programs_fault(error):
                     raise
                 reason = str(error) or type(error).__name__
                 if isinstance(error, TimeoutError) or not attempt.is_over:

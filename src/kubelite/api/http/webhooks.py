@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from kubelite.api.auth.lookup import Lookup
-from kubelite.api.client.descriptors import is_descriptor_in_use
+from kubelite.api.client.lost_connections import is_programs_fault
 from kubelite.api.http.service_endpoints import NoEndpoint, ServiceEndpoints
 from kubelite.api.http.tunnel_connector import TunnelConnector
 from kubelite.api.http.tunnels import Tunnels
@@ -72,7 +72,7 @@ class Webhooks:
         except (aiohttp.ClientError, OSError, ValueError, _Unreachable, NoEndpoint) as error:
             raise ReviewFailed(f"Post {quoted(shown)}: {_reason(error)}") from error
         except RuntimeError as error:
-            if not is_descriptor_in_use(error):
+            if is_programs_fault(error):
                 raise
             raise ReviewFailed(f"Post {quoted(shown)}: {error}") from error
 

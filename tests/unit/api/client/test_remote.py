@@ -270,10 +270,11 @@ async def test_a_server_that_accepts_and_closes_is_noticed() -> None:
     ("said", "raised"),
     [
         ("File descriptor 24 is used by transport <TCPTransport closed=False>", ServiceUnavailable),
+        ("Connection closed.", ServiceUnavailable),
         ("something else", RuntimeError),
     ],
 )
-async def test_a_descriptor_that_the_loop_still_holds_is_a_failed_connection(
+async def test_a_connection_that_the_loop_or_its_library_gave_up_is_a_failed_one(
     said: str, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: object, **__: object) -> None:
@@ -333,6 +334,17 @@ async def test_after_a_reconnect_watches_resume_on_new_connections(client: Remot
     await until(lambda: mirror.get("a", "default") is not None)
     assert not transport.availability.is_away
     assert transport._pools == {transport._pool}
+
+
+async def test_a_watch_that_is_cut_off_between_two_reads_ends() -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    async with mute(head + b"3\r\n{}\n\r\n") as (port, _):
+        client = client_at(port)
+        lines = client.transport.lines(Request("GET", "/api/v1/nodes", {"watch": "1"}))
+        assert await anext(lines) == b"{}"
+        client.transport.reconnect()  # while nobody waits for the next line
+        assert await anext(lines, b"the end") == b"the end"
+        await client.close()
 
 
 async def test_watches_from_before_an_absence_end_when_the_server_is_back() -> None:
