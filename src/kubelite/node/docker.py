@@ -219,8 +219,20 @@ class DockerRuntime:
 
     # Containers
 
-    async def create_sandbox(self, spec: SandboxSpec) -> str:
-        """Create a sandbox that is not started yet; return its id."""
+    async def run_sandbox(self, spec: SandboxSpec) -> ContainerRecord:
+        """Create and start a sandbox; a RuntimeFailure, such as StartRefused, leaves nothing behind."""
+        sandbox_id = await self._create_sandbox(spec)
+        try:
+            return await self.start(sandbox_id)
+        except RuntimeFailure:
+            try:
+                await self.remove(sandbox_id)
+            except (RuntimeFailure, EngineUnavailable) as error:
+                # The next call finds it by its name; the refusal says more than this.
+                log.warning("cannot remove a sandbox: %s", error, extra={"sandbox": sandbox_id})
+            raise
+
+    async def _create_sandbox(self, spec: SandboxSpec) -> str:
         spec = msgspec.structs.replace(spec, cgroup_parent=await self._parent(spec.cgroup_parent))
         body = wire.sandbox_body(
             spec,
@@ -302,7 +314,7 @@ class DockerRuntime:
         return "-".join(parts) + ".slice"
 
     async def start(self, container_id: str) -> ContainerRecord:
-        """Start a sandbox or container; raises StartRefused."""
+        """Start a container; raises StartRefused."""
         self._started.add(container_id)
         try:
             await self._json(f"containers/{container_id}/start", "POST")

@@ -118,6 +118,9 @@ class SandboxSpec(Struct, frozen=True):
     host_network: bool = False
     host_pid: bool = False
     host_ipc: bool = False
+    privileged: bool = (
+        False  # whether a container of the pod is; CRI admits none in another sandbox
+    )
     sysctls: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
     cgroup_parent: str = ""
@@ -312,12 +315,19 @@ class ContainerRuntime(Protocol):
         """Delete an unused image."""
         ...
 
-    async def create_sandbox(self, spec: SandboxSpec) -> str:
-        """Create a sandbox that is not started yet; return its id."""
+    async def run_sandbox(self, spec: SandboxSpec) -> ContainerRecord:
+        """Create and start a sandbox; raises StartRefused if its process cannot be started.
+
+        A RuntimeFailure leaves nothing behind. What a call that was cancelled or cut off leaves, `records` returns, and
+        the next call for the same pod and attempt replaces unless it runs.
+        """
         ...
 
     async def create(self, spec: ContainerSpec) -> str:
-        """Create a container that is not started yet; return its id. Its sandbox may still be starting."""
+        """Create a container that is not started yet; return its id. Its sandbox must run.
+
+        What an earlier call for the same container and attempt left is replaced, unless it runs.
+        """
         ...
 
     def reductions(self, spec: ContainerSpec) -> tuple[str, ...]:
@@ -325,7 +335,7 @@ class ContainerRuntime(Protocol):
         ...
 
     async def start(self, container_id: str) -> ContainerRecord:
-        """Start a sandbox or container; raises StartRefused."""
+        """Start a container that was created; raises StartRefused, and then its record tells why it ended."""
         ...
 
     async def signal(self, container_id: str, signal: str) -> None:
