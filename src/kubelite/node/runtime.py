@@ -6,6 +6,7 @@ the labels of the containers, so a `ContainerRecord` says all the node needs to 
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -307,8 +308,8 @@ class ContainerRuntime(Protocol):
         """Fetch an image; raises ImagePullFailed, RegistryUnavailable or InvalidImageName."""
         ...
 
-    async def load(self, archive: bytes) -> None:
-        """Bring in an image from a `docker save` archive."""
+    async def load(self, archive: Path) -> None:
+        """Bring in the images of a `docker save` archive, a regular file that is never held whole; raises OSError."""
         ...
 
     async def remove_image(self, image_id: str) -> None:

@@ -7,6 +7,7 @@ Containers start after a delay and run until they are told to end; those whose c
 import asyncio
 import zlib
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
@@ -163,8 +164,8 @@ class SimulatedRuntime:
         self._images[reference] = image
         return image
 
-    async def load(self, archive: bytes) -> None:
-        """Accept any archive."""
+    async def load(self, archive: Path) -> None:
+        """Accept any archive, without looking for its file."""
         self._check()
         del archive
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from pathlib import Path
@@ -171,6 +172,33 @@ async def test_a_refused_start_counts_also_if_its_sandbox_cannot_be_removed(tmp_
         with pytest.raises(StartRefused, match="no space left"):
             await runtime.run_sandbox(SANDBOX)
         assert "DELETE containers/s1" in engine.asked
+
+
+async def discard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer with a version, then discard the body of each other call."""
+    while head := await reader.readuntil(b"\r\n\r\n"):
+        length = re.search(rb"Content-Length: (\d+)", head)
+        left = int(length[1]) if length else 0
+        while left:
+            left -= len(await reader.read(min(left, 1 << 16)))
+        body = b'{"stream":"loaded"}' if length else b'{"ApiVersion":"1.41","Version":"20"}'
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        writer.write(head % len(body) + body)
+
+
+async def test_an_archive_is_never_held_whole(tmp_path: Path) -> None:
+    archive = tmp_path / "image.tar"
+    with archive.open("wb") as file:
+        file.truncate(64 << 20)
+    async with runtime_over(tmp_path, discard) as runtime:
+        await runtime.version()  # what is imported is not counted
+        tracemalloc.start()
+        try:
+            await runtime.load(archive)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak_bytes < 4 << 20
 
 
 class EndlessEngine:
