@@ -1481,6 +1481,14 @@ ENGINE_STREAM_ANSWER = Limit(
     beyond="cut",
     reason="a line or two; it becomes part of a Status",
 )
+ENGINE_STREAM_STATUS = Limit(
+    "engine-stream-status",
+    64 * KIB,
+    "bytes",
+    bounds="status that an engine sends at the end of an exec or attach",
+    beyond="the exec or attach counts as failed",
+    reason="a line or two of the engine or its low-level runtime",
+)
 STREAM_IDLE_SECONDS = Limit(
     "stream-idle-seconds",
     4 * 3600,
