@@ -1529,6 +1529,30 @@ LOG_FRAME = Limit(
     beyond="the log breaks off",
     reason="the engine's entries have 16 KiB",
 )
+LOG_FILES = Limit(
+    "log-files",
+    1_000,
+    "files",
+    bounds="names in the folder of a container's logs that are looked at",
+    beyond="the others are neither read nor rotated away",
+    reason="five files of each of a few runs; a pod that has the host's logs mounted can make any number",
+)
+LOG_SEARCH = Limit(
+    "log-search",
+    1024 * MIB,
+    "bytes",
+    bounds="end of a log that is searched for its last lines",
+    beyond="the log is shown from there on",
+    reason="twenty times what the files of a container hold by default",
+)
+LOG_PIECE = Limit(
+    "log-piece",
+    256 * KIB,
+    "bytes",
+    bounds="what is kept of one line of a log file until its end has come",
+    beyond="the line is passed on in pieces",
+    reason="engines cut lines at 16 KiB unless they were told not to",
+)
 UPGRADE_RECEIVED = Limit(
     "upgrade-received",
     1 * MIB,
