@@ -85,6 +85,7 @@ class CRISession:
         self._outputs: list[tuple[StreamName, SPDYStream]] = []
         self._failure = "the engine closed the connection before the process ended"
         self._is_closed = False
+        self._has_status = False
         self._tasks = TaskSet()
 
     async def open_streams(self, names: list[str]) -> None:
@@ -163,6 +164,7 @@ class CRISession:
                 raise RuntimeFailure("the engine sent too long a status")
         if not text:
             raise EngineUnavailable(self._failure)
+        self._has_status = True
         return code_of(text)
 
     async def close(self) -> None:
@@ -176,7 +178,8 @@ class CRISession:
 
     def kill(self) -> None:
         """Kill the process of an exec with all it started, in the background; does nothing for an attach."""
-        self._kill()
+        if not self._has_status:  # else there is nothing to kill, and another exec may look alike
+            self._kill()
 
     def abort(self) -> None:
         """Close the connection without waiting for buffers to drain."""

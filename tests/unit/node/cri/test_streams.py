@@ -154,12 +154,17 @@ async def test_a_program_that_is_not_there_fails_with_the_words_of_the_engine() 
         for stream in streams.values():
             await stream.reset()
 
+    killed: list[bool] = []
     async with streaming_engine(refuse, "stdout", "stderr") as engine:
-        session = await open_session(engine.url, tty=False, stdin=False)
+        session = await open_session(
+            engine.url, tty=False, stdin=False, kill=lambda: killed.append(True)
+        )
         assert await session.read() is None
         with pytest.raises(RuntimeFailure, match="nope"):
             await session.exit_code()
+        session.kill()
         await session.close()
+    assert not killed, "no process was started"
 
 
 async def test_a_status_without_end_is_cut_off() -> None:
