@@ -13,6 +13,9 @@ ENTRIES = {"kubelite.__main__", "kubelite.cli", "kubelite.joining.key_program"}
 AHEAD = {
     "kubelite.node.cni.plugin",
     "kubelite.node.cni.server",
+    "kubelite.node.cri.executions",
+    "kubelite.node.cri.log_files",
+    "kubelite.node.cri.streams",
     "kubelite.node.simulated",
     "kubelite.store.memory_engine",
 }
