@@ -18,7 +18,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_type_hints
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -38,6 +38,8 @@ LOCAL_STORAGE, METRICS_SERVER = "local-storage", "metrics-server"
 # What --disable may name, spelt as in k3s.
 COMPONENTS = frozenset({LOCAL_STORAGE, METRICS_SERVER})
 STORAGE_PATH_LENGTH_MAX = 1024
+
+OWN_ENGINES = ("docker", "containerd")  # what --container-runtime-endpoint may name instead
 
 CONFIG_FILE = Path("/etc/kubelite/config.yaml")
 
@@ -81,6 +83,14 @@ class ClusterSettings(Struct, frozen=True):
     cluster_domain: str
 
 
+class WantedEngine(NamedTuple):
+    """A container engine that a user names; see `node.engine_choice`."""
+
+    socket: Path | None = None
+    dialect: Literal["docker", "cri"] | None = None
+    own: str = ""  # one of OWN_ENGINES
+
+
 class NodeConfig(Struct, frozen=True, kw_only=True):
     """The settings of every node, with their defaults."""
 
@@ -120,10 +130,15 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
             "DIR",
         ),
     ] = ""
-    docker_socket: Annotated[
+    container_runtime_endpoint: Annotated[
         str,
-        Setting("Socket of the container engine (default: one that answers, or start one)", "FILE"),
+        Setting(
+            "Socket of the container engine: containerd, CRI-O, Docker or Podman; or docker or containerd to start one "
+            "(default: one that answers, or start one)",
+            "unix:///FILE",
+        ),
     ] = ""
+    docker_socket: Annotated[str, Setting("The same for an engine with Docker's API", "FILE")] = ""
     allowed_unsafe_sysctls: Annotated[
         tuple[str, ...],
         Setting(
@@ -141,6 +156,16 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
         if folder == DATA_DIR:
             return run
         return run / hashlib.sha256(folder.encode()).hexdigest()[:12]
+
+    @property
+    def wanted_engine(self) -> WantedEngine:
+        """The container engine that is named, if one is."""
+        if self.docker_socket:
+            return WantedEngine(Path(self.docker_socket), "docker")
+        path = self.container_runtime_endpoint.removeprefix("unix://")
+        if path.startswith("/"):
+            return WantedEngine(Path(path))
+        return WantedEngine(own=self.container_runtime_endpoint)
 
     @property
     def store_dir(self) -> Path:
@@ -360,6 +385,8 @@ _NUMBERS = {
     "audit_log_maxage": 36_500,
     "audit_log_maxbackup": 10_000,
 }
+_TWO_ENGINES = "--container-runtime-endpoint is given too"
+_NO_ENDPOINT = "must be unix:///FILE, docker or containerd"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PORT_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 _MODE = re.compile(r"(0o?)?[0-7]{1,3}")
@@ -548,8 +575,17 @@ def _check_node(config: Config | AgentConfig) -> None:
     if not path.isprintable() or len(path.encode()) > STORAGE_PATH_LENGTH_MAX or path == "/":
         reason = f"must be a folder other than /, of no more than {STORAGE_PATH_LENGTH_MAX} bytes"
         raise _unusable("default_local_storage_path", repr(path), reason)
+    _check_engine(config)
     _labels_and_taints(config)
     _sysctls(config.allowed_unsafe_sysctls)
+
+
+def _check_engine(config: NodeConfig) -> None:
+    endpoint = config.container_runtime_endpoint
+    if endpoint and config.docker_socket:
+        raise _unusable("docker_socket", config.docker_socket, _TWO_ENGINES)
+    if config.wanted_engine.own not in ("", *OWN_ENGINES):
+        raise _unusable("container_runtime_endpoint", endpoint, _NO_ENDPOINT)
 
 
 def _is_of_no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

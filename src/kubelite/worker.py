@@ -37,10 +37,8 @@ from kubelite.net.records import ZoneSettings
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
-from kubelite.node.container_owner import ensure_owner
 from kubelite.node.dependencies import Collaborators, NodeFacts
-from kubelite.node.docker import DockerRuntime
-from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
+from kubelite.node.engine_choice import Wanted
 from kubelite.node.engine_watch import EngineWatch
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
@@ -48,8 +46,9 @@ from kubelite.node.local_storage import LocalStorage
 from kubelite.node.log_links import LogLinks
 from kubelite.node.machine import Machine, read_host_file, read_machine
 from kubelite.node.name_resolution import DNSSettings
+from kubelite.node.node_engine import NodeEngine
 from kubelite.node.probes import NetworkProber
-from kubelite.node.profiles import Profiles, apparmor_enabled
+from kubelite.node.profiles import apparmor_enabled
 from kubelite.node.registration import (
     NodeIdentity,
     NodeRegistration,
@@ -138,8 +137,11 @@ class Worker:
         machine = await asyncio.to_thread(_machine, data)
         identity = identity_of(config, self._address)
         self._running.push_async_callback(self._network.stop)
-        self._runtime = await self._engine(data, machine)
-        self._running.push_async_callback(self._runtime.close)
+        self._engine = NodeEngine(data, config.run_dir, Wanted(*config.wanted_engine))
+        self._running.push_async_callback(self._engine.close)
+        self._runtime = await self._engine.start(
+            identity.name, machine.architecture, self._clock, self._randomness
+        )
         self._events = self._recorder()
         self._running.push_async_callback(self._events.close)
         facts = facts_of(identity, machine, config, self._cluster)
@@ -162,15 +164,17 @@ class Worker:
         ]
         images = LocalImages(data / "images", self._runtime)
 
+        async def prepare() -> None:
+            """Make the engine ready before the first pods, which would pull these images from a registry."""
+            await images.load()
+
         def engine_changed() -> None:
             registration.wake()
             if not kubelet.engine_error:
-                self._tasks.start(images.load(), name="load images")
+                self._tasks.start(prepare(), name="prepare the container engine")
 
         kubelet.on_engine_change = engine_changed
-        kubelet.before_pods = (
-            images.load
-        )  # before the first pods, which would pull these images from a registry
+        kubelet.before_pods = prepare
         proxy = self._service_proxy()
         self._running.push_async_callback(proxy.stop)
         await proxy.start()
@@ -180,18 +184,6 @@ class Worker:
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(self._local.run, name="local storage")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
-
-    async def _engine(self, data: Path, machine: Machine) -> DockerRuntime:
-        """Find the container engine and return its client; our own engine, if chosen, runs in the background."""
-        config = self._config
-        folders = EngineFolders(data / "docker", config.run_dir / "docker")
-        given = Path(config.docker_socket) if config.docker_socket else None
-        socket = await find_socket(given, folders)
-        if socket == folders.socket:
-            self._tasks.supervise(OwnEngine(folders).run, name="container engine")
-        profiles = Profiles(data / "seccomp")
-        owner = await asyncio.to_thread(ensure_owner, data, config.name_of_node, self._randomness)
-        return DockerRuntime(socket, owner, machine.architecture, self._clock, profiles)
 
     def _recorder(self) -> EventRecorder:
         return EventRecorder(
@@ -251,7 +243,10 @@ class Worker:
         dns = self._dns_server()
         await dns.start()
         try:
-            async with asyncio.TaskGroup() as group:
+            async with (
+                self._engine.networking(self._network, kubelet.memories),
+                asyncio.TaskGroup() as group,
+            ):
                 group.create_task(dns.run())
                 group.create_task(overlay.run())
                 group.create_task(kubelet.run())

@@ -11,8 +11,6 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ENTRIES = {"kubelite.__main__", "kubelite.cli", "kubelite.joining.key_program"}
 # Ready for what comes next, and for now used by tests and examples only.
 AHEAD = {
-    "kubelite.node.cni.plugin",
-    "kubelite.node.cni.server",
     "kubelite.node.cri.executions",
     "kubelite.node.cri.log_files",
     "kubelite.node.cri.streams",

@@ -54,3 +54,32 @@ def test_unknown_keys_are_named(tmp_path: Path) -> None:
     file.write_text("- 1\n")
     with pytest.raises(InvalidConfig, match="must hold keys and values"):
         load({}, {}, file)
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ({}, (None, None, "")),
+        ({"docker_socket": "d.sock"}, (Path("d.sock"), "docker", "")),
+        ({"container_runtime_endpoint": "unix:///run/x.sock"}, (Path("/run/x.sock"), None, "")),
+        ({"container_runtime_endpoint": "/run/x.sock"}, (Path("/run/x.sock"), None, "")),
+        ({"container_runtime_endpoint": "containerd"}, (None, None, "containerd")),
+        ({"container_runtime_endpoint": "docker"}, (None, None, "docker")),
+    ],
+)
+def test_an_engine_is_named_by_its_socket_or_its_kind(
+    flags: dict[str, str], wanted: object, tmp_path: Path
+) -> None:
+    assert load(flags, {}, tmp_path / "none").wanted_engine == wanted
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:2375", "unix://x", "x.sock", "rkt", "unix:"])
+def test_an_engine_that_cannot_be_meant_is_refused(endpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match=r"must be unix:///FILE, docker or containerd"):
+        load({"container_runtime_endpoint": endpoint}, {}, tmp_path / "none")
+
+
+def test_two_engines_are_refused(tmp_path: Path) -> None:
+    flags = {"container_runtime_endpoint": "containerd", "docker_socket": "/run/docker.sock"}
+    with pytest.raises(InvalidConfig, match=r"--container-runtime-endpoint is given too"):
+        load(flags, {}, tmp_path / "none")

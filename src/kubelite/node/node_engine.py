@@ -1,0 +1,94 @@
+"""The container engine of a node, from its choice to the network of its sandboxes.
+
+An engine of kubelite's own is started and kept running. One of CRI, own or not, makes the network of a sandbox by
+calling a CNI plugin, so kubelite's is put where the engine looks for it, and answered while pods may be started.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kubelite.node.container_owner import ensure_owner
+from kubelite.node.containerd import ContainerdFolders
+from kubelite.node.engine import OwnEngine
+from kubelite.node.engine_choice import Engine, Wanted, choose, note_use, own_engines
+from kubelite.node.engine_client import connect
+from kubelite.node.network import PodNetwork
+from kubelite.node.pod_memory import PodMemory
+from kubelite.node.profiles import Profiles
+from kubelite.node.runtime import ContainerRuntime
+from kubelite.tasks import TaskSet
+
+if TYPE_CHECKING:
+    from kubelite.clock import Clock
+    from kubelite.randomness import Randomness
+
+log = logging.getLogger(__name__)
+
+
+class NodeEngine:
+    """The engine of one data folder; `start` first, `close` at the end. Containers go on."""
+
+    def __init__(self, agent: Path, run: Path, wanted: Wanted) -> None:
+        """`agent` is the agent's part of the data folder, `run` its run-time folder."""
+        self._agent = agent
+        self._own = own_engines(agent, run)
+        self._wanted = wanted
+        self._plugin_socket = run / "cni" / "cni.sock"
+        self._tasks = TaskSet()
+        self._engine: Engine | None = None
+        self._runtime: ContainerRuntime | None = None
+
+    async def start(
+        self, node: str, architecture: str, clock: "Clock", randomness: "Randomness"
+    ) -> ContainerRuntime:
+        """Choose the engine and return its client; an engine of our own starts in the background. Raises OSError."""
+        engine = self._engine = await choose(self._wanted, self._own, self._agent)
+        log.info("container engine", extra={"api": engine.dialect, "socket": engine.socket})
+        await self._note(engine)
+        if (program := self._own.program(engine)) is not None:
+            if isinstance(program, ContainerdFolders):
+                await asyncio.to_thread(self._install_plugin, program)
+            self._tasks.supervise(OwnEngine(program).run, name="container engine")
+        owner = await asyncio.to_thread(ensure_owner, self._agent, node, randomness)
+        profiles = Profiles(self._agent / "seccomp")
+        self._runtime = connect(engine, owner, architecture, clock, profiles)
+        return self._runtime
+
+    async def _note(self, engine: Engine) -> None:
+        former = await asyncio.to_thread(note_use, self._agent, engine)
+        pods = await asyncio.to_thread(lambda: any((self._agent / "pods").glob("*")))
+        if former and former[0] != engine and pods:
+            what = "this node used another container engine, whose containers go on"
+            log.warning(what, extra={"socket": former[0].socket})
+
+    def _install_plugin(self, program: ContainerdFolders) -> None:
+        from kubelite.node.cni.plugin import install
+
+        install(self._plugin_socket, program.programs, program.networks)
+
+    @asynccontextmanager
+    async def networking(
+        self, network: PodNetwork, memories: Mapping[str, PodMemory]
+    ) -> AsyncIterator[None]:
+        """Answer the engine's calls of the CNI plugin by means of `network`, for the pods of `memories`."""
+        if self._engine is None or self._engine.dialect != "cri":
+            yield
+            return
+        from kubelite.node.cni.server import PluginCalls, PluginServer, pod_ports
+
+        server = PluginServer(self._plugin_socket, PluginCalls(network, pod_ports(memories)))
+        await server.start()
+        try:
+            yield
+        finally:
+            await server.stop()
+
+    async def close(self) -> None:
+        """Let go of the engine."""
+        await self._tasks.stop()
+        if self._runtime is not None:
+            await self._runtime.close()
