@@ -21,6 +21,13 @@ EXEMPT = {
     "SeededRandomness": "the randomness of simulations and tests",
     "SetClock": "the clock of tests",
     "SimulatedNode": "the nodes of simulations",
+<<<<<<< HEAD
+=======
+    "GrpcClient": "for engines and plugins",
+    "GrpcServer": "for plugins",
+    "unary": "for engines and plugins",
+    "PluginServer": "for a container engine that makes the network of pods itself",
+>>>>>>> main
     "all_records": "a control of simulated containers",
     "at_once": "how tests run a decision of the scheduler in one go",
     "behave": "a control of simulated containers",
