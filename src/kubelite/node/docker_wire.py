@@ -50,7 +50,8 @@ def container_name(spec: SandboxSpec | ContainerSpec) -> str:
     return f"k8s_{name}_{spec.pod_name}_{spec.namespace}_{spec.pod_uid}_{spec.attempt}"
 
 
-def _labels(spec: SandboxSpec | ContainerSpec, owner: ContainerOwner) -> dict[str, str]:
+def own_labels(spec: SandboxSpec | ContainerSpec, owner: ContainerOwner) -> dict[str, str]:
+    """Return the labels by which a node finds its sandboxes and containers again."""
     return {
         **spec.labels,
         **owner.labels(),
@@ -96,7 +97,7 @@ def sandbox_body(
         # A namespace of its own all the same, but without the engine's hook into it, for which the engine would run
         # its own program once more: that takes as long as the rest of the start.
         "NetworkDisabled": not spec.host_network,
-        "Labels": _labels(spec, owner),
+        "Labels": own_labels(spec, owner),
         "HostConfig": host,
     }
 
@@ -168,7 +169,7 @@ def container_body(
         "StopSignal": spec.stop_signal,
         "Healthcheck": {"Test": ["NONE"]},
         "Labels": {
-            **_labels(spec, owner),
+            **own_labels(spec, owner),
             IMAGE_LABEL: spec.image_name,
             DIGEST_LABEL: spec.image_digest,
         },
@@ -240,7 +241,7 @@ def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
     claim anything: labels in a form that this node does not write are not this node's.
     """
     labels = found["Config"].get("Labels") or {}
-    if NODE_LABEL not in labels or not _are_own(labels):
+    if NODE_LABEL not in labels or not are_own(labels):
         return None
     state = found["State"]
     phase = _phase(state)
@@ -267,7 +268,8 @@ def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
     )
 
 
-def _are_own(labels: Mapping[str, str]) -> bool:
+def are_own(labels: Mapping[str, str]) -> bool:
+    """Return whether labels have the form that a node writes."""
     own = [labels.get(f"io.kubernetes.{part}", "") for part in ("pod.uid", "container.name")]
     other = [labels.get(f"io.kubernetes.pod.{part}", "") for part in ("name", "namespace")]
     return _ATTEMPT.fullmatch(labels.get(ATTEMPT_LABEL, "")) is not None and all(
