@@ -36,8 +36,9 @@ def _apart(work: Coroutine[Any, Any, T]) -> T:
 class RunningEngine:
     """An engine that runs, and how to connect to it."""
 
-    def __init__(self, folder: Path, open_runtime: Open) -> None:
+    def __init__(self, folder: Path, socket: Path, open_runtime: Open) -> None:
         self.folder = folder
+        self.socket = socket
         self.agent = folder / "agent"
         self.agent.mkdir()
         self._open = open_runtime
@@ -73,7 +74,8 @@ def _docker_open(socket: Path) -> Open:
 def _running(folder: Path, line: list[str], socket: Path) -> Iterator[None]:
     """Run an engine until the end; `socket` is where it answers Docker's API."""
     with (folder / "engine.log").open("ab") as log:
-        process = subprocess.Popen(line, stdout=log, stderr=log, start_new_session=True)
+        # Podman's helper leaves a file where the service runs when a container is out of memory.
+        process = subprocess.Popen(line, stdout=log, stderr=log, start_new_session=True, cwd=folder)
     try:
         wait_for(lambda: _apart(answers(socket)), "container engine")
         yield
@@ -101,4 +103,28 @@ def docker() -> Iterator[RunningEngine]:
         folders = EngineFolders(folder / "data", folder / "run")
         folders.run.mkdir()
         with _running(folder, command_line(folders), folders.socket):
-            yield RunningEngine(folder, _docker_open(folders.socket))
+            yield RunningEngine(folder, folders.socket, _docker_open(folders.socket))
+
+
+def podman_line(folder: Path) -> list[str]:
+    """Return how a Podman service is started with all its state in a folder."""
+    return [
+        "podman",
+        f"--root={folder / 'data'}",
+        f"--runroot={folder / 'run'}",
+        f"--tmpdir={folder / 'libpod'}",
+        "--runtime=runc",
+        "--cgroup-manager=cgroupfs",
+        "--events-backend=file",
+        "system",
+        "service",
+        "--time=0",
+        f"unix://{folder / 'podman.sock'}",
+    ]
+
+
+@contextmanager
+def podman() -> Iterator[RunningEngine]:
+    """Run a Podman service."""
+    with _folder() as folder, _running(folder, podman_line(folder), folder / "podman.sock"):
+        yield RunningEngine(folder, folder / "podman.sock", _docker_open(folder / "podman.sock"))

@@ -1,5 +1,7 @@
 """Real engines keep the promises of a container runtime."""
 
+import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -19,12 +21,29 @@ def docker_engine() -> Iterator[RunningEngine]:
         yield running
 
 
-def place_on(engine: RunningEngine, folder: Path) -> Place:
-    return Place(engine.open, engine.image, NAME, folder)
+@pytest.fixture(scope="module")
+def podman_engine() -> Iterator[RunningEngine]:
+    with runtime_engines.podman() as running:
+        yield running
+
+
+def place_on(engine: RunningEngine, folder: Path, **traits: bool) -> Place:
+    return Place(engine.open, engine.image, NAME, folder, **traits)
 
 
 class TestDocker(ProcessContract):
     @pytest.fixture
     async def place(self, docker_engine: RunningEngine, tmp_path: Path) -> AsyncIterator[Place]:
         async with using(place_on(docker_engine, tmp_path)) as made:
+            yield made
+
+
+@pytest.mark.skipif(
+    shutil.which("podman") is None and not os.environ.get("CI"), reason="needs podman"
+)
+class TestPodman(ProcessContract):
+    @pytest.fixture
+    async def place(self, podman_engine: RunningEngine, tmp_path: Path) -> AsyncIterator[Place]:
+        traits = {"keeps_refusals": False, "tells_memory": False}
+        async with using(place_on(podman_engine, tmp_path, **traits)) as made:
             yield made
