@@ -127,7 +127,9 @@ class Place:
     async def says(self, sandbox: ContainerRecord, script: str, **fields: Any) -> str:
         """Return what a shell script prints in a container."""
         record = await self.shell(sandbox, script, **fields)
-        return "".join([entry.data.decode() async for entry in self.logs(record.id)])
+        entries = [entry async for entry in self.logs(record.id)]
+        # Two streams have no order among each other.
+        return "".join(entry.data.decode() for entry in entries if entry.stream == "stdout")
 
     def logs(self, container_id: str, **query: Any) -> AsyncIterator[Any]:
         """Read a container's output."""
