@@ -166,6 +166,7 @@ class Worker:
 
         async def prepare() -> None:
             """Make the engine ready before the first pods, which would pull these images from a registry."""
+            await self._engine.prepare()
             await images.load()
 
         def engine_changed() -> None:

@@ -22,12 +22,15 @@ EXEMPT = {
     "SetClock": "the clock of tests",
     "SimulatedNode": "the nodes of simulations",
 <<<<<<< HEAD
-=======
     "GrpcClient": "for engines and plugins",
     "GrpcServer": "for plugins",
     "unary": "for engines and plugins",
     "PluginServer": "for a container engine that makes the network of pods itself",
->>>>>>> main
+=======
+    "GrpcClient": "for engines and plugins",
+    "GrpcServer": "for plugins",
+    "unary": "for engines and plugins",
+>>>>>>> h/engine
     "all_records": "a control of simulated containers",
     "at_once": "how tests run a decision of the scheduler in one go",
     "behave": "a control of simulated containers",
@@ -36,7 +39,6 @@ EXEMPT = {
     "datagram_received": "asyncio calls it",
     "decrease": "a gauge can go down",
     "delayed": "how tests see what a queue holds back",
-    "earlier_configs": "for an engine of CRI that is not kubelite's own",
     "eof_received": "asyncio calls it",
     "error_received": "asyncio calls it",
     "first_address": "the address that tests give the API's own Service",
@@ -44,7 +46,6 @@ EXEMPT = {
     "front_proxy_ca_pem": "what an aggregated server trusts; aggregation comes later",
     "get_buffer": "asyncio calls it",
     "go_away": "a control of simulated nodes",
-    "install_noted": "for an engine of CRI that is not kubelite's own",
     "is_connected": "how tests see that a tunnel is open",
     "only_the_server": "the certificate check of the node's port, for its composition",
     "pause_writing": "asyncio calls it",

@@ -4,6 +4,7 @@ It shares nothing with another containerd but `/run/containerd/s`, in which the 
 names that differ. Its CNI configuration and programs are its own, so the host's are left alone.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -32,6 +33,8 @@ RESULTS: Final = (Path("/var/lib/cni/results"), Path("/var/lib/cni"))
 CRI: Final = "io.containerd.grpc.v1.cri"
 RUNC: Final = "io.containerd.runc.v2"
 # Snapshotters and other parts that CRI does not use; each costs memory.
+NAMESPACE: Final = "k8s.io"  # in which containerd keeps what CRI makes
+_ID = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 UNUSED: Final = (
     "io.containerd.snapshotter.v1.aufs",
@@ -144,8 +147,9 @@ class ContainerdFolders(Struct, frozen=True):
             return int((self.run / "containerd.pid").read_text())
 
     def end_remains(self) -> None:
-        """Kill the shims that it has left. Blocking."""
-        end_shims(self)
+        """Kill the shims that it has left, and remove their traces. Blocking."""
+        for sandbox in end_shims(self):
+            remove_marks(self, sandbox)
 
     async def answers(self) -> bool:
         """Return whether it answers."""
@@ -274,27 +278,44 @@ def listener_pid(path: Path) -> int:
     return int(CREDENTIALS.unpack(data)[0])
 
 
-def end_shims(folders: ContainerdFolders, proc: Path = Path("/proc")) -> int:
-    """Kill the shims that this containerd has left, with all processes of their containers; return how many.
+def end_shims(folders: ContainerdFolders, proc: Path = Path("/proc")) -> list[str]:
+    """Kill the shims that this containerd has left, with all processes of their sandboxes; return the sandboxes' ids.
 
-    Blocking. Each container has a shim, so without the engine they hold all that runs.
+    Blocking. Each sandbox has a shim, so without the engine they hold all that runs.
     """
     processes = read_processes(proc)
-    shims = [process for process in processes if _is_shim(process, folders, proc)]
-    for shim in shims:
+    ended = []
+    for shim in processes:
+        if not (sandbox := _sandbox_of(shim, folders, proc)):
+            continue
+        ended.append(sandbox)
         for process in (*_below(processes, shim.pid), shim):
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
-    return len(shims)
+    return ended
 
 
-def _is_shim(process: Process, folders: ContainerdFolders, proc: Path) -> bool:
+def _sandbox_of(process: Process, folders: ContainerdFolders, proc: Path) -> str:
+    """Return the id of the sandbox that a process is the shim of; empty if it is no shim of this containerd."""
     try:
-        words = (proc / str(process.pid) / "cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    is_shim = os.fsdecode(words[0]).rpartition("/")[2].startswith(SHIMS)
-    return is_shim and os.fsencode(folders.socket) in words
+        words = (proc / str(process.pid) / "cmdline").read_bytes().decode().split("\0")
+    except (OSError, ValueError):
+        return ""
+    if not words[0].rpartition("/")[2].startswith(SHIMS) or str(folders.socket) not in words:
+        return ""
+    _, _, after = "\0".join(words).partition("\0-id\0")
+    return after.partition("\0")[0]
+
+
+def remove_marks(folders: ContainerdFolders, sandbox: str) -> None:
+    """Remove what a sandbox whose shim was killed has outside the engine's folders. Blocking."""
+    if not _ID.fullmatch(sandbox):
+        return
+    name = hashlib.sha256(f"{folders.socket}/{NAMESPACE}/{sandbox}".encode()).hexdigest()
+    marks = [SHARED[0] / name, *RESULTS[0].glob(f"*-{sandbox}-*")]
+    for mark in marks:
+        with suppress(OSError):
+            mark.unlink()
 
 
 def _below(processes: list[Process], parent: int) -> Iterator[Process]:

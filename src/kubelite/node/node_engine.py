@@ -19,7 +19,7 @@ from kubelite.node.engine_client import connect
 from kubelite.node.network import PodNetwork
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.profiles import Profiles
-from kubelite.node.runtime import ContainerRuntime
+from kubelite.node.runtime import ContainerRuntime, RuntimeFailure
 from kubelite.tasks import TaskSet
 
 if TYPE_CHECKING:
@@ -40,12 +40,14 @@ class NodeEngine:
         self._plugin_socket = run / "cni" / "cni.sock"
         self._tasks = TaskSet()
         self._engine: Engine | None = None
+        self._architecture = ""
         self._runtime: ContainerRuntime | None = None
 
     async def start(
         self, node: str, architecture: str, clock: "Clock", randomness: "Randomness"
     ) -> ContainerRuntime:
         """Choose the engine and return its client; an engine of our own starts in the background. Raises OSError."""
+        self._architecture = architecture
         engine = self._engine = await choose(self._wanted, self._own, self._agent)
         log.info("container engine", extra={"api": engine.dialect, "socket": engine.socket})
         await self._note(engine)
@@ -69,6 +71,27 @@ class NodeEngine:
         from kubelite.node.cni.plugin import install
 
         install(self._plugin_socket, program.programs, program.networks)
+
+    async def prepare(self) -> None:
+        """Make an engine that answers ready for pods: the CNI plugin of one that is not ours, the sandbox image.
+
+        A failure is logged, since pods then say what is missing. Raises EngineUnavailable.
+        """
+        if self._engine is None or self._engine.dialect != "cri":
+            return
+        from kubelite.node.cri.preparation import (
+            EngineStatus,
+            install_plugin,
+            provide_sandbox_image,
+        )
+
+        assert isinstance(self._runtime, EngineStatus)
+        try:
+            if not self._engine.is_own:
+                await install_plugin(self._runtime, self._agent, self._plugin_socket)
+            await provide_sandbox_image(self._runtime, self._architecture)
+        except (OSError, RuntimeFailure) as error:
+            log.warning("cannot prepare the container engine", extra={"reason": str(error)})
 
     @asynccontextmanager
     async def networking(

@@ -1,5 +1,6 @@
 """A containerd of our own: its configuration, its process, its shims."""
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -8,20 +9,22 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from kubelite.node import pause_image
+from kubelite.node import containerd, pause_image
 from kubelite.node.containerd import (
     CRI,
     ContainerdFolders,
     config_text,
     end_shims,
     listener_pid,
+    remove_marks,
     toml_text,
 )
 
 FOLDERS = ContainerdFolders(Path('/data "x"/agent/containerd'), Path("/run/kubelite/containerd"))
+
+
+ID = "0badc0de" * 8
 
 
 def config(
@@ -81,14 +84,13 @@ def test_handlers_are_those_that_are_installed() -> None:
     assert runtimes["kata"] == {"runtime_type": "io.containerd.kata.v2"}
 
 
-TABLES = st.recursive(
-    st.booleans() | st.integers(0, 1 << 31) | st.text() | st.lists(st.text(), max_size=3),
-    lambda inner: st.dictionaries(st.text(min_size=1), inner, max_size=4),
-)
+ODD = ('"', "\\", "\n", "\x00", "\x7f", "\u2028", "é", "a.b", "#", "'", "", " ", "\U0001f642")
 
 
-@given(st.dictionaries(st.text(min_size=1), TABLES, max_size=5))
-def test_what_is_encoded_is_read_as_it_was(table: dict[str, object]) -> None:
+@pytest.mark.parametrize("text", ODD)
+def test_what_is_encoded_is_read_as_it_was(text: str) -> None:
+    inner = {f"k{text}": text, "many": [text, text], "yes": True, "number": 4711}
+    table = {**inner, "tables": {f"t{text}": inner, "empty": {}}}
     assert tomllib.loads(toml_text(table)) == table
 
 
@@ -112,7 +114,10 @@ def test_only_our_shims_are_ended_with_what_they_hold(tmp_path: Path) -> None:
     shim.symlink_to(sys.executable)
     held = "import subprocess, sys; print('up', flush=True); subprocess.run(['sleep', '600'])"
     started = [
-        subprocess.Popen([program, "-c", held, "-address", address], stdout=subprocess.PIPE)
+        subprocess.Popen(
+            [program, "-c", held, "-namespace", "k8s.io", "-id", ID, "-address", address],
+            stdout=subprocess.PIPE,
+        )
         for program, address in (
             (shim, str(folders.socket)),
             (shim, "/run/containerd/containerd.sock"),
@@ -123,12 +128,32 @@ def test_only_our_shims_are_ended_with_what_they_hold(tmp_path: Path) -> None:
         for process in started:
             assert process.stdout is not None
             assert process.stdout.readline() == b"up\n"
-        assert end_shims(folders) == 1
+        assert end_shims(folders) == [ID]
         assert started[0].wait(60) == -9
         assert [process.poll() for process in started[1:]] == [None, None]
-        assert end_shims(folders) == 0
+        assert end_shims(folders) == []
     finally:
         for process in started:
             subprocess.run(["pkill", "-9", "-P", str(process.pid)], check=False)
             process.kill()
             process.communicate()
+
+
+def test_only_the_traces_of_a_sandbox_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(containerd, "SHARED", (tmp_path / "s", tmp_path / "none"))
+    monkeypatch.setattr(containerd, "RESULTS", (tmp_path / "results", tmp_path / "none"))
+    other = ID.replace("0", "1")
+    name = hashlib.sha256(f"/run/x/containerd.sock/k8s.io/{ID}".encode()).hexdigest()
+    kept = {"cni-loopback-{other}-lo", "kubelite-{other}-eth0"}
+    for file in (f"s/{name}", "s/other", f"results/cni-loopback-{ID}-lo"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    for text in kept:
+        (tmp_path / "results" / text.format(other=other)).touch()
+    folders = ContainerdFolders(tmp_path / "top", Path("/run/x"))
+    for sandbox in ("*", "", "../results", ID):
+        remove_marks(folders, sandbox)
+    left = sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+    assert left == sorted(["other", *(text.format(other=other) for text in kept)])

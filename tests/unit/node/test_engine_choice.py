@@ -20,6 +20,8 @@ from kubelite.node.engine_choice import (
     used_engines,
 )
 
+# A header and a message on the first stream.
+ANSWERED = b"\0\0\1\1\4\0\0\0\1h" + b"\0\0\5\0\0\0\0\0\1....."
 OWN = own_engines(Path("/data/agent"), Path("/run/kubelite"))
 OWN_DOCKER, OWN_CONTAINERD = (engine for engine, _ in OWN.all)
 DOCKER, CONTAINERD, CRIO, PODMAN = (Engine(dialect, path) for dialect, path in SYSTEM)
@@ -123,7 +125,7 @@ async def test_the_host_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         is_http2 = (await reader.readline()).startswith(b"PRI")
-        writer.write(bytes(3) + b"\x04" + bytes(5) if is_http2 else b"HTTP/1.1 400 Bad\r\n\r\n")
+        writer.write(ANSWERED if is_http2 else b"HTTP/1.1 400 Bad\r\n\r\n")
         writer.close()
         await writer.wait_closed()
 

@@ -37,7 +37,7 @@ ADD_SECONDS, OTHER_SECONDS = 100.0, 10.0
 
 _PLUGIN = """\
 {start}
-# Made by kubelite at each start; see docs/engines.md.
+# Made by kubelite at each start; see docs/operations.md.
 import posix
 from _socket import socket
 
