@@ -221,6 +221,37 @@ async def test_connections_and_calls_of_a_client_are_bounded(
         assert await call(client, ECHO, "room again") == "room again"
 
 
+async def test_calls_that_end_slowly_after_a_reset_still_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GRPC_CALLS, "value", 2)
+    released = asyncio.Event()
+    begun: list[Text] = []
+
+    async def linger(request: Text) -> Text:
+        begun.append(request)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await released.wait()  # as when it undoes what it has done
+        return request
+
+    server = GrpcServer(tmp_path / "grpc.sock", {HANG: linger, ECHO: Service().echo})
+    await server.start()
+    client = GrpcClient(tmp_path / "grpc.sock")
+    hanging = [asyncio.create_task(call(client, HANG, "")) for _ in range(2)]
+    await until(lambda: len(begun) == 2)
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+    assert (await refusal(client, ECHO, "")).code == Code.UNAVAILABLE
+    released.set()
+    await until(lambda: not server._tasks._tasks)
+    assert await call(client, ECHO, "room again") == "room again"
+    await client.close()
+    await server.stop()
+
+
 async def test_only_the_owner_can_open_the_socket(tmp_path: Path) -> None:
     async with serving(tmp_path):
         assert (tmp_path / "grpc.sock").stat().st_mode & 0o777 == 0o600
