@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 import uvloop
+from fakes.recorded_offload import RecordedOffload
 
 from kubelite.grpc import frames
 from kubelite.grpc.client import GrpcClient
@@ -16,7 +17,7 @@ from kubelite.grpc.method import Method
 from kubelite.grpc.protobuf import Message
 from kubelite.grpc.server import GrpcServer, Handler
 from kubelite.grpc.status import Code, GrpcError
-from kubelite.limits import GRPC_CALLS, GRPC_CONNECTIONS, GRPC_MESSAGE
+from kubelite.limits import GRPC_CALLS, GRPC_CONNECTIONS, GRPC_MESSAGE, INLINE_WORK
 
 
 class Text(Message):
@@ -250,6 +251,20 @@ async def test_calls_that_end_slowly_after_a_reset_still_count(
     assert await call(client, ECHO, "room again") == "room again"
     await client.close()
     await server.stop()
+
+
+async def test_a_large_answer_is_decoded_off_the_loop(tmp_path: Path) -> None:
+    async with serving(tmp_path):
+        offload = RecordedOffload()
+        client = GrpcClient(tmp_path / "grpc.sock", offload=offload)
+        await call(client, ECHO, "small")
+        assert not offload.leaves_the_loop
+        await call(client, ECHO, "x" * 4 * INLINE_WORK.value)
+        assert offload.leaves_the_loop
+        offload.costs.clear()
+        answers = [answer async for answer in client.stream(COUNT, Text("3"))]
+        assert len(offload.costs) == len(answers)
+        await client.close()
 
 
 async def test_only_the_owner_can_open_the_socket(tmp_path: Path) -> None:
