@@ -14,23 +14,13 @@ SOURCE = Path(__file__).parents[2] / "src" / "kubelite"
 
 # Used by tests only, on purpose, or called by a library.
 EXEMPT = {
-    "Execution": "an exec in a CRI engine, whose runtime comes later",
     "FixedLookup": "the lookup of tests: a store's worth of objects without a store",
     "GroupResource": "a type of the API: found among all subclasses",
     "MemoryEngine": "the store of simulations and tests",
     "SeededRandomness": "the randomness of simulations and tests",
     "SetClock": "the clock of tests",
     "SimulatedNode": "the nodes of simulations",
-<<<<<<< HEAD
-    "GrpcClient": "for engines and plugins",
     "GrpcServer": "for plugins",
-    "unary": "for engines and plugins",
-    "PluginServer": "for a container engine that makes the network of pods itself",
-=======
-    "GrpcClient": "for engines and plugins",
-    "GrpcServer": "for plugins",
-    "unary": "for engines and plugins",
->>>>>>> h/engine
     "all_records": "a control of simulated containers",
     "at_once": "how tests run a decision of the scheduler in one go",
     "behave": "a control of simulated containers",

@@ -1,10 +1,11 @@
 """Connects to a container engine in the API that it speaks; the code of the other one is not imported."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubelite.node.engine_choice import Engine
 from kubelite.node.profiles import Profiles
-from kubelite.node.runtime import ContainerRuntime, EngineUnavailable
+from kubelite.node.runtime import ContainerRuntime
 
 if TYPE_CHECKING:
     from kubelite.clock import Clock
@@ -17,12 +18,13 @@ def connect(
     architecture: str,
     clock: "Clock",
     profiles: Profiles | None = None,
+    logs: Path = Path("/var/log"),
 ) -> ContainerRuntime:
-    """Return the client of an engine, which need not answer yet."""
+    """Return the client of an engine, which need not answer yet; `logs` is the host's folder for logs."""
     if engine.dialect == "docker":
         from kubelite.node.docker import DockerRuntime
 
         return DockerRuntime(engine.socket, owner, architecture, clock, profiles)
-    raise EngineUnavailable(
-        f"cannot use {engine.socket}: only engines with Docker's API are spoken to yet"
-    )
+    from kubelite.node.cri.runtime import CriRuntime
+
+    return CriRuntime(engine.socket, owner, clock, profiles, logs=logs)

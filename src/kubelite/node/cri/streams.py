@@ -88,6 +88,11 @@ class CRISession:
         self._has_status = False
         self._tasks = TaskSet()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._is_closed
+
     async def open_streams(self, names: list[str]) -> None:
         """Open the streams with these names, and begin to receive."""
         for name in names:

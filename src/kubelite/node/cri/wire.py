@@ -89,9 +89,7 @@ def sandbox_config(
         seccomp=cri.SecurityProfile(),
         apparmor=cri.SecurityProfile(),
     )
-    resources = cri.Resources(
-        cpu_shares=2, oom_score_adj=SANDBOX_OOM_SCORE if may_protect else 0
-    )
+    resources = cri.Resources(cpu_shares=2, oom_score_adj=SANDBOX_OOM_SCORE if may_protect else 0)
     return cri.SandboxConfig(
         metadata=cri.SandboxMetadata(spec.pod_name, spec.pod_uid, spec.namespace, spec.attempt),
         hostname="" if spec.host_network else spec.hostname,
