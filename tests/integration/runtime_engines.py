@@ -5,7 +5,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Coroutine, Iterator
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,9 +16,15 @@ from testbed.waiting import wait_for
 
 from integration.node_host import ARCHITECTURE, HELLO, NAME
 from kubelite.clock import SystemClock
+from kubelite.node.cni.plugin import install
+from kubelite.node.cni.server import PluginCalls, PluginServer
 from kubelite.node.container_owner import ensure_owner
+from kubelite.node.containerd import ContainerdFolders
+from kubelite.node.cri.runtime import CriRuntime
 from kubelite.node.docker import DockerRuntime
-from kubelite.node.engine import EngineFolders, answers, command_line
+from kubelite.node.engine import EngineFolders, answers
+from kubelite.node.network import HostPort
+from kubelite.node.pause_image import pause_archive
 from kubelite.node.profiles import Profiles
 from kubelite.node.runtime import ContainerRuntime
 from kubelite.node.volumes.tmpfs import mounts_below, unmount
@@ -102,7 +109,7 @@ def docker() -> Iterator[RunningEngine]:
     with _folder() as folder:
         folders = EngineFolders(folder / "data", folder / "run")
         folders.run.mkdir()
-        with _running(folder, command_line(folders), folders.socket):
+        with _running(folder, folders.arguments(), folders.socket):
             yield RunningEngine(folder, folders.socket, _docker_open(folders.socket))
 
 
@@ -128,3 +135,84 @@ def podman() -> Iterator[RunningEngine]:
     """Run a Podman service."""
     with _folder() as folder, _running(folder, podman_line(folder), folder / "podman.sock"):
         yield RunningEngine(folder, folder / "podman.sock", _docker_open(folder / "podman.sock"))
+
+
+class PodsWithoutNetwork:
+    """A pod network that gives every pod an interface and connects none; what a contract asks needs no more."""
+
+    async def attach(
+        self, pod_uid: str, pod_key: str, netns: str, *, host_ports: Sequence[HostPort] = ()
+    ) -> tuple[str, ...]:
+        del pod_uid, pod_key, host_ports
+        line = ["nsenter", f"--net={netns}", "ip", "link", "add", "eth0", "type", "veth"]
+        subprocess.run(line, check=True)
+        return ("10.42.0.9",)
+
+    async def addresses_in(self, pod_uid: str, netns: str) -> tuple[str, ...]:
+        del pod_uid, netns
+        return ("10.42.0.9",)
+
+    async def detach(self, pod_uid: str) -> None:
+        del pod_uid
+
+    async def restore(self, live: Mapping[str, int]) -> None:
+        del live
+
+
+@contextmanager
+def _plugin_served(path: Path) -> Iterator[None]:
+    """Answer the calls of the CNI plugin in a thread of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    server = PluginServer(path, PluginCalls(PodsWithoutNetwork(), lambda _: ()))
+    asyncio.run_coroutine_threadsafe(server.start(), loop).result()
+    try:
+        yield
+    finally:
+        asyncio.run_coroutine_threadsafe(server.stop(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def _cri_open(folders: ContainerdFolders) -> Open:
+    def open_runtime(agent: Path) -> ContainerRuntime:
+        owner = ensure_owner(agent, "node-1", SystemRandomness())
+        profiles = Profiles(agent / "seccomp")
+        logs = folders.top.parent / "logs"
+        return CriRuntime(folders.socket, owner, SystemClock(), profiles, logs=logs)
+
+    return open_runtime
+
+
+@contextmanager
+def containerd() -> Iterator[RunningEngine]:
+    """Run a containerd, with the image of sandboxes."""
+    with _folder() as folder, _plugin_served(folder / "cni.sock"):
+        folders = ContainerdFolders(folder / "data", folder / "run")
+        folders.prepare()
+        install(folder / "cni.sock", folders.programs, folders.networks)
+        with (folder / "engine.log").open("ab") as log:
+            process = subprocess.Popen(
+                folders.arguments(), stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            wait_for(lambda: _apart(folders.answers()), "containerd")
+            pause = folder / "pause.tar"
+            pause.write_bytes(pause_archive(ARCHITECTURE))
+            _apart(_loaded(_cri_open(folders), folder, pause))
+            yield RunningEngine(folder, folders.socket, _cri_open(folders))
+        finally:
+            process.terminate()
+            process.wait(30)
+            folders.end_remains()
+
+
+async def _loaded(open_runtime: Open, folder: Path, archive: Path) -> None:
+    (folder / "agent-of-pause").mkdir()
+    runtime = open_runtime(folder / "agent-of-pause")
+    try:
+        await runtime.load(archive)
+    finally:
+        await runtime.close()

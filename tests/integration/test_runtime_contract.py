@@ -27,6 +27,12 @@ def podman_engine() -> Iterator[RunningEngine]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def containerd_engine() -> Iterator[RunningEngine]:
+    with runtime_engines.containerd() as running:
+        yield running
+
+
 def place_on(engine: RunningEngine, folder: Path, **traits: bool) -> Place:
     return Place(engine.open, engine.image, NAME, folder, **traits)
 
@@ -46,4 +52,11 @@ class TestPodman(ProcessContract):
     async def place(self, podman_engine: RunningEngine, tmp_path: Path) -> AsyncIterator[Place]:
         traits = {"keeps_refusals": False, "tells_memory": False}
         async with using(place_on(podman_engine, tmp_path, **traits)) as made:
+            yield made
+
+
+class TestContainerd(ProcessContract):
+    @pytest.fixture
+    async def place(self, containerd_engine: RunningEngine, tmp_path: Path) -> AsyncIterator[Place]:
+        async with using(place_on(containerd_engine, tmp_path)) as made:
             yield made

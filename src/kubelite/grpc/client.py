@@ -114,8 +114,10 @@ class GrpcClient:
         head = pack_frame(
             frames.HEADERS, frames.END_HEADERS, stream.number, encode_headers(headers)
         )
+        # At once: streams have to begin in the order of their numbers, and the body may have to wait.
+        connection.write(head)
         try:
-            await stream.send(body, end=True, head=head)
+            await stream.send(body, end=True)
         except BaseException:
             _let_go(stream)
             raise

@@ -128,6 +128,19 @@ def limit_container(
             _set(root / controller / group.lstrip("/") / file, value)
 
 
+def limit_processes(
+    pid: int, container_id: str, pids: int, proc: Path = Path("/proc"), root: Path = ROOT
+) -> None:
+    """Let a running container have so many processes at most. Raises OSError; see `limit_container`."""
+    groups = groups_of(proc / str(pid) / "cgroup")
+    controller = "pids" if "pids" in groups else ""
+    group = groups.get(controller, "")
+    if container_id not in group:
+        missing = f"control group of container {container_id}"
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), missing)
+    _set(root / controller / group.lstrip("/") / "pids.max", str(pids))
+
+
 def _with_swap(settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
     """Give a container no swap: memory and swap together have the limit that memory has.
 

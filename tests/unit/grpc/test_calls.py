@@ -125,6 +125,18 @@ async def test_calls_share_a_connection_and_run_side_by_side(tmp_path: Path) -> 
         assert not client._connection.held_bytes
 
 
+async def test_small_calls_pass_a_large_one_that_waits(tmp_path: Path) -> None:
+    """Streams have to begin in the order of their numbers, whoever waits for the socket meanwhile."""
+    async with serving(tmp_path) as (client, _):
+        await call(client, ECHO, "connected")
+        large = [asyncio.create_task(call(client, ECHO, "x" * 3_000_000)) for _ in range(3)]
+        small = []
+        while not all(task.done() for task in large):
+            small.append(asyncio.create_task(call(client, ECHO, str(len(small)))))
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*small) == [str(number) for number in range(len(small))]
+
+
 async def test_answers_come_as_a_stream(tmp_path: Path) -> None:
     async with serving(tmp_path) as (client, _):
         found = [answer.text async for answer in client.stream(COUNT, Text("12"))]

@@ -5,6 +5,7 @@ An engine that has neither is listed every second, as the kubelet does.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -15,8 +16,8 @@ from kubelite.node.cri.calls import EngineCalls, Unsupported
 
 Kind = Literal["started", "changed", "ended", "removed"]
 FILTERS: Final = [
-    "namespace==k8s.io,topic~=^/tasks/",
-    "namespace==k8s.io,topic==/containers/delete",
+    "namespace==k8s.io,topic~=|^/tasks/|",
+    'namespace==k8s.io,topic=="/containers/delete"',
 ]
 LIST_SECONDS: Final = 1.0
 _BY_TYPE: Final[Mapping[int, Kind]] = {
@@ -38,42 +39,36 @@ class Change(Struct, frozen=True):
 async def changes(calls: EngineCalls, listed: List) -> AsyncGenerator[Change | None, None]:
     """Yield None once what comes later will be told, then every change. Raises EngineUnavailable."""
     for told in (_by_containerd, _by_interface):
-        answers = told(calls)
         try:
-            async for change in answers:
-                yield change
+            async with aclosing(told(calls)) as answers:
+                async for change in answers:
+                    yield change
         except Unsupported:
             continue
-        finally:
-            await answers.aclose()
         return
-    async for change in _by_lists(listed):
-        yield change
+    async with aclosing(_by_lists(listed)) as found:
+        async for change in found:
+            yield change
 
 
 async def _by_containerd(calls: EngineCalls) -> AsyncGenerator[Change | None, None]:
-    envelopes = calls.stream(cri.SUBSCRIBE, cri.SubscribeRequest(FILTERS))
-    try:
-        # The first answer comes with the first event; a failure comes at once.
-        async for envelope in _announced(envelopes):
+    subscribed = calls.stream(cri.SUBSCRIBE, cri.SubscribeRequest(FILTERS))
+    async with aclosing(subscribed), aclosing(_announced(subscribed)) as envelopes:
+        async for envelope in envelopes:
             if envelope is None:
                 yield None
             elif (change := change_of(envelope)) is not None:
                 yield change
-    finally:
-        await envelopes.aclose()
 
 
 async def _by_interface(calls: EngineCalls) -> AsyncGenerator[Change | None, None]:
-    events = calls.stream(cri.CONTAINER_EVENTS, cri.Nothing())
-    try:
-        async for event in _announced(events):
+    subscribed = calls.stream(cri.CONTAINER_EVENTS, cri.Nothing())
+    async with aclosing(subscribed), aclosing(_announced(subscribed)) as events:
+        async for event in events:
             if event is None:
                 yield None
             elif event.type in _BY_TYPE:
                 yield Change(event.container_id, _BY_TYPE[event.type])
-    finally:
-        await events.aclose()
 
 
 REFUSAL_SECONDS: Final = 0.2  # in which an engine says that it has no such method
@@ -84,7 +79,7 @@ async def _announced(answers: AsyncGenerator[M, None]) -> AsyncGenerator[M | Non
 
     Nothing else tells that a subscription counts: an engine that has one is silent until something happens.
     """
-    first = asyncio.ensure_future(anext(answers, None))
+    first = asyncio.ensure_future(anext(answers, None))  # noqa: TID251 - awaited, or cancelled, right here
     try:
         await asyncio.wait((first,), timeout=REFUSAL_SECONDS)
         if first.done():
@@ -125,12 +120,21 @@ def change_of(envelope: cri.Envelope) -> Change | None:
                 return Change(decode(cri.ContainerDelete, value).id, "removed")
             case "/tasks/exit":
                 exited = decode(cri.TaskExit, value)
-                is_main = exited.id in ("", exited.container_id)
-                return Change(exited.container_id, "ended") if is_main else None
+                return _end_of(exited.container_id, exited.id)
+            case "/tasks/delete":
+                # It follows the exit, and is all that a subscription in between hears of the end.
+                deleted = decode(cri.TaskDelete, value)
+                return _end_of(deleted.container_id, deleted.id)
             case "/tasks/start":
                 return Change(decode(cri.TaskEvent, value).container_id, "started")
             case "/tasks/oom":
                 return Change(decode(cri.TaskEvent, value).container_id, "changed")
+            case _:
+                return None
     except Malformed:
         return None
-    return None
+
+
+def _end_of(container_id: str, process: str) -> Change | None:
+    """Return the end of a container, None for that of an exec, whose process has a name of its own."""
+    return Change(container_id, "ended") if process in ("", container_id) else None

@@ -67,7 +67,7 @@ class EngineImages:
         except EngineUnavailable:
             raise
         except RuntimeFailure as error:
-            raise pull_failure(reference, str(error)) from error
+            raise pull_failure(str(error)) from error
         image = await self.find(reference)
         if image is None:
             raise ImagePullFailed(f"image {reference} is not there after it was pulled")
@@ -110,12 +110,12 @@ class EngineImages:
 def invalid_name(reference: str) -> InvalidImageName:
     """Return the refusal of a text that names no image."""
     return InvalidImageName(
-        f"Failed to apply default image tag {reference!r}: couldn't parse image name "
-        f"{reference!r}: invalid reference format"
+        f'Failed to apply default image tag "{reference}": couldn\'t parse image name '
+        f'"{reference}": invalid reference format'
     )
 
 
-def pull_failure(reference: str, text: str) -> ImagePullFailed:
+def pull_failure(text: str) -> ImagePullFailed:
     """Return what a failed pull means, by the engine's words."""
     message = f"rpc error: code = Unknown desc = {text}"
     if "failed to parse image reference" in text or "invalid reference format" in text:

@@ -73,7 +73,6 @@ class SandboxSecurity(Message):
     readonly_rootfs: Annotated[bool, 4] = False
     privileged: Annotated[bool, 6] = False
     seccomp: Annotated[SecurityProfile | None, 9] = None
-    apparmor: Annotated[SecurityProfile | None, 10] = None
 
 
 class Resources(Message):
@@ -403,6 +402,11 @@ class TaskEvent(Message):
 class TaskExit(Message):
     container_id: Annotated[str, 1] = ""
     id: Annotated[str, 2] = ""
+
+
+class TaskDelete(Message):
+    container_id: Annotated[str, 1] = ""
+    id: Annotated[str, 5] = ""
 
 
 class ContainerDelete(Message):

@@ -7,27 +7,27 @@ import asyncio
 import logging
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from kubelite.node.capabilities import NAMES, bounding_set
-from kubelite.node.cgroups import limit_pod, remove_parents
+from kubelite.node.cgroups import limit_pod, limit_processes, remove_parents
 from kubelite.node.container_owner import NODE_LABEL, UID_LABEL, ContainerOwner
 from kubelite.node.cri import messages as cri
 from kubelite.node.cri import wire
 from kubelite.node.cri.calls import EngineCalls, Unsupported
 from kubelite.node.cri.changes import Change, changes
-from kubelite.node.cri.executions import Execution
+from kubelite.node.cri.executions import Executions
 from kubelite.node.cri.images import EngineImages
 from kubelite.node.cri.log_files import read_log
 from kubelite.node.cri.streams import CRISession, open_session
 from kubelite.node.docker_wire import ATTEMPT_LABEL
 from kubelite.node.inotify import Inotify
 from kubelite.node.process_signals import signal_number, signal_process
-from kubelite.node.profiles import Profiles, ProfileUnavailable
+from kubelite.node.profiles import Profiles, ProfileUnavailable, apparmor_enabled
 from kubelite.node.runtime import (
     ContainerLimits,
     ContainerNotFound,
@@ -86,6 +86,7 @@ class CriRuntime:
         self._profiles = profiles
         self._logs = str(logs / "pods")
         self._tasks = TaskSet()
+        self._executions = Executions(self._tasks)
         self._notices = Inotify()
         self._sessions: set[CRISession] = set()
         self._configs: dict[str, cri.SandboxConfig] = {}  # by the id of the sandbox
@@ -93,6 +94,7 @@ class CriRuntime:
         bounding = bounding_set()
         self._may_protect = "CAP_SYS_RESOURCE" in bounding
         self._has_all_capabilities = len(bounding) >= len(NAMES)
+        self._has_apparmor = apparmor_enabled()
         self._has_ipv6 = Path("/proc/sys/net/ipv6").exists()
         self._uses_systemd: bool | None = None
         self._version: Version | None = None
@@ -205,7 +207,12 @@ class CriRuntime:
         await self._check_images(spec)
         seccomp, apparmor = await asyncio.to_thread(self._load_profiles, spec)
         config = wire.container_config(
-            spec, self._owner, seccomp, apparmor, may_protect=self._may_protect
+            spec,
+            self._owner,
+            seccomp,
+            apparmor,
+            may_protect=self._may_protect,
+            has_apparmor=self._has_apparmor,
         )
         sandbox_config = await self._config_of(spec.sandbox_id)
         request = cri.CreateContainerRequest(spec.sandbox_id, config, sandbox_config)
@@ -289,6 +296,8 @@ class CriRuntime:
         try:
             await self._calls(cri.START_CONTAINER, cri.ContainerId(container_id))
             record = await self.inspect(container_id)
+            if record is not None and record.pid:
+                await self._limit_processes(record)
         except BaseException as error:
             # It may run nevertheless, which only its event shows.
             self._started.discard(container_id)
@@ -298,6 +307,13 @@ class CriRuntime:
         if record is None:
             raise ContainerNotFound(f"No such container: {container_id}")
         return record
+
+    async def _limit_processes(self, record: ContainerRecord) -> None:
+        found = await self._calls(cri.CONTAINER_STATUS, cri.ContainerStatusRequest(record.id))
+        pids = wire.pids_of(found.status.annotations) if found.status is not None else 0
+        if pids:
+            with suppress(ProcessLookupError, FileNotFoundError):  # it has ended already
+                await asyncio.to_thread(limit_processes, record.pid, record.id, pids)
 
     async def signal(self, container_id: str, signal: str) -> None:
         """Send a signal to the main process, the container's own stop signal when empty."""
@@ -427,16 +443,19 @@ class CriRuntime:
 
     async def events(self) -> AsyncGenerator[RuntimeEvent | Resynced, None]:
         """Yield `Resynced` first and then every change. Raises EngineUnavailable when the connection ends."""
-        told = changes(self._calls, self._states)
-        try:
+        async with aclosing(changes(self._calls, self._states)) as told:
             async for change in told:
                 if change is None:
                     # Subscribed before the list is read, so a change in between comes twice rather than not at all.
-                    yield Resynced(tuple(await self.records()))
+                    records = await self.records()
+                    yield Resynced(tuple(records))
+                    for record in records:
+                        # Its end was told before the subscription, and its status does not show it yet.
+                        if record.is_running and not await asyncio.to_thread(_is_alive, record):
+                            ended = await self._ended(record.id)
+                            yield RuntimeEvent(record.id, ended)
                 elif (event := await self._event(change)) is not None:
                     yield event
-        finally:
-            await told.aclose()
         raise EngineUnavailable("the container engine closed its event stream")
 
     async def _states(self) -> Mapping[str, int]:
@@ -463,12 +482,13 @@ class CriRuntime:
 
     async def _ended(self, container_id: str) -> ContainerRecord | None:
         """Return the record of a container that has ended: its status shows that a little later."""
-        for _ in range(ENDED_TRIES):
+        tries = 0
+        while True:
             record = await self.inspect(container_id)
-            if record is None or not record.is_running:
+            tries += 1
+            if record is None or not record.is_running or tries == ENDED_TRIES:
                 return record
             await asyncio.sleep(ENDED_PAUSE_SECONDS)
-        return record
 
     # Streams
 
@@ -477,16 +497,20 @@ class CriRuntime:
     ) -> Session:
         """Start a process inside a running container."""
         record = await self._running(container_id)
-        execution = Execution(container_id, record.pid, command, self._tasks)
+        execution = self._executions.begin(container_id, record.pid, command)
+
+        def kill() -> None:
+            self._executions.kill(execution)
+
         request = cri.ExecRequest(
             container_id, list(command), tty=tty, stdin=stdin, stdout=True, stderr=not tty
         )
         url = (await self._calls(cri.EXEC, request)).url
         try:
-            session = await open_session(url, tty=tty, stdin=stdin, kill=execution.kill)
+            session = await open_session(url, tty=tty, stdin=stdin, kill=kill)
         except asyncio.CancelledError:
             # The engine may start the process all the same, and nothing else would ever end it.
-            execution.kill()
+            kill()
             raise
         return self._kept(session)
 
@@ -516,11 +540,9 @@ class CriRuntime:
         if record is None:
             raise ContainerNotFound(f"No such container: {container_id}")
         entries = read_log(record.log_path, query, self._until_ended(container_id), self._notices)
-        try:
+        async with aclosing(entries):
             async for entry in entries:
                 yield entry
-        finally:
-            await entries.aclose()
 
     async def _until_ended(self, container_id: str) -> None:
         while True:
@@ -552,6 +574,10 @@ class CriRuntime:
             return files.container(files.groups(record.pid), record.id, self._clock.now())
 
         return await asyncio.to_thread(read)
+
+
+def _is_alive(record: ContainerRecord) -> bool:
+    return not record.pid or Path(f"/proc/{record.pid}").exists()
 
 
 async def _process_ended(pid: int) -> None:

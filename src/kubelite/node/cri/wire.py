@@ -34,6 +34,7 @@ from kubelite.node.runtime import (
 # What the node needs again when it makes a container of the sandbox: an engine wants the sandbox's settings once more.
 SANDBOX_ANNOTATION: Final = "kubelite.io/sandbox"
 STOP_SIGNAL_ANNOTATION: Final = "kubelite.io/stop-signal"
+PIDS_ANNOTATION: Final = "kubelite.io/pids"  # which the interface cannot limit
 # The pod's end of the link is there before the settings are made, so the default for links to come is too late for it.
 NO_IPV6_ON_LINK: Final = "net.ipv6.conf.eth0.disable_ipv6"
 DEFAULT_DOMAIN: Final = "docker.io"
@@ -87,7 +88,6 @@ def sandbox_config(
         readonly_rootfs=True,
         privileged=spec.privileged,
         seccomp=cri.SecurityProfile(),
-        apparmor=cri.SecurityProfile(),
     )
     resources = cri.Resources(cpu_shares=2, oom_score_adj=SANDBOX_OOM_SCORE if may_protect else 0)
     return cri.SandboxConfig(
@@ -115,6 +115,7 @@ def container_config(
     apparmor: str,
     *,
     may_protect: bool,
+    has_apparmor: bool,
 ) -> cri.ContainerConfig:
     """Return the settings of a container.
 
@@ -124,10 +125,13 @@ def container_config(
         seccomp_file: The path of its seccomp profile of type Localhost.
         apparmor: The name of its AppArmor profile of type Localhost.
         may_protect: Whether the host allows negative out-of-memory scores.
+        has_apparmor: Whether the host's kernel enforces AppArmor profiles; else an engine refuses to name one.
     """
     labels = own_labels(spec, owner)
     labels |= {IMAGE_LABEL: spec.image_name, DIGEST_LABEL: spec.image_digest}
     annotations = {STOP_SIGNAL_ANNOTATION: spec.stop_signal} if spec.stop_signal else {}
+    if spec.limits.pids:
+        annotations[PIDS_ANNOTATION] = str(spec.limits.pids)
     return cri.ContainerConfig(
         metadata=cri.ContainerMetadata(spec.name, spec.attempt),
         image=cri.ImageSpec(spec.image, spec.image_name),
@@ -144,7 +148,7 @@ def container_config(
         tty=spec.tty,
         linux=cri.LinuxContainer(
             resources_of(spec.limits, may_protect=may_protect),
-            _security(spec, seccomp_file, apparmor),
+            _security(spec, seccomp_file, apparmor, has_apparmor=has_apparmor),
         ),
     )
 
@@ -161,7 +165,9 @@ def _mount(mount: Mount) -> cri.Mount:
     )
 
 
-def _security(spec: ContainerSpec, seccomp_file: str, apparmor: str) -> cri.ContainerSecurity:
+def _security(
+    spec: ContainerSpec, seccomp_file: str, apparmor: str, *, has_apparmor: bool
+) -> cri.ContainerSecurity:
     user, group, name = _user(spec.user)
     selinux = dict(part.partition(":")[::2] for part in spec.selinux)
     masks = not (spec.proc_unmasked or spec.privileged)
@@ -185,7 +191,7 @@ def _security(spec: ContainerSpec, seccomp_file: str, apparmor: str) -> cri.Cont
         readonly_paths=list(READONLY_PATHS) if masks else [],
         # An engine takes an absent profile for none at all.
         seccomp=_profile(spec.seccomp, seccomp_file),
-        apparmor=_profile(spec.apparmor, apparmor),
+        apparmor=_profile(spec.apparmor, apparmor) if has_apparmor else None,
     )
 
 
@@ -350,6 +356,12 @@ def full_name(reference: str) -> str:
         name = f"{DEFAULT_DOMAIN}/{'' if slash else 'library/'}{reference}"
     last = name.rpartition("/")[2]
     return name if ":" in last or "@" in last else f"{name}:latest"
+
+
+def pids_of(annotations: Mapping[str, str]) -> int:
+    """Return the number of processes that a container may have; 0: any."""
+    text = annotations.get(PIDS_ANNOTATION, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
 
 
 def auth_of(credentials: Credentials | None) -> cri.AuthConfig | None:
