@@ -1559,6 +1559,14 @@ ENGINE_LINE = Limit(
     beyond="the call fails and is made anew",
     reason="a line has some hundred bytes; an error of a registry may be long",
 )
+ENGINE_REFUSALS = Limit(
+    "engine-refusals",
+    1000,
+    "containers",
+    bounds="refused starts that are remembered of an engine that forgets them (Podman)",
+    beyond="the oldest counts as never started, and is started once more without back-off",
+    reason="a pod keeps few refused containers; each takes a text of at most 1 KiB",
+)
 ENGINE_LOG = Limit(
     "engine-log",
     16 * MIB,

@@ -191,6 +191,7 @@ class ContainerRecord(Struct, frozen=True):
     pid: int = 0  # 0 unless running
     log_path: str = ""  # the engine's file of its output; empty when there is none
     labels: Mapping[str, str] = {}
+    engine: str = "docker"  # name of the engine: what comes before :// in the ids of a pod's status
 
     @property
     def is_sandbox(self) -> bool:

@@ -186,7 +186,7 @@ def _container_status(
         name=container.name,
         image=newest.image or container.image,
         imageID=newest.image_id,
-        containerID=f"docker://{newest.id}",
+        containerID=f"{newest.engine}://{newest.id}",
         restartCount=newest.attempt,
         state=state,
         lastState=last,
@@ -331,7 +331,7 @@ def _terminated(pod: Pod, record: ContainerRecord, observed: Observed) -> Contai
         message=cut(observed.messages.get(record.id, "") or record.error, _share(pod)),
         startedAt=format_time(record.started_at or record.created_at),
         finishedAt=format_time(record.finished_at or record.created_at),
-        containerID=f"docker://{record.id}",
+        containerID=f"{record.engine}://{record.id}",
     )
 
 

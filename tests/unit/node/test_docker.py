@@ -115,7 +115,8 @@ async def scripted(
     """Give a runtime over an engine that answers as scripted."""
     version = {"ApiVersion": "1.41", "Version": "20"}
     info = {"CgroupDriver": "cgroupfs"}
-    engine = ScriptedEngine({"GET /version": (200, version), "GET info": (200, info), **answers})
+    asked = {"GET /version": (200, version), "GET version": (200, version), "GET info": (200, info)}
+    engine = ScriptedEngine({**asked, **answers})
     async with runtime_over(folder, engine.serve) as runtime:
         yield runtime, engine
 
@@ -172,6 +173,22 @@ async def test_a_refused_start_counts_also_if_its_sandbox_cannot_be_removed(tmp_
         with pytest.raises(StartRefused, match="no space left"):
             await runtime.run_sandbox(SANDBOX)
         assert "DELETE containers/s1" in engine.asked
+
+
+async def test_podman_restarts_no_sandbox_that_has_ended(tmp_path: Path) -> None:
+    """Its start of a container would start whatever the container shares namespaces with."""
+    version = {"ApiVersion": "1.41", "Version": "4", "Components": [{"Name": "Podman Engine"}]}
+    created = {"HostConfig": {"NetworkMode": "container:s1", "IpcMode": "container:s1"}}
+    answers: dict[str, Answer] = {
+        "GET /version": (200, version),
+        "GET version": (200, version),
+        "GET containers/c1/json": (200, inspected("created") | {"Id": "c1"} | created),
+        "GET containers/s1/json": (200, inspected("exited")),
+    }
+    async with scripted(tmp_path, answers) as (runtime, engine):
+        with pytest.raises(StartRefused, match="does not run"):
+            await runtime.start("c1")
+        assert "POST containers/c1/start" not in engine.asked
 
 
 async def discard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
