@@ -20,6 +20,7 @@ class Stop:
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline  # loop time at which it is killed
+        self.earliest = 0.0  # loop time before which it is not killed, once it was signalled
         self.wake: Callable[[], None] = lambda: None  # called when the deadline came nearer
 
 
