@@ -47,11 +47,15 @@ def victim_of(record: bytes) -> Victim | None:
 
 
 class OOMWatch:
-    """Reads the log of the kernel from now on."""
+    """Reads the log of the kernel."""
 
-    def __init__(self, told: Callable[[Victim], None], path: Path = KERNEL_LOG) -> None:
+    def __init__(
+        self, told: Callable[[Victim], None], path: Path = KERNEL_LOG, *, skip: bool = True
+    ) -> None:
+        """With `skip` what the log has from before is left out; not every file can be positioned."""
         self._told = told
         self._path = path
+        self._skip = skip
 
     async def run(self) -> None:
         """Report kills until cancelled; ends at once where the log cannot be read."""
@@ -63,7 +67,8 @@ class OOMWatch:
         loop = asyncio.get_running_loop()
         readable = asyncio.Event()
         try:
-            os.lseek(file, 0, os.SEEK_END)
+            if self._skip:
+                os.lseek(file, 0, os.SEEK_END)
             loop.add_reader(file, readable.set)
             try:
                 while True:
