@@ -592,23 +592,13 @@ def _check_node(config: Config | AgentConfig) -> None:
     _pressure(config)
 
 
-_PRESSURE = (
-    "max_pods",
-    "system_reserved",
-    "kube_reserved",
-    "enforce_node_allocatable",
-    "reserved_memory",
-    "eviction_hard",
-    "eviction_soft",
-    "eviction_soft_grace_period",
-    "eviction_minimum_reclaim",
-    "eviction_pressure_transition_period",
-)
+_PRESSURE = re.compile("eviction_.*|.*_reserved|reserved_memory|max_pods|enforce_.*")
 
 
 def _pressure(config: NodeConfig) -> None:
     """Check the settings of eviction and of what is kept back. Raises InvalidConfig."""
-    if all(getattr(config, field) == _default(field, NodeConfig) for field in _PRESSURE):
+    fields = filter(_PRESSURE.fullmatch, NodeConfig.__struct_fields__)
+    if all(getattr(config, field) == _default(field, NodeConfig) for field in fields):
         return  # a control plane alone does without the parsers
     from kubelite.node.eviction.flags import InvalidFlag, check_flags
 

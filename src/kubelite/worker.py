@@ -216,12 +216,12 @@ class Worker:
         manager = EvictionManager(
             eviction_settings(self._config),
             identity.name,
-            kubelet,
+            kubelet.workers,
             readings,
             self._events,
             notifier=KernelNotifier(),
         )
-        kubelet.refuse_by(manager.refusal)
+        kubelet.workers.admission_checks.append(manager.refusal)
         return manager
 
     def _pod_group(self, identity: NodeIdentity, machine: Machine) -> PodGroup:

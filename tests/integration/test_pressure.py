@@ -79,7 +79,7 @@ class PressedNode(RealNode):
         made = EvictionManager(
             EvictionSettings(tuple(thresholds), 0, transition_seconds),
             self.name,
-            self.kubelet,
+            self.kubelet.workers,
             HostReadings(
                 MeasuredReadings(measure, self.allocatable_bytes),
                 self.folder,
@@ -89,7 +89,7 @@ class PressedNode(RealNode):
             recorder,
             notifier=KernelNotifier(),
         )
-        self.kubelet.refuse_by(made.refusal)
+        self.kubelet.workers.admission_checks.append(made.refusal)
         self._tasks.supervise(made.run, name="eviction")
         return made
 

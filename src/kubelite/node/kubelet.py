@@ -13,9 +13,7 @@ from typing import Protocol
 from kubelite.api.client.protocol import Client, Mirror
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.backoff import backoff_seconds
-from kubelite.node.admission import Rejection
 from kubelite.node.dependencies import Collaborators, NodeFacts
-from kubelite.node.observed import Ending
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pod_worker import PodWorker
 from kubelite.node.runtime import (
@@ -83,13 +81,10 @@ class Kubelet:
         """The state of the node's pods by uid, those of which only containers or volumes are left included."""
         return self._worker.memories
 
-    def refuse_by(self, pressure: Callable[[Pod], Rejection | None]) -> None:
-        """Ask `pressure` of each new pod why it is not taken; None: it is."""
-        self._worker.pressure = pressure
-
-    def end(self, uid: str, ending: Ending) -> None:
-        """End a pod that is not deleted, such as to reclaim what it uses."""
-        self._worker.end(uid, ending)
+    @property
+    def workers(self) -> PodWorker:
+        """The workers of the node's pods."""
+        return self._worker
 
     def move(self, addresses: tuple[str, ...]) -> None:
         """Follow new addresses of the node, the primary one first: its pods report them."""

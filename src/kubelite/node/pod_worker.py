@@ -76,8 +76,8 @@ class PodWorker:
             name="pod_workers", retry_first_seconds=0.1, retry_max_seconds=60.0
         )
         self.memories: dict[str, PodMemory] = {}
-        # Returns why a new pod is not taken while the node is under pressure, or None.
-        self.pressure: Callable[[Pod], Rejection | None] = lambda _: None
+        # Each returns why the node takes no such pod now, or None; a pod that has containers is not asked about.
+        self.admission_checks: list[Callable[[Pod], Rejection | None]] = []
         self.node = LiveNode(parts.client, NodeView(facts.name, facts.allocatable, facts.labels))
         shared = ActionDependencies(
             facts, parts, self._tasks, self.wake, self.node, self._admitted_pods
@@ -318,12 +318,13 @@ class PodWorker:
 
     async def _refusal(self, memory: PodMemory, pod: Pod) -> Rejection | None:
         facts = self._facts
+        for check in self.admission_checks:
+            if refusal := check(pod):
+                return refusal
         refusal = unsupported(pod, facts.sysctls, enforces_apparmor=facts.enforces_apparmor)
         # An admitted pod keeps its place. Its status proves no more than that, since others may write it too.
         if refusal is not None or pod.status.startTime:
             return refusal
-        if (under_pressure := self.pressure(pod)) is not None:
-            return under_pressure
         if rejection(pod, self._others(memory), self.node.view) is None:
             return None
         # The scheduler may have seen a newer Node than this node's mirror, so read it before refusing.

@@ -233,9 +233,11 @@ class SimulatedNode:
         events: EventRecorder,
     ) -> None:
         assert self._tasks is not None
-        manager = EvictionManager(self._eviction_settings, self.name, kubelet, readings, events)
+        manager = EvictionManager(
+            self._eviction_settings, self.name, kubelet.workers, readings, events
+        )
         self.eviction = manager
-        kubelet.refuse_by(manager.refusal)
+        kubelet.workers.admission_checks.append(manager.refusal)
         registration.pressure = lambda: manager.conditions
         manager.on_change = registration.wake
         self._tasks.supervise(manager.run, name=f"eviction of {self.name}")

@@ -73,10 +73,7 @@ EVICTIONS = REGISTRY.counter(
 class EvictablePods(Protocol):
     """The pods of the node, as eviction sees them."""
 
-    @property
-    def memories(self) -> dict[str, PodMemory]:
-        """The state of the node's pods by uid."""
-        ...
+    memories: dict[str, PodMemory]  # by uid
 
     def end(self, uid: str, ending: Ending) -> None:
         """End a pod."""

@@ -26,6 +26,7 @@ from kubelite.node.trusted_text import path_name
 from kubelite.node.usage import Measure, Measurement, PodUsage
 from kubelite.node.usage_files import Filesystem, GroupFiles, read_filesystem
 
+ENGINE_SECONDS = 2.0
 FindFolder = Callable[[], Awaitable[Path | None]]
 
 
@@ -96,9 +97,11 @@ class HostReadings:
         """Return the node's figures."""
         readings = await self._measured.node()
         try:
-            images = await self._image_folder()
-        except (EngineUnavailable, RuntimeFailure):
-            images = None  # the engine is away; its filesystem is looked at again when it is back
+            # An engine that hangs must not keep the node from seeing that its memory runs out.
+            async with asyncio.timeout(ENGINE_SECONDS):
+                images = await self._image_folder()
+        except (EngineUnavailable, RuntimeFailure, TimeoutError):
+            images = None  # its filesystem is looked at again when it answers
         pods, image_fs = await asyncio.to_thread(self._read, images)
         return replace(
             readings,

@@ -1,14 +1,17 @@
 """Where the files of pods lie, and what is counted of them."""
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.clock import SystemClock
+from kubelite.node.eviction import readings as module
 from kubelite.node.eviction.observations import PodFootprint
 from kubelite.node.eviction.readings import (
     HostReadings,
@@ -134,3 +137,16 @@ async def test_images_on_the_nodes_filesystem_and_an_engine_that_is_away(tmp_pat
     for folder in (here, away):
         readings = HostReadings(MeasuredReadings(measured), tmp_path, SystemClock(), folder)
         assert (await readings.node()).image_fs is None
+
+
+async def test_an_engine_that_hangs_does_not_hold_the_round_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ENGINE_SECONDS", 0.0)
+
+    async def never() -> Path | None:
+        await asyncio.Event().wait()
+        return None
+
+    readings = HostReadings(MeasuredReadings(measured), tmp_path, SystemClock(), never)
+    assert (await readings.node()).working_set_bytes == 5
