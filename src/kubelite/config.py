@@ -130,6 +130,42 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
             "Sysctl, or prefix and *, that pods of this node may set beyond the safe ones", "NAME"
         ),
     ] = ()
+    max_pods: Annotated[int, Setting("Number of pods that this node takes", "COUNT")] = 110
+    system_reserved: Annotated[
+        tuple[str, ...], Setting("Resources kept back for the system", "NAME=QUANTITY")
+    ] = ()
+    kube_reserved: Annotated[
+        tuple[str, ...], Setting("Resources kept back for kubelite and the engine", "NAME=QUANTITY")
+    ] = ()
+    enforce_node_allocatable: Annotated[
+        tuple[str, ...],
+        Setting("Limit all pods together to what is not kept back (default: pods)", "pods|none"),
+    ] = ()
+    reserved_memory: Annotated[tuple[str, ...], Setting("Not supported by this node", "TEXT")] = ()
+    eviction_hard: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Thresholds below which pods are evicted at once (default: "
+            "memory.available<100Mi, 5% of disks and inodes)",
+            "SIGNAL<AMOUNT",
+        ),
+    ] = ()
+    eviction_soft: Annotated[
+        tuple[str, ...],
+        Setting("Thresholds below which pods are evicted after a grace period", "SIGNAL<AMOUNT"),
+    ] = ()
+    eviction_soft_grace_period: Annotated[
+        tuple[str, ...], Setting("How long each soft one is met before that", "SIGNAL=DURATION")
+    ] = ()
+    eviction_max_pod_grace_period: Annotated[
+        int, Setting("Longest grace period of a pod then; negative: the pod's", "SECONDS")
+    ] = 0
+    eviction_minimum_reclaim: Annotated[
+        tuple[str, ...], Setting("How much more than its threshold is freed", "SIGNAL=AMOUNT")
+    ] = ()
+    eviction_pressure_transition_period: Annotated[
+        str, Setting("How long a condition of pressure stays after its end", "DURATION")
+    ] = "5m"
     debug: Annotated[bool, Setting("Log more")] = False
 
     @property
@@ -553,6 +589,23 @@ def _check_node(config: Config | AgentConfig) -> None:
         raise _unusable("default_local_storage_path", repr(path), reason)
     _labels_and_taints(config)
     _sysctls(config.allowed_unsafe_sysctls)
+    _pressure(config)
+
+
+_PRESSURE = re.compile("eviction_.*|.*_reserved|reserved_memory|max_pods|enforce_.*")
+
+
+def _pressure(config: NodeConfig) -> None:
+    """Check the settings of eviction and of what is kept back. Raises InvalidConfig."""
+    fields = filter(_PRESSURE.fullmatch, NodeConfig.__struct_fields__)
+    if all(getattr(config, field) == _default(field, NodeConfig) for field in fields):
+        return  # a control plane alone does without the parsers
+    from kubelite.node.eviction.flags import InvalidFlag, check_flags
+
+    try:
+        check_flags(config)
+    except InvalidFlag as error:
+        raise _unusable(error.field, error.value, str(error)) from None
 
 
 def _is_of_no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -1253,6 +1253,23 @@ POD_TERMINATION_MESSAGES = Limit(
     reason="as Kubernetes; a status that is too large for the store would never be written",
 )
 
+COUNTED_FILES = Limit(
+    "counted-files",
+    1_000_000,
+    "files",
+    bounds="files of one volume, log folder or writable layer whose room on disk is counted at a time",
+    beyond="the rest counts for no limit of a pod; it still counts for the node's disk",
+    reason="some seconds of a thread and 60 MiB; images of whole systems have a tenth of it",
+)
+COUNTED_PART = Limit(
+    "counted-part",
+    20,
+    "times",
+    bounds="how much longer than the last count of pods' files took the node waits for the next one",
+    beyond="the next count comes later than the ten seconds of housekeeping",
+    reason="counting takes no more than a twentieth of a core, however many files containers make",
+)
+
 # Containers on a node
 
 EXEC_STRING = Limit(

@@ -15,7 +15,7 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.client.events import EventRecorder
+from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import Forbidden, Unauthorized
 from kubelite.api.kinds.authentication import TokenReview, TokenReviewSpec
@@ -25,6 +25,7 @@ from kubelite.api.kinds.authorization import (
     SubjectAccessReviewSpec,
 )
 from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.machinery.local_volumes import STORAGE_PATH
 from kubelite.api.machinery.node_flags import parse_labels, parse_taints
 from kubelite.clock import Clock
@@ -37,11 +38,23 @@ from kubelite.net.records import ZoneSettings
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
+from kubelite.node.allocatable import (
+    MEMORY_RESOURCE,
+    InvalidReservation,
+    amounts_of_pods,
+    check,
+)
 from kubelite.node.container_owner import ensure_owner
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.engine_watch import EngineWatch
+from kubelite.node.eviction.flags import eviction_settings, reservations
+from kubelite.node.eviction.manager import EvictionManager
+from kubelite.node.eviction.memory_notifier import KernelNotifier
+from kubelite.node.eviction.oom_watch import SYSTEM_OOM, OOMWatch, Victim
+from kubelite.node.eviction.pod_group import PodGroup
+from kubelite.node.eviction.readings import HostReadings, MeasuredReadings
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.local_storage import LocalStorage
@@ -137,6 +150,7 @@ class Worker:
         data = config.agent_dir
         machine = await asyncio.to_thread(_machine, data)
         identity = identity_of(config, self._address)
+        _check_reservations(identity, machine)
         self._running.push_async_callback(self._network.stop)
         self._runtime = await self._engine(data, machine)
         self._running.push_async_callback(self._runtime.close)
@@ -156,6 +170,9 @@ class Worker:
             self._clock,
             EngineWatch(self._runtime, kubelet, lambda: self._network_error),
         )
+        eviction = self._eviction(kubelet, measure, identity, machine)
+        registration.pressure = lambda: eviction.conditions
+        eviction.on_change = registration.wake
         self._followers = [
             lambda address: registration.move((address,)),
             lambda address: kubelet.move((address,)),
@@ -179,7 +196,44 @@ class Worker:
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(self._local.run, name="local storage")
+        self._tasks.supervise(eviction.run, name="eviction")
+        self._tasks.supervise(OOMWatch(self._out_of_memory).run, name="kernel log")
+        self._tasks.supervise(self._pod_group(identity, machine).run, name="limit of all pods")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
+
+    def _eviction(
+        self, kubelet: Kubelet, measure: HostMeasure, identity: NodeIdentity, machine: Machine
+    ) -> EvictionManager:
+        """Return what evicts the pods of a kubelet, which then asks it about each new pod."""
+        reserved = identity.reservations
+        allocatable = reserved.for_pods(MEMORY_RESOURCE, machine.memory_bytes)
+        readings = HostReadings(
+            MeasuredReadings(measure, allocatable),
+            self._config.agent_dir,
+            self._clock,
+            self._runtime.image_folder,
+        )
+        manager = EvictionManager(
+            eviction_settings(self._config),
+            identity.name,
+            kubelet.workers,
+            readings,
+            self._events,
+            notifier=KernelNotifier(),
+        )
+        kubelet.workers.admission_checks.append(manager.refusal)
+        return manager
+
+    def _pod_group(self, identity: NodeIdentity, machine: Machine) -> PodGroup:
+        reserved = identity.reservations
+        amounts = amounts_of_pods(reserved, machine)
+        return PodGroup(amounts, identity.name, self._events)
+
+    def _out_of_memory(self, victim: Victim) -> None:
+        node = ObjectReference(
+            kind="Node", name=self._config.name_of_node, uid=self._config.name_of_node
+        )
+        self._events.event(node, WARNING, SYSTEM_OOM, victim.message())
 
     async def _engine(self, data: Path, machine: Machine) -> DockerRuntime:
         """Find the container engine and return its client; our own engine, if chosen, runs in the background."""
@@ -322,7 +376,16 @@ def identity_of(config: NodeConfig, address: str) -> NodeIdentity:
         taints=parse_taints(config.node_taint),
         external_address=config.node_external_ip,
         annotations={STORAGE_PATH: str(config.local_storage_dir)},
+        pods_limit=config.max_pods,
+        reservations=reservations(config),
     )
+
+
+def _check_reservations(identity: NodeIdentity, machine: Machine) -> None:
+    try:
+        check(identity.reservations, machine)
+    except InvalidReservation as error:
+        raise CannotStart(str(error)) from None
 
 
 def facts_of(
@@ -332,7 +395,7 @@ def facts_of(
     return NodeFacts(
         identity.name,
         identity.addresses,
-        allocatable_of(machine, identity.pods_limit),
+        allocatable_of(machine, identity.pods_limit, identity.reservations),
         machine.memory_bytes,
         node_labels(identity, machine),
         cluster.cluster_domain,

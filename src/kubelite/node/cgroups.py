@@ -16,6 +16,7 @@ from kubelite.node.runtime import ContainerLimits
 
 ROOT = Path("/sys/fs/cgroup")
 POD_FOLDER = "kubelite"
+POD_GROUPS = (POD_FOLDER, f"{POD_FOLDER}.slice")  # of all pods: the second with systemd's driver
 
 
 def groups_of(path: Path) -> dict[str, str]:

@@ -113,6 +113,7 @@ class DockerRuntime:
         self._refusals: dict[
             str, str
         ] = {}  # why starts were refused, for a dialect that forgets it
+        self._image_folder: Path | None = None
         self._started: set[str] = (
             set()
         )  # containers whose start event is redundant, since `start` has reported them
@@ -171,6 +172,13 @@ class DockerRuntime:
         return wire.handlers_of(await self._json("info"))
 
     # Images
+
+    async def image_folder(self) -> Path | None:
+        """Return the folder that holds images and writable layers; None if this host does not have it."""
+        if self._image_folder is None:
+            root = (await self._json("info")).get("DockerRootDir")
+            self._image_folder = Path(root) if root else None
+        return self._image_folder
 
     async def images(self) -> list[Image]:
         """Return the images on the node."""

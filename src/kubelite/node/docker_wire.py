@@ -284,9 +284,17 @@ def record_of(
         image_id=labels.get(DIGEST_LABEL) or found["Image"],
         pid=state["Pid"],
         log_path=found.get("LogPath") or "",
+        layer_path=_layer_of(found),
         labels=labels,
         engine=engine,
     )
+
+
+def _layer_of(found: Mapping[str, Any]) -> str:
+    """Return the folder of an inspected container's writable layer; "" if its storage driver has none."""
+    data = (found.get("GraphDriver") or {}).get("Data") or {}
+    path = data.get("UpperDir")
+    return path if isinstance(path, str) else ""
 
 
 def _are_own(labels: Mapping[str, str]) -> bool:

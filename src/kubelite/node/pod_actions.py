@@ -21,6 +21,7 @@ from kubelite.node.lifecycle import (
     EnsureImage,
     FinishDeletion,
     LimitPod,
+    ReclaimVolumes,
     RemoveContainer,
     ResizeContainer,
     SetUpVolumes,
@@ -74,8 +75,8 @@ class PodActions:
     async def _do(self, memory: PodMemory, action: Action) -> None:
         pod = with_allocated(memory.current or Pod(), memory.allocated)
         match action:
-            case SetUpVolumes():
-                await self.volumes.set_up(memory, pod)
+            case SetUpVolumes() | ReclaimVolumes():
+                await self._volumes(memory, pod, action)
             case CreateSandbox():
                 await self.sandboxes.create(memory, pod, action)
             case AttachNetwork():
@@ -115,6 +116,14 @@ class PodActions:
         failures = memory.image_failures.get(image.key, 0)
         await self._images.ensure(pod, image, failures, report)
 
+    async def _volumes(
+        self, memory: PodMemory, pod: Pod, action: SetUpVolumes | ReclaimVolumes
+    ) -> None:
+        if isinstance(action, SetUpVolumes):
+            await self.volumes.set_up(memory, pod)
+        else:
+            await self.volumes.tear_down(memory)
+
     async def _set_resources(
         self, memory: PodMemory, pod: Pod, action: LimitPod | ResizeContainer
     ) -> None:
@@ -151,6 +160,7 @@ class PodActions:
         await self.volumes.tear_down(memory)
         self._shared.reads.forget(memory.uid)
         await self._logs.remove_pod(memory.uid)
+        memory.note_reclaimed()
 
     async def _finish(self, memory: PodMemory, pod: Pod) -> None:
         await self.tear_down(memory)

@@ -12,7 +12,7 @@ from kubelite.node.observed import Ending, Health, ImageState, Observed, Pending
 from kubelite.node.pods import image_volume_of
 from kubelite.node.probes import ContainerProbes
 from kubelite.node.runtime import ContainerLimits, ContainerRecord
-from kubelite.node.status import KUBELET_CONDITIONS, KUBELET_FIELDS
+from kubelite.node.status import DISRUPTION_TARGET, KUBELET_CONDITIONS, KUBELET_FIELDS
 
 
 class Stop:
@@ -20,6 +20,7 @@ class Stop:
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline  # loop time at which it is killed
+        self.earliest = 0.0  # loop time before which it is not killed, once it was signalled
         self.wake: Callable[[], None] = lambda: None  # called when the deadline came nearer
 
 
@@ -84,6 +85,7 @@ class PodMemory:
         self.group_limits: ContainerLimits | None = None  # last applied to the pod's control group
         self.ending: Ending | None = None
         self.told_reductions: set[tuple[str, str]] = set()  # container name, withheld privilege
+        self._reclaimed: asyncio.Event | None = None  # made when it is waited for
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id
 
     @property
@@ -143,6 +145,17 @@ class PodMemory:
             if not waiting.done():
                 waiting.set_result(None)
 
+    async def reclaimed(self) -> None:
+        """Wait until all that was made for the pod has been removed from now on."""
+        if self._reclaimed is None:
+            self._reclaimed = asyncio.Event()
+        await self._reclaimed.wait()
+
+    def note_reclaimed(self) -> None:
+        """Wake those that wait for the removal."""
+        if self._reclaimed is not None:
+            self._reclaimed.set()
+
     def stop_restarting_probes(self) -> None:
         """Stop liveness and startup probes, since the pod is ending; readiness probes continue."""
         for state in self.containers.values():
@@ -197,9 +210,11 @@ class PodMemory:
 def with_own_status(pod: Pod, status: PodStatus) -> Pod:
     """Return a pod with the parts of a status that the kubelet writes; those of others stay as they are."""
     own = {field: getattr(status, field) for field in KUBELET_FIELDS}
+    written = set(KUBELET_CONDITIONS)
+    written |= {one.type for one in status.conditions if one.type == DISRUPTION_TARGET}
     conditions = [
-        *(one for one in pod.status.conditions if one.type not in KUBELET_CONDITIONS),
-        *(one for one in status.conditions if one.type in KUBELET_CONDITIONS),
+        *(one for one in pod.status.conditions if one.type not in written),
+        *(one for one in status.conditions if one.type in written),
     ]
     merged = msgspec.structs.replace(pod.status, conditions=conditions, **own)
     return msgspec.structs.replace(pod, status=merged)

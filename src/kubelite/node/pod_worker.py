@@ -76,6 +76,8 @@ class PodWorker:
             name="pod_workers", retry_first_seconds=0.1, retry_max_seconds=60.0
         )
         self.memories: dict[str, PodMemory] = {}
+        # Each returns why the node takes no such pod now, or None; a pod that has containers is not asked about.
+        self.admission_checks: list[Callable[[Pod], Rejection | None]] = []
         self.node = LiveNode(parts.client, NodeView(facts.name, facts.allocatable, facts.labels))
         shared = ActionDependencies(
             facts, parts, self._tasks, self.wake, self.node, self._admitted_pods
@@ -141,7 +143,9 @@ class PodWorker:
                 await self._actions.sandboxes.attach(memory, memory.pod, record)
         await self._parts.logs.add(records)
         for uid in await self._parts.volumes.leftovers():
-            self.memory(uid)
+            memory = self.memory(uid)
+            # Of a pod that has ended they may have outlived the last run, so they are to be removed.
+            memory.volumes_ready = memory.pod is not None and is_terminal(memory.pod)
 
     def container_changed(self, record: ContainerRecord) -> None:
         """Store a change of a container, and enqueue its pod; after its end once its message has been read."""
@@ -155,6 +159,16 @@ class PodWorker:
             self._news.start(work, name=f"end of {record.name}")
         else:
             self.wake(memory.uid)
+
+    def end(self, uid: str, ending: Ending) -> None:
+        """End a pod that is not deleted; an end that was begun before keeps its reason, and only gets shorter."""
+        memory = self.memories.get(uid)
+        if memory is None:
+            return
+        if memory.ending is not None:
+            ending = replace(memory.ending, grace_seconds=ending.grace_seconds)
+        memory.ending = ending
+        self.wake(uid)
 
     def container_gone(self, container_id: str) -> None:
         """Drop a container that was removed, if it is known."""
@@ -304,6 +318,9 @@ class PodWorker:
 
     async def _refusal(self, memory: PodMemory, pod: Pod) -> Rejection | None:
         facts = self._facts
+        for check in self.admission_checks:
+            if refusal := check(pod):
+                return refusal
         refusal = unsupported(pod, facts.sysctls, enforces_apparmor=facts.enforces_apparmor)
         # An admitted pod keeps its place. Its status proves no more than that, since others may write it too.
         if refusal is not None or pod.status.startTime:

@@ -14,6 +14,8 @@ from kubelite.api.kinds.core.references import ObjectReference
 DEFAULT_GRACE_SECONDS = 30
 QOS_CLASSES = frozenset({"Guaranteed", "Burstable", "BestEffort"})
 
+SYSTEM_CRITICAL_PRIORITY = 2_000_000_000
+
 AnyContainer = Container | EphemeralContainer
 
 
@@ -91,6 +93,11 @@ def grace_seconds(pod: Pod) -> int:
 def is_terminal(pod: Pod) -> bool:
     """Whether the pod has ended for good, by its recorded phase."""
     return pod.status.phase in {"Succeeded", "Failed"}
+
+
+def is_critical(pod: Pod) -> bool:
+    """Whether the node keeps the pod even under pressure: only the system's priority classes have such a priority."""
+    return (pod.spec.priority or 0) >= SYSTEM_CRITICAL_PRIORITY
 
 
 def spec_hash(container: AnyContainer) -> str:

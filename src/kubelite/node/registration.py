@@ -45,6 +45,8 @@ from kubelite.api.machinery.times import format_micro_time, format_time
 from kubelite.clock import Clock
 from kubelite.log import Complaint
 from kubelite.node.admission import is_extended
+from kubelite.node.allocatable import DEFAULT_RESERVATIONS, Reservations, left_for_pods
+from kubelite.node.eviction.conditions import pressure_conditions
 from kubelite.node.machine import Machine
 from kubelite.node.pods import as_dict
 from kubelite.node.runtime import Handler, Image, Version
@@ -63,10 +65,6 @@ RETRY_SECONDS = 1.0
 IMAGES_LIMIT = 50
 KUBELET_VERSION = "v1.36.2+kubelite"
 PODS_LIMIT = 110
-RESERVED_MEMORY_BYTES = (
-    100 * 1024 * 1024
-)  # kept back for the node itself: evicted pods are worse than a smaller node
-RESERVED_DISK_PERCENT = 5
 
 
 class NodeIdentity(Struct, frozen=True):
@@ -82,6 +80,7 @@ class NodeIdentity(Struct, frozen=True):
     annotations: Mapping[str, str] = {}  # kept true at each registration
     external_address: str = ""
     pods_limit: int = PODS_LIMIT
+    reservations: Reservations = DEFAULT_RESERVATIONS
 
 
 def node_labels(identity: NodeIdentity, machine: Machine) -> dict[str, str]:
@@ -115,15 +114,11 @@ def capacity_of(machine: Machine, pods_limit: int) -> dict[str, str]:
     }
 
 
-def allocatable_of(machine: Machine, pods_limit: int) -> dict[str, str]:
+def allocatable_of(
+    machine: Machine, pods_limit: int, reservations: Reservations = DEFAULT_RESERVATIONS
+) -> dict[str, str]:
     """Return the resources that pods may request."""
-    memory = max(machine.memory_bytes - RESERVED_MEMORY_BYTES, 0) // 1024
-    disk = machine.disk_bytes * (100 - RESERVED_DISK_PERCENT) // 100
-    return {
-        **capacity_of(machine, pods_limit),
-        "memory": canonical_quantity(f"{memory}Ki"),
-        "ephemeral-storage": canonical_quantity(str(disk)),
-    }
+    return {**capacity_of(machine, pods_limit), **left_for_pods(reservations, machine)}
 
 
 def extended_resources(capacity: Mapping[str, str]) -> dict[str, str]:
@@ -136,9 +131,16 @@ def extended_resources(capacity: Mapping[str, str]) -> dict[str, str]:
 
 
 def conditions_of(
-    engine_error: str, before: Sequence[NodeCondition], now: datetime, network_error: str = ""
+    engine_error: str,
+    before: Sequence[NodeCondition],
+    now: datetime,
+    network_error: str = "",
+    pressure: Sequence[str] = (),
 ) -> list[NodeCondition]:
-    """Compute the node's conditions; one that has not changed keeps its date of transition."""
+    """Compute the node's conditions; one that has not changed keeps its date of transition.
+
+    `pressure` names the conditions of pressure that hold.
+    """
     if engine_error or network_error:
         message = f"container runtime is down: ContainerRuntimeNotReady: {engine_error}"
         if not engine_error:
@@ -154,27 +156,7 @@ def conditions_of(
             reason="KubeletReady",
             message="kubelet is posting ready status",
         )
-    wanted = [
-        NodeCondition(
-            type="MemoryPressure",
-            status="False",
-            reason="KubeletHasSufficientMemory",
-            message="kubelet has sufficient memory available",
-        ),
-        NodeCondition(
-            type="DiskPressure",
-            status="False",
-            reason="KubeletHasNoDiskPressure",
-            message="kubelet has no disk pressure",
-        ),
-        NodeCondition(
-            type="PIDPressure",
-            status="False",
-            reason="KubeletHasSufficientPID",
-            message="kubelet has sufficient PID available",
-        ),
-        ready,
-    ]
+    wanted = [*pressure_conditions(pressure), ready]
     known = {condition.type: condition for condition in before}
     date = format_time(now)
     dated = []
@@ -212,7 +194,10 @@ def status_of_node(
             NodeAddress(type="Hostname", address=identity.name),
         ],
         capacity={**capacity_of(machine, identity.pods_limit), **extended},
-        allocatable={**allocatable_of(machine, identity.pods_limit), **extended},
+        allocatable={
+            **allocatable_of(machine, identity.pods_limit, identity.reservations),
+            **extended,
+        },
         conditions=conditions,
         daemonEndpoints=NodeDaemonEndpoints(
             kubeletEndpoint=DaemonEndpoint(Port=identity.kubelet_port)
@@ -276,6 +261,8 @@ class NodeRegistration:
         self._clock = clock
         self._engine = engine
         self._renew_seconds = renew_seconds
+        # Returns the conditions of pressure that hold.
+        self.pressure: Callable[[], Sequence[str]] = tuple
         self._changed = asyncio.Event()
         self._node: Node | None = None
         self._lease: Lease | None = None
@@ -402,7 +389,7 @@ class NodeRegistration:
             self._machine,
             view.version,
             view.images,
-            conditions_of(view.error, before.conditions, now, view.network_error),
+            conditions_of(view.error, before.conditions, now, view.network_error, self.pressure()),
             view.handlers,
             before,
         )

@@ -1,10 +1,11 @@
 """Converts requests and limits to the kernel's units, and adds up the requests of pods. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.quantity import parse_quantity
-from kubelite.node.pods import AnyContainer, is_sidecar, qos_class
+from kubelite.node.pods import AnyContainer, is_critical, is_sidecar, qos_class
 from kubelite.node.runtime import ContainerLimits
 
 SHARES_PER_CPU = 1024
@@ -14,6 +15,8 @@ QUOTA_MIN_US = 1000
 PERIOD_US = 100_000
 OOM_SCORE_GUARANTEED = -997
 OOM_SCORE_BEST_EFFORT = 1000
+NODE_CRITICAL = "system-node-critical"
+EPHEMERAL_STORAGE = "ephemeral-storage"
 
 
 def milli_cpu(quantities: Mapping[str, str]) -> int:
@@ -83,16 +86,24 @@ def _quota(allowed_milli: int) -> int:
 
 
 def oom_score_adj(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> int:
-    """Return the oom_score_adj of a container: the lower, the more of the node's memory it requests."""
-    if (pod.spec.priority or 0) >= 2_000_000_000:
+    """Return the oom_score_adj of a container: the lower, the more of the node's memory it requests.
+
+    App containers depend on a sidecar, so it counts as requesting no less than the least of them.
+    """
+    if pod.spec.priorityClassName == NODE_CRITICAL and is_critical(pod):
         return OOM_SCORE_GUARANTEED
     quality = qos_class(pod)
     if quality == "Guaranteed":
         return OOM_SCORE_GUARANTEED
     if quality == "BestEffort" or machine_memory_bytes <= 0:
         return OOM_SCORE_BEST_EFFORT
-    asked = memory_bytes(container.resources.requests) + _unassigned_memory(pod)
-    score = 1000 - 1000 * asked // machine_memory_bytes
+    asked = memory_bytes(container.resources.requests)
+    if container in pod.spec.initContainers and is_sidecar(container):
+        least = min(
+            (memory_bytes(one.resources.requests) for one in pod.spec.containers), default=0
+        )
+        asked = max(asked, least)
+    score = 1000 - 1000 * (asked + _unassigned_memory(pod)) // machine_memory_bytes
     return min(max(score, 1000 + OOM_SCORE_GUARANTEED), OOM_SCORE_BEST_EFFORT - 1)
 
 
@@ -108,25 +119,38 @@ def _unassigned_memory(pod: Pod) -> int:
 
 def pod_requests(pod: Pod) -> dict[str, int]:
     """Return the effective requests of a pod: cpu in millicores, everything else in whole units."""
-    total: dict[str, int] = {}
+    total = _of_containers(pod, lambda resources: resources.requests)
     if pod.spec.resources is not None:
+        total = {}
         _add(total, pod.spec.resources.requests)
-    else:
-        sidecars: dict[str, int] = {}
-        peak: dict[str, int] = {}
-        for container in pod.spec.initContainers:
-            step = dict(sidecars)
-            _add(step, container.resources.requests)
-            if is_sidecar(container):
-                sidecars = step
-            for name, amount in step.items():
-                peak[name] = max(peak.get(name, 0), amount)
-        total = dict(sidecars)
-        for container in pod.spec.containers:
-            _add(total, container.resources.requests)
-        for name, amount in peak.items():
-            total[name] = max(total.get(name, 0), amount)
     _add(total, pod.spec.overhead)
+    return total
+
+
+def storage_limit(pod: Pod) -> int | None:
+    """Return the bytes of ephemeral storage that the containers of a pod may have together; None: no limit."""
+    total = _of_containers(pod, lambda resources: resources.limits)
+    return total.get(EPHEMERAL_STORAGE)
+
+
+def _of_containers(
+    pod: Pod, quantities: Callable[[ResourceRequirements], Mapping[str, str]]
+) -> dict[str, int]:
+    """Add up what runs at once: app containers and sidecars, or an init container with the sidecars before it."""
+    sidecars: dict[str, int] = {}
+    peak: dict[str, int] = {}
+    for container in pod.spec.initContainers:
+        step = dict(sidecars)
+        _add(step, quantities(container.resources))
+        if is_sidecar(container):
+            sidecars = step
+        for name, amount in step.items():
+            peak[name] = max(peak.get(name, 0), amount)
+    total = dict(sidecars)
+    for container in pod.spec.containers:
+        _add(total, quantities(container.resources))
+    for name, amount in peak.items():
+        total[name] = max(total.get(name, 0), amount)
     return total
 
 

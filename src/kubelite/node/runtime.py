@@ -190,6 +190,7 @@ class ContainerRecord(Struct, frozen=True):
     image_id: str = ""  # its digest when it came from a registry
     pid: int = 0  # 0 unless running
     log_path: str = ""  # the engine's file of its output; empty when there is none
+    layer_path: str = ""  # the folder of its writable layer; empty when the engine does not tell
     labels: Mapping[str, str] = {}
     engine: str = "docker"  # name of the engine: what comes before :// in the ids of a pod's status
 

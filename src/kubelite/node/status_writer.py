@@ -19,7 +19,7 @@ from kubelite.log import Complaint
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import as_dict, pod_key, reference_to
 from kubelite.node.resizing import IN_PROGRESS, PENDING, resize_message
-from kubelite.node.status import KUBELET_CONDITIONS
+from kubelite.node.status import DISRUPTION_TARGET, KUBELET_CONDITIONS
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -182,7 +182,8 @@ def _changed_conditions(
     ]
     for condition in new:
         before = known.get(condition.get("type", ""), {})
-        if condition.get("type") in KUBELET_CONDITIONS and condition != before:
+        is_own = condition.get("type") in (*KUBELET_CONDITIONS, DISRUPTION_TARGET)
+        if is_own and condition != before:
             gone = dict.fromkeys(before.keys() - condition.keys())
             changed.append({**gone, **condition})
     return changed
