@@ -120,6 +120,14 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
             "DIR",
         ),
     ] = ""
+    pod_manifest_path: Annotated[
+        str,
+        Setting(
+            "Folder, or file, of pods that this node runs without the API "
+            "(default: agent/pod-manifests in the data folder)",
+            "PATH",
+        ),
+    ] = ""
     docker_socket: Annotated[
         str,
         Setting("Socket of the container engine (default: one that answers, or start one)", "FILE"),
@@ -156,6 +164,12 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
     def local_storage_dir(self) -> Path:
         """The folder of the volumes that this node keeps, as an absolute path."""
         given = self.default_local_storage_path or Path(self.data_dir) / "storage"
+        return Path(os.path.abspath(given))  # noqa: PTH100 - `resolve` would read the disk
+
+    @property
+    def manifest_path(self) -> Path:
+        """The folder of the static pods, or the file of one, as an absolute path."""
+        given = self.pod_manifest_path or self.agent_dir / "pod-manifests"
         return Path(os.path.abspath(given))  # noqa: PTH100 - `resolve` would read the disk
 
     @property

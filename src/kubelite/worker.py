@@ -9,12 +9,14 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kubelite.api.auth.secret_files import write_file
 from kubelite.api.client.events import EventRecorder
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import Forbidden, Unauthorized
@@ -25,6 +27,7 @@ from kubelite.api.kinds.authorization import (
     SubjectAccessReviewSpec,
 )
 from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.local_volumes import STORAGE_PATH
 from kubelite.api.machinery.node_flags import parse_labels, parse_taints
 from kubelite.clock import Clock
@@ -47,6 +50,7 @@ from kubelite.node.kubelet import Kubelet
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.log_links import LogLinks
 from kubelite.node.machine import Machine, read_host_file, read_machine
+from kubelite.node.manifest_folder import ManifestFolder
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import Profiles, apparmor_enabled
@@ -70,7 +74,12 @@ log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 DNS_PORT = 53
+RANGE_SECONDS = 10.0  # that a node which had a pod CIDR before waits for the API to tell it
 NO_RANGE = "Network plugin returns error: no pod CIDR is assigned to the node"
+
+
+class RangeChanged(Exception):
+    """The node was assigned another pod CIDR."""
 
 
 class Identities(Struct, frozen=True):
@@ -143,7 +152,7 @@ class Worker:
         self._events = self._recorder()
         self._running.push_async_callback(self._events.close)
         facts = facts_of(identity, machine, config, self._cluster)
-        kubelet = Kubelet(facts, self._collaborators(data))
+        kubelet = Kubelet(facts, self._collaborators(data), static=self._static_pods())
         door = NodeDoor(self._identities.node, identity.name)
         measure = HostMeasure(self._clock, data, machine.memory_bytes)
         self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door, measure)
@@ -228,6 +237,12 @@ class Worker:
             LogLinks(Path(config.container_log_dir)),
         )
 
+    def _static_pods(self) -> ManifestFolder:
+        config = self._config
+        return ManifestFolder(
+            config.manifest_path, config.name_of_node, _complete_pod, self._clock, self._offload
+        )
+
     def _service_proxy(self) -> ServiceProxy:
         cluster = self._cluster
         settings = ProxySettings(
@@ -244,6 +259,7 @@ class Worker:
     async def _run_pods(self, kubelet: Kubelet) -> None:
         """Wait for the node's pod CIDR, set up network and DNS, then run pods."""
         pod_cidr = await self._pod_cidr()
+        await asyncio.to_thread(_remember_range, self._range_file, pod_cidr)
         await self._network.start(pod_cidr)
         name = self._config.name_of_node
         overlay = Overlay(self._identities.network, name, self._address, pod_cidr)
@@ -255,26 +271,49 @@ class Worker:
                 group.create_task(dns.run())
                 group.create_task(overlay.run())
                 group.create_task(kubelet.run())
+                group.create_task(self._leave_range(pod_cidr))
         finally:
             self._followers.remove(overlay.move)
             await dns.stop()
 
     async def _pod_cidr(self) -> str:
-        """Wait until the control plane has assigned a pod CIDR to this node, and return it."""
+        """Wait until the control plane has assigned a pod CIDR to this node, and return it.
+
+        If the API is silent for some seconds, return that of the last run: static pods run without it.
+        """
+        known = await asyncio.to_thread(_remembered_range, self._range_file)
+        async with asyncio.timeout(RANGE_SECONDS if known else None) as patience:
+            with suppress(TimeoutError):
+                known = await self._assigned_range(lambda _: True)
+        if patience.expired():
+            log.warning("the API does not answer; going on with the pod CIDR of the last run")
+        self._network_error = ""
+        self._registration.wake()
+        return known
+
+    async def _leave_range(self, used: str) -> None:
+        """Raise once the control plane has assigned another pod CIDR than the one in use; so all starts anew."""
+        assigned = await self._assigned_range(lambda cidr: cidr != used)
+        raise RangeChanged(f"the pod CIDR of this node is {assigned}, no longer {used}")
+
+    @property
+    def _range_file(self) -> Path:
+        return self._config.agent_dir / "pod-cidr"
+
+    async def _assigned_range(self, is_wanted: Callable[[str], bool]) -> str:
         name = self._config.name_of_node
         given: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def look(_: Node | None, node: Node | None) -> None:
-            if node is not None and node.spec.podCIDR and not given.done():
+            if node is None or not node.spec.podCIDR or given.done():
+                return
+            if is_wanted(node.spec.podCIDR):
                 given.set_result(node.spec.podCIDR)
 
         mirror = self._identities.node.mirror(Node, field_selector=f"metadata.name={name}")
         unsubscribe = mirror.subscribe(look)
         try:
-            cidr = await given
-            self._network_error = ""
-            self._registration.wake()
-            return cidr
+            return await given
         finally:
             unsubscribe()
 
@@ -401,6 +440,26 @@ class LocalImages:
                 log.warning("cannot load image", extra={"file": path, "reason": str(error)})
             else:
                 log.info("image loaded", extra={"file": path.name})
+
+
+def _remembered_range(file: Path) -> str:
+    text = read_host_file(file)
+    try:
+        return str(ipaddress.IPv4Network(text))
+    except ValueError:
+        return ""
+
+
+def _remember_range(file: Path, pod_cidr: str) -> None:
+    if read_host_file(file) != pod_cidr:
+        write_file(file, pod_cidr.encode())
+
+
+def _complete_pod(body: dict[str, Any]) -> Pod:
+    # The rules of a pod are much code, which a node without static pods does not need.
+    from kubelite.api.registry.manifests import complete_pod
+
+    return complete_pod(body)
 
 
 def _machine(data: Path) -> Machine:

@@ -200,7 +200,8 @@ class NodeAPI:
 
     async def _pods(self, request: web.BaseRequest) -> web.StreamResponse:
         async def work() -> web.Response:
-            pods = [to_wire(m.pod) for m in self._kubelet.memories.values() if m.pod and not m.gone]
+            known = self._kubelet.memories.values()
+            pods = [to_wire(pod) for m in known if (pod := m.current) and not m.gone]
             body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}
             return _json(body)
 
@@ -257,7 +258,8 @@ class NodeAPI:
         uid = request.query.get("uid", "")
         for memory in self._kubelet.memories.values():
             pod = memory.current
-            if pod is None or memory.gone or (uid and memory.uid != uid):
+            mirror = memory.mirror.metadata.uid if memory.mirror is not None else ""
+            if pod is None or memory.gone or (uid and uid not in {memory.uid, mirror}):
                 continue
             if (pod.metadata.namespace, pod.metadata.name) == (place.namespace, place.pod):
                 return pod, memory

@@ -38,6 +38,7 @@ from kubelite.node.pods import (
     all_containers,
     grace_seconds,
     is_terminal,
+    pod_key,
     reference_to,
 )
 from kubelite.node.resizing import (
@@ -47,6 +48,7 @@ from kubelite.node.resizing import (
     with_allocated,
 )
 from kubelite.node.runtime import ContainerRecord, EngineUnavailable
+from kubelite.node.static_pods import is_static
 from kubelite.node.status import Host, rejected_status, status_of
 from kubelite.node.status_writer import StatusWriter, status_patch
 from kubelite.node.volumes.followed import differs_as_shown, shows_itself
@@ -76,6 +78,9 @@ class PodWorker:
             name="pod_workers", retry_first_seconds=0.1, retry_max_seconds=60.0
         )
         self.memories: dict[str, PodMemory] = {}
+        self._are_all_known = True
+        # Called with the key (namespace/name) of a static pod once nothing of it is left.
+        self.on_static_removed: Callable[[str], None] = lambda _: None
         self.node = LiveNode(parts.client, NodeView(facts.name, facts.allocatable, facts.labels))
         shared = ActionDependencies(
             facts, parts, self._tasks, self.wake, self.node, self._admitted_pods
@@ -104,6 +109,21 @@ class PodWorker:
     def follow_node(self) -> Callable[[], None]:
         """Follow the Node's labels, taints and resources; return the call that ends it."""
         return self.node.subscribe(self._node_changed)
+
+    def expect_more(self) -> None:
+        """Take no pod for deleted until `all_known`: the API has not told its pods yet."""
+        self._are_all_known = False
+
+    def all_known(self) -> None:
+        """Act on what is left of pods that are neither in the API nor static."""
+        self._are_all_known = True
+        self._wake_all()
+
+    def mirror_changed(self, uid: str, mirror: Pod | None) -> None:
+        """Store the mirror pod of a static pod."""
+        if (memory := self.memories.get(uid)) is not None:
+            memory.update_mirror(mirror)
+            self.wake(uid)
 
     def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         """Store a change of a pod in the API, and enqueue the pods that it concerns."""
@@ -214,7 +234,7 @@ class PodWorker:
 
     async def _attend(self, uid: str) -> None:
         memory = self.memories.get(uid)
-        if memory is None:
+        if memory is None or (memory.pod is None and not self._are_all_known):
             return
         try:
             wait_seconds = await self.reconcile(memory)
@@ -240,6 +260,8 @@ class PodWorker:
             pod = memory.current
             if memory.gone or pod is None:
                 return await self._remove_orphan(memory, now)
+            if is_static(pod) and self._has_predecessor(memory, pod):
+                return None  # enqueued when that is removed
             if not memory.admitted and not await self._admit(memory, pod, now):
                 return None
             pod = self._allocate(memory, pod)
@@ -284,7 +306,23 @@ class PodWorker:
             self.memories.pop(memory.uid, None)
             self._queue.forget(memory.uid)
             self._room_changed()
+            if memory.pod is not None and is_static(memory.pod):
+                self._static_removed(pod_key(memory.pod))
         return decision.wait_seconds
+
+    def _has_predecessor(self, memory: PodMemory, pod: Pod) -> bool:
+        """Return whether another version of a static pod is still being removed: two would share name and ports."""
+        return any(
+            other.gone and other.pod is not None and pod_key(other.pod) == pod_key(pod)
+            for other in self.memories.values()
+            if other is not memory
+        )
+
+    def _static_removed(self, key: str) -> None:
+        self.on_static_removed(key)
+        for uid, memory in self.memories.items():
+            if memory.pod is not None and pod_key(memory.pod) == key:
+                self.wake(uid)
 
     async def _admit(self, memory: PodMemory, pod: Pod, now: datetime) -> bool:
         """Check once that the pod fits beside those already here; one that has containers was checked before."""
@@ -299,7 +337,11 @@ class PodWorker:
         message = refusal.message.removeprefix(REJECTED)
         self._events.event(reference_to(pod), WARNING, refusal.reason, message)
         status = rejected_status(pod, refusal.reason, refusal.message, now)
-        await self._status.patch(memory, pod, status_patch(pod.status, status))
+        if is_static(pod):
+            await self._status.report(memory, pod, status)
+            self.wake(memory.uid)
+        else:
+            await self._status.patch(memory, pod, status_patch(pod.status, status))
         return False
 
     async def _refusal(self, memory: PodMemory, pod: Pod) -> Rejection | None:

@@ -19,7 +19,7 @@ from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.node import stats
 from kubelite.node.dependencies import Collaborators, NodeFacts
-from kubelite.node.kubelet import Kubelet, PodListener, PodSource
+from kubelite.node.kubelet import Kubelet, PodListener, PodSource, StaticSource
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.machine import Machine
 from kubelite.node.registration import (
@@ -134,6 +134,7 @@ class SimulatedNode:
         labels: Mapping[str, str] | None = None,
         renew_seconds: float = 10.0,
         pods: PodSource | None = None,
+        static: StaticSource | None = None,
     ) -> None:
         number = zlib.crc32(name.encode())
         self.name = name
@@ -148,6 +149,7 @@ class SimulatedNode:
         self._renew_seconds = renew_seconds
         self.enforces_apparmor = True  # read at the start of the agent
         self._pods = pods
+        self._static = static
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
         self._identity = NodeIdentity(
             name, (address,), 10250, labels or {}, annotations={STORAGE_PATH: str(STORAGE)}
@@ -198,7 +200,7 @@ class SimulatedNode:
             sysctls=allow_list(self._machine.kernel),
             enforces_apparmor=self.enforces_apparmor,
         )
-        kubelet = self.kubelet = Kubelet(facts, parts, self._pods)
+        kubelet = self.kubelet = Kubelet(facts, parts, self._pods, self._static)
         registration = self._registration = NodeRegistration(
             self._identity,
             self._machine,
