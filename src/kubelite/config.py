@@ -128,6 +128,22 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
             "PATH",
         ),
     ] = ""
+    shutdown_grace_period: Annotated[
+        str,
+        Setting(
+            "How long a shutdown of the host waits for its pods to end; 0s: it does not", "DURATION"
+        ),
+    ] = "0s"
+    shutdown_grace_period_critical_pods: Annotated[
+        str, Setting("The part of that time which is kept for critical pods", "DURATION")
+    ] = "0s"
+    shutdown_grace_period_by_pod_priority: Annotated[
+        tuple[str, ...],
+        Setting(
+            "How long pods from a priority on may take to end, instead of those two",
+            "PRIORITY=DURATION",
+        ),
+    ] = ()
     docker_socket: Annotated[
         str,
         Setting("Socket of the container engine (default: one that answers, or start one)", "FILE"),
@@ -554,6 +570,7 @@ def _check_node(config: Config | AgentConfig) -> None:
         value = getattr(config, field)
         if value and _is_of_no_host(ipaddress.ip_address(value)):
             raise _unusable(field, value, "must be an address of this host")
+    _check_shutdown(config)
     if config.interface and config.node_ip:
         raise _unusable("interface", config.interface, "--node-ip is given too")
     if len(config.interface) > LINK_LENGTH_MAX or "/" in config.interface:
@@ -688,6 +705,32 @@ def node_name_problem(name: str) -> str:
             "and must start and end with an alphanumeric character"
         )
     return ""
+
+
+def _check_shutdown(config: NodeConfig) -> None:
+    """Check how long a shutdown waits for pods. Raises InvalidConfig."""
+    by_priority = config.shutdown_grace_period_by_pod_priority
+    if (config.shutdown_grace_period, config.shutdown_grace_period_critical_pods) == (
+        "0s",
+        "0s",
+    ) and not by_priority:
+        return
+    from kubelite.node.shutdown.periods import periods_of, whole_seconds
+
+    for field in ("shutdown_grace_period", "shutdown_grace_period_critical_pods"):
+        try:
+            whole_seconds(getattr(config, field))
+        except ValueError as error:
+            raise _unusable(field, getattr(config, field), str(error)) from None
+    field = "shutdown_grace_period"
+    try:
+        periods_of(
+            config.shutdown_grace_period, config.shutdown_grace_period_critical_pods, by_priority
+        )
+    except ValueError as error:
+        field += "_by_pod_priority" if by_priority else ""
+        shown = ",".join(by_priority) or config.shutdown_grace_period
+        raise _unusable(field, shown, str(error)) from None
 
 
 def _plugins(field: str, names: Sequence[str]) -> None:

@@ -1176,6 +1176,31 @@ UNSETTLED_FILES = Limit(
     reason="as many as names are read of the folder",
 )
 
+DBUS_MESSAGE = Limit(
+    "dbus-message",
+    256 * KIB,
+    "bytes",
+    bounds="message of the system's bus",
+    beyond="the connection is closed and made anew",
+    reason="those of logind have some hundred bytes",
+)
+DBUS_QUEUE = Limit(
+    "dbus-queue",
+    64,
+    "messages",
+    bounds="signals of the system's bus that wait to be read",
+    beyond="the connection is closed and made anew",
+    reason="a shutdown is told by one",
+)
+DBUS_FDS = Limit(
+    "dbus-fds",
+    16,
+    "descriptors",
+    bounds="descriptors that the system's bus passes at once",
+    beyond="the connection is closed and made anew",
+    reason="a lock is one",
+)
+
 # Usage
 
 GROUP_FILE = Limit(

@@ -61,6 +61,10 @@ from kubelite.node.registration import (
     node_labels,
 )
 from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
+from kubelite.node.shutdown.dbus import system_bus
+from kubelite.node.shutdown.logind import Logind
+from kubelite.node.shutdown.manager import NodeShutdown
+from kubelite.node.shutdown.periods import periods_of
 from kubelite.node.sysctls import allow_list
 from kubelite.node.usage import HostMeasure
 from kubelite.node.volumes.host import HostVolumes
@@ -165,6 +169,7 @@ class Worker:
             self._clock,
             EngineWatch(self._runtime, kubelet, lambda: self._network_error),
         )
+        shutdown = self._node_shutdown(kubelet, registration)
         self._followers = [
             lambda address: registration.move((address,)),
             lambda address: kubelet.move((address,)),
@@ -188,6 +193,8 @@ class Worker:
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(self._local.run, name="local storage")
+        if shutdown is not None:
+            self._tasks.supervise(shutdown.run, name="shutdown of the node")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
 
     async def _engine(self, data: Path, machine: Machine) -> DockerRuntime:
@@ -236,6 +243,33 @@ class Worker:
             self._events,
             LogLinks(Path(config.container_log_dir)),
         )
+
+    def _node_shutdown(
+        self, kubelet: Kubelet, registration: NodeRegistration
+    ) -> NodeShutdown | None:
+        """Return what ends the pods before the host shuts down, or None if it does not wait for them."""
+        config = self._config
+        periods = periods_of(
+            config.shutdown_grace_period,
+            config.shutdown_grace_period_critical_pods,
+            config.shutdown_grace_period_by_pod_priority,
+        )
+        if not periods:
+            return None
+        delay_seconds = sum(period.seconds for period in periods)
+        bus = system_bus(os.environ)
+        shutdown = NodeShutdown(
+            lambda: Logind(bus, delay_seconds),
+            periods,
+            kubelet.workers,
+            self._events,
+            config.name_of_node,
+            self._clock,
+            registration.wake,
+        )
+        registration.shutdown_error = lambda: shutdown.error
+        kubelet.workers.admission_checks.append(shutdown.refusal)
+        return shutdown
 
     def _static_pods(self) -> ManifestFolder:
         config = self._config

@@ -106,6 +106,11 @@ class Kubelet:
         """The state of the node's pods by uid, those of which only containers or volumes are left included."""
         return self._worker.memories
 
+    @property
+    def workers(self) -> PodWorker:
+        """The workers of the node's pods."""
+        return self._worker
+
     def move(self, addresses: tuple[str, ...]) -> None:
         """Follow new addresses of the node, the primary one first: its pods report them."""
         self._worker.move(addresses)

@@ -53,6 +53,8 @@ class Ending(Struct, frozen=True):
 
     reason: str
     message: str
+    grace_seconds: int | None = None  # the most that its containers may take; None: the pod's own
+    is_disruption: bool = False  # whether the condition DisruptionTarget tells of it
 
 
 class Observed(Struct, frozen=True, dict=True):  # dict: for cached properties

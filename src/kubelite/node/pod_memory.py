@@ -12,7 +12,7 @@ from kubelite.node.observed import Ending, Health, ImageState, Observed, Pending
 from kubelite.node.pods import image_volume_of, is_terminal
 from kubelite.node.probes import ContainerProbes
 from kubelite.node.runtime import ContainerLimits, ContainerRecord
-from kubelite.node.status import KUBELET_CONDITIONS, KUBELET_FIELDS
+from kubelite.node.status import KUBELET_CONDITIONS, KUBELET_FIELDS, SHARED_CONDITIONS
 
 
 class Stop:
@@ -86,6 +86,9 @@ class PodMemory:
         self.pending_resize: Pending | None = None
         self.group_limits: ContainerLimits | None = None  # last applied to the pod's control group
         self.ending: Ending | None = None
+        self.at_rest = (
+            asyncio.Event()
+        )  # set once nothing of a pod that ends runs, and its status says so
         self.told_reductions: set[tuple[str, str]] = set()  # container name, withheld privilege
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id
 
@@ -219,10 +222,11 @@ class PodMemory:
 def with_own_status(pod: Pod, status: PodStatus) -> Pod:
     """Return a pod with the parts of a status that the kubelet writes; those of others stay as they are."""
     own = {field: getattr(status, field) for field in KUBELET_FIELDS}
-    conditions = [
-        *(one for one in pod.status.conditions if one.type not in KUBELET_CONDITIONS),
-        *(one for one in status.conditions if one.type in KUBELET_CONDITIONS),
+    written = [
+        one for one in status.conditions if one.type in (*KUBELET_CONDITIONS, *SHARED_CONDITIONS)
     ]
+    replaced = {*KUBELET_CONDITIONS, *(one.type for one in written)}
+    conditions = [*(one for one in pod.status.conditions if one.type not in replaced), *written]
     merged = msgspec.structs.replace(pod.status, conditions=conditions, **own)
     return msgspec.structs.replace(pod, status=merged)
 

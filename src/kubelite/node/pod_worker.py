@@ -79,6 +79,8 @@ class PodWorker:
         )
         self.memories: dict[str, PodMemory] = {}
         self._are_all_known = True
+        # Each returns why the node takes no such pod now, or None; a pod that has containers is not asked about.
+        self.admission_checks: list[Callable[[Pod], Rejection | None]] = []
         # Called with the key (namespace/name) of a static pod once nothing of it is left.
         self.on_static_removed: Callable[[str], None] = lambda _: None
         self.node = LiveNode(parts.client, NodeView(facts.name, facts.allocatable, facts.labels))
@@ -105,6 +107,20 @@ class PodWorker:
         if uid not in self.memories:
             self.memories[uid] = PodMemory(uid)
         return self.memories[uid]
+
+    def active_pods(self) -> list[Pod]:
+        """Return the pods that are to run or are running, of the API and static ones."""
+        known = ((memory, memory.current) for memory in self.memories.values())
+        return [pod for memory, pod in known if pod and not memory.gone and not is_terminal(pod)]
+
+    async def end(self, uid: str, ending: Ending) -> None:
+        """End a pod that was not deleted; return once nothing of it runs and its status says so."""
+        memory = self.memories.get(uid)
+        if memory is None:
+            return
+        memory.ending = ending
+        self.wake(uid)
+        await memory.at_rest.wait()
 
     def follow_node(self) -> Callable[[], None]:
         """Follow the Node's labels, taints and resources; return the call that ends it."""
@@ -277,9 +293,17 @@ class PodWorker:
             status = status_of(pod, observed, now, Host(self._facts.addresses))
             self._note_backoff(memory, pod, observed, status)
             if not await self._advance(memory, pod, observed, decision, status):
+                self._note_rest(memory, pod)
                 refresh_at = memory.refresh_at if memory.volumes_ready else None
                 return _sooner(decision.wait_seconds, refresh_at, now)
         raise AssertionError(f"pod {memory.uid} does not come to rest")
+
+    def _note_rest(self, memory: PodMemory, pod: Pod) -> None:
+        is_ending = memory.ending is not None or pod.metadata.deletionTimestamp is not None
+        is_at_rest = is_ending and not any(one.is_running for one in memory.records.values())
+        is_told = memory.unwritten is None or is_static(pod)
+        if is_at_rest and is_told:
+            memory.at_rest.set()
 
     async def _advance(
         self, memory: PodMemory, pod: Pod, observed: Observed, decision: Plan, status: PodStatus
@@ -304,6 +328,7 @@ class PodWorker:
         await self._actions.carry_out(memory, decision.actions)
         if any(isinstance(action, TearDown) for action in decision.actions):
             self.memories.pop(memory.uid, None)
+            memory.at_rest.set()
             self._queue.forget(memory.uid)
             self._room_changed()
             if memory.pod is not None and is_static(memory.pod):
@@ -346,6 +371,9 @@ class PodWorker:
 
     async def _refusal(self, memory: PodMemory, pod: Pod) -> Rejection | None:
         facts = self._facts
+        for check in self.admission_checks:
+            if refusal := check(pod):
+                return refusal
         refusal = unsupported(pod, facts.sysctls, enforces_apparmor=facts.enforces_apparmor)
         # An admitted pod keeps its place. Its status proves no more than that, since others may write it too.
         if refusal is not None or pod.status.startTime:

@@ -136,14 +136,25 @@ def extended_resources(capacity: Mapping[str, str]) -> dict[str, str]:
 
 
 def conditions_of(
-    engine_error: str, before: Sequence[NodeCondition], now: datetime, network_error: str = ""
+    engine_error: str,
+    before: Sequence[NodeCondition],
+    now: datetime,
+    network_error: str = "",
+    shutdown_error: str = "",
 ) -> list[NodeCondition]:
     """Compute the node's conditions; one that has not changed keeps its date of transition."""
-    if engine_error or network_error:
-        message = f"container runtime is down: ContainerRuntimeNotReady: {engine_error}"
-        if not engine_error:
-            message = "container runtime network not ready: NetworkReady=false "
-            message += f"reason:NetworkPluginNotReady message:{network_error}"
+    errors = []
+    if engine_error:
+        errors.append(f"container runtime is down: ContainerRuntimeNotReady: {engine_error}")
+    elif network_error:
+        errors.append(
+            "container runtime network not ready: NetworkReady=false "
+            f"reason:NetworkPluginNotReady message:{network_error}"
+        )
+    if shutdown_error:
+        errors.append(shutdown_error)
+    if errors:
+        message = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
         ready = NodeCondition(
             type="Ready", status="False", reason="KubeletNotReady", message=message
         )
@@ -282,6 +293,7 @@ class NodeRegistration:
         self._reported: datetime | None = None
         self._complaint = Complaint()
         self._mirror = client.mirror(Node, field_selector=f"metadata.name={identity.name}")
+        self.shutdown_error: Callable[[], str] = lambda: ""  # why the node is about to end
 
     def wake(self) -> None:
         """Compute the status now, and write it if it changed."""
@@ -402,7 +414,9 @@ class NodeRegistration:
             self._machine,
             view.version,
             view.images,
-            conditions_of(view.error, before.conditions, now, view.network_error),
+            conditions_of(
+                view.error, before.conditions, now, view.network_error, self.shutdown_error()
+            ),
             view.handlers,
             before,
         )

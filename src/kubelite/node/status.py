@@ -43,6 +43,8 @@ KUBELET_CONDITIONS = (
     PENDING,
     IN_PROGRESS,
 )
+# The conditions that others set too: the kubelet adds and changes them, and never removes them.
+SHARED_CONDITIONS = ("DisruptionTarget",)
 # The fields of a status that `status_of` computes, beside conditions.
 KUBELET_FIELDS = (
     "phase",
@@ -430,6 +432,7 @@ def _conditions(
         containers_ready,
         PodCondition(type="PodScheduled", status="True"),
         *(() if _over(status) else _resizing(pod, observed)),
+        *_disruption(observed),
     ]
     found = {condition.type: condition for condition in pod.status.conditions}
     result = []
@@ -445,8 +448,20 @@ def _conditions(
                 condition, lastTransitionTime=date, observedGeneration=pod.metadata.generation
             )
         )
-    others = [c for c in pod.status.conditions if c.type not in KUBELET_CONDITIONS]
+    own = {*KUBELET_CONDITIONS, *(condition.type for condition in result)}
+    others = [c for c in pod.status.conditions if c.type not in own]
     return [*result, *others]
+
+
+def _disruption(observed: Observed) -> Iterator[PodCondition]:
+    """Yield the condition of a pod that the node ends for its own sake."""
+    if observed.ending is not None and observed.ending.is_disruption:
+        yield PodCondition(
+            type="DisruptionTarget",
+            status="True",
+            reason="TerminationByKubelet",
+            message=observed.ending.message,
+        )
 
 
 def _resizing(pod: Pod, observed: Observed) -> Iterator[PodCondition]:

@@ -54,3 +54,23 @@ def test_unknown_keys_are_named(tmp_path: Path) -> None:
     file.write_text("- 1\n")
     with pytest.raises(InvalidConfig, match="must hold keys and values"):
         load({}, {}, file)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"shutdown_grace_period": "x"}, "--shutdown-grace-period x: time: invalid duration"),
+        ({"shutdown_grace_period": "10ms"}, "must be either zero or otherwise >= 1 sec"),
+        (
+            {"shutdown_grace_period_critical_pods": "5s"},
+            "--shutdown-grace-period 0s: must be >= the part of critical pods, 5s",
+        ),
+        (
+            {"shutdown_grace_period_by_pod_priority": ("1",)},
+            "--shutdown-grace-period-by-pod-priority 1: 1 must be PRIORITY=DURATION",
+        ),
+    ],
+)
+def test_shutdown_periods_that_cannot_be(flags: dict[str, str], words: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match=words):
+        load(flags, {}, tmp_path / "absent")
