@@ -9,7 +9,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.admission import rejection
 from kubelite.node.live_node import NodeView
 from kubelite.node.pods import qos_class
-from kubelite.node.resources import cgroup_parent, limits_of, pod_requests
+from kubelite.node.resources import cgroup_parent, group_limits, limits_of, pod_requests
 
 
 def pod_of(*resources: dict[str, Any], **spec: Any) -> Pod:
@@ -87,3 +87,30 @@ def test_a_limit_of_the_pod_is_that_of_its_one_container() -> None:
     bare = pod_of({}, resources={"limits": {"cpu": "500m"}})
     limits = limits_of(bare, bare.spec.containers[0], 1 << 30)
     assert (limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes) == (2, 50_000, 0)
+
+
+def test_what_a_pod_has_none_of_its_own_is_summed_up() -> None:
+    own = {"requests": {"cpu": "1", "ephemeral-storage": "1Gi", "example.com/gpu": "1"}}
+    body = {
+        "containers": [{"name": "a", "image": "i", "resources": own}],
+        "resources": {"requests": {"cpu": "2", "memory": "1Ki"}},
+        "overhead": {"cpu": "10m"},
+    }
+    pod = msgspec.convert({"metadata": {"name": "p"}, "spec": body}, Pod)
+    assert pod_requests(pod) == {
+        "cpu": 2010,
+        "memory": 1024,
+        "ephemeral-storage": 1 << 30,
+        "example.com/gpu": 1,
+    }
+
+
+def test_the_overhead_of_the_runtime_is_beyond_a_pods_own_limits() -> None:
+    body = {
+        "containers": [{"name": "a", "image": "i"}],
+        "resources": {"limits": {"memory": "1Mi"}, "requests": {"memory": "1Mi"}},
+        "overhead": {"cpu": "10m", "memory": "1Mi"},
+    }
+    pod = msgspec.convert({"metadata": {"name": "p"}, "spec": body}, Pod)
+    limits = group_limits(pod)
+    assert (limits.memory_bytes, limits.cpu_quota_us, limits.cpu_shares) == (2 << 20, 0, 10)
