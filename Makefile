@@ -9,6 +9,8 @@ COUNT ?= 200
 DATA_DIR ?= /var/lib/kubelite
 BIN = $(VENV)/bin
 RUN = PYTHONPATH=src $(BIN)/
+# Tests that share nothing; those with engines and namespaces share the machine.
+ON_ALL_CORES = -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: help
 help: ## Show the targets
@@ -40,12 +42,12 @@ run: $(VENV)/.run ## Install what is missing and start a one-node cluster (ARGS=
 .PHONY: test
 test: SYSTEM = tests
 test: system $(VENV)/.dev check ## Install what is missing and run every test
-	@$(RUN)pytest -q tests/unit tests/property tests/simulation tests/fuzz tests/mutation
+	@$(RUN)pytest -q $(ON_ALL_CORES) tests/unit tests/property tests/simulation tests/fuzz tests/mutation
 	@$(RUN)pytest -q tests/integration tests/clients
 
 .PHONY: unit
 unit: $(VENV)/.dev ## Run the unit and property tests alone
-	@$(RUN)pytest -q tests/unit tests/property
+	@$(RUN)pytest -q $(ON_ALL_CORES) tests/unit tests/property
 
 .PHONY: cover
 cover: $(VENV)/.dev ## Branch coverage of the unit and property tests, and a floor below it
