@@ -205,11 +205,11 @@ def plan(pod: Pod, observed: Observed, now: datetime) -> Plan:
     """Return the plan for a pod that is in the API."""
     draft = _Draft(pod, observed, now)
     if pod.metadata.deletionTimestamp is not None:
-        _end(draft, ending_grace(pod, observed))
+        _end(draft, _grace(draft))
         if not draft.actions and not observed.running():
             draft.add(FinishDeletion())
     elif observed.ending is not None or is_terminal(pod):
-        _end(draft, ending_grace(pod, observed))
+        _end(draft, _grace(draft))
     else:
         deadline = deadline_of(pod)
         if deadline is not None:
@@ -218,12 +218,10 @@ def plan(pod: Pod, observed: Observed, now: datetime) -> Plan:
     return draft.plan()
 
 
-def ending_grace(pod: Pod, observed: Observed) -> int:
-    """Return the seconds that the containers of a pod which ends may take."""
-    seconds = grace_seconds(pod)
-    if observed.ending is None or observed.ending.grace_seconds is None:
-        return seconds
-    return min(seconds, observed.ending.grace_seconds)
+def _grace(draft: _Draft) -> int:
+    """Return the grace period of a pod that ends; an eviction may shorten it."""
+    own, ending = grace_seconds(draft.pod), draft.observed.ending
+    return own if ending is None or ending.grace_seconds is None else min(own, ending.grace_seconds)
 
 
 def plan_orphan(observed: Observed, grace: int, now: datetime, pod: Pod | None = None) -> Plan:

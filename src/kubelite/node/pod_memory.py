@@ -12,7 +12,7 @@ from kubelite.node.observed import Ending, Health, ImageState, Observed, Pending
 from kubelite.node.pods import image_volume_of, is_terminal
 from kubelite.node.probes import ContainerProbes
 from kubelite.node.runtime import ContainerLimits, ContainerRecord
-from kubelite.node.status import KUBELET_CONDITIONS, KUBELET_FIELDS, SHARED_CONDITIONS
+from kubelite.node.status import DISRUPTION_TARGET, KUBELET_CONDITIONS, KUBELET_FIELDS
 
 
 class Stop:
@@ -90,6 +90,7 @@ class PodMemory:
             asyncio.Event()
         )  # set once nothing of a pod that ends runs, and its status says so
         self.told_reductions: set[tuple[str, str]] = set()  # container name, withheld privilege
+        self._reclaimed: asyncio.Event | None = None  # made when it is waited for
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id
 
     @property
@@ -168,6 +169,17 @@ class PodMemory:
             if not waiting.done():
                 waiting.set_result(None)
 
+    async def reclaimed(self) -> None:
+        """Wait until all that was made for the pod has been removed from now on."""
+        if self._reclaimed is None:
+            self._reclaimed = asyncio.Event()
+        await self._reclaimed.wait()
+
+    def note_reclaimed(self) -> None:
+        """Wake those that wait for the removal."""
+        if self._reclaimed is not None:
+            self._reclaimed.set()
+
     def stop_restarting_probes(self) -> None:
         """Stop liveness and startup probes, since the pod is ending; readiness probes continue."""
         for state in self.containers.values():
@@ -222,11 +234,12 @@ class PodMemory:
 def with_own_status(pod: Pod, status: PodStatus) -> Pod:
     """Return a pod with the parts of a status that the kubelet writes; those of others stay as they are."""
     own = {field: getattr(status, field) for field in KUBELET_FIELDS}
-    written = [
-        one for one in status.conditions if one.type in (*KUBELET_CONDITIONS, *SHARED_CONDITIONS)
+    written = set(KUBELET_CONDITIONS)
+    written |= {one.type for one in status.conditions if one.type == DISRUPTION_TARGET}
+    conditions = [
+        *(one for one in pod.status.conditions if one.type not in written),
+        *(one for one in status.conditions if one.type in written),
     ]
-    replaced = {*KUBELET_CONDITIONS, *(one.type for one in written)}
-    conditions = [*(one for one in pod.status.conditions if one.type not in replaced), *written]
     merged = msgspec.structs.replace(pod.status, conditions=conditions, **own)
     return msgspec.structs.replace(pod, status=merged)
 

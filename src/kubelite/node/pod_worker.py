@@ -113,14 +113,20 @@ class PodWorker:
         known = ((memory, memory.current) for memory in self.memories.values())
         return [pod for memory, pod in known if pod and not memory.gone and not is_terminal(pod)]
 
-    async def end(self, uid: str, ending: Ending) -> None:
-        """End a pod that was not deleted; return once nothing of it runs and its status says so."""
+    def end(self, uid: str, ending: Ending) -> None:
+        """End a pod that is not deleted; an end that was begun before keeps its reason, and only gets shorter."""
         memory = self.memories.get(uid)
         if memory is None:
             return
+        if memory.ending is not None:
+            ending = replace(memory.ending, grace_seconds=ending.grace_seconds)
         memory.ending = ending
         self.wake(uid)
-        await memory.at_rest.wait()
+
+    async def at_rest(self, uid: str) -> None:
+        """Wait until nothing of a pod that ends runs, and its status says so."""
+        if (memory := self.memories.get(uid)) is not None:
+            await memory.at_rest.wait()
 
     def follow_node(self) -> Callable[[], None]:
         """Follow the Node's labels, taints and resources; return the call that ends it."""

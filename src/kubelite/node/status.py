@@ -35,6 +35,9 @@ from kubelite.node.runtime import ContainerRecord
 
 WAITING_FOR_INIT = "PodInitializing"
 WAITING_FOR_CREATION = "ContainerCreating"
+DISRUPTION_TARGET = (
+    "DisruptionTarget"  # of all who disrupt pods: the node sets it, and never deletes it
+)
 KUBELET_CONDITIONS = (
     "PodReadyToStartContainers",
     "Initialized",
@@ -44,8 +47,6 @@ KUBELET_CONDITIONS = (
     PENDING,
     IN_PROGRESS,
 )
-# The conditions that others set too: the kubelet adds and changes them, and never removes them.
-SHARED_CONDITIONS = ("DisruptionTarget",)
 # The fields of a status that `status_of` computes, beside conditions.
 KUBELET_FIELDS = (
     "phase",
@@ -95,7 +96,8 @@ def status_of(pod: Pod, observed: Observed, now: datetime, host: Host) -> PodSta
         else _addresses(pod, observed)
     )
     reason, message = pod.status.reason, pod.status.message
-    if observed.ending is not None:
+    # A terminal phase, its reason and message come together, once nothing of the pod runs any more.
+    if observed.ending is not None and phase == "Failed" and not is_terminal(pod):
         reason, message = observed.ending.reason, observed.ending.message
     draft = msgspec.structs.replace(
         pod.status,
@@ -176,6 +178,8 @@ def _container_status(
     is_init: bool = False,
 ) -> ContainerStatus:
     attempts = observed.attempts(container.name)
+    if not attempts and is_terminal(pod) and known is not None and known.state.terminated:
+        return known  # its containers were removed to reclaim what they took
     if attempts and attempts[0].phase == "created" and len(attempts) > 1:
         attempts = attempts[1:]
     if not attempts or attempts[0].phase == "created":
@@ -436,7 +440,6 @@ def _conditions(
         containers_ready,
         PodCondition(type="PodScheduled", status="True"),
         *(() if _over(status) else _resizing(pod, observed)),
-        *_disruption(observed),
     ]
     found = {condition.type: condition for condition in pod.status.conditions}
     result = []
@@ -452,20 +455,30 @@ def _conditions(
                 condition, lastTransitionTime=date, observedGeneration=pod.metadata.generation
             )
         )
-    own = {*KUBELET_CONDITIONS, *(condition.type for condition in result)}
-    others = [c for c in pod.status.conditions if c.type not in own]
-    return [*result, *others]
+    others = [c for c in pod.status.conditions if c.type not in KUBELET_CONDITIONS]
+    return _with_disruption(pod, status, observed, now, [*result, *others])
 
 
-def _disruption(observed: Observed) -> Iterator[PodCondition]:
-    """Yield the condition of a pod that the node ends for its own sake."""
-    if observed.ending is not None and observed.ending.is_disruption:
-        yield PodCondition(
-            type="DisruptionTarget",
-            status="True",
-            reason="TerminationByKubelet",
-            message=observed.ending.message,
-        )
+def _with_disruption(
+    pod: Pod,
+    status: PodStatus,
+    observed: Observed,
+    now: datetime,
+    conditions: list[PodCondition],
+) -> list[PodCondition]:
+    """Add the condition of a disruption by the node, which others write too, in the same status as the end."""
+    ending = observed.ending
+    if ending is None or not ending.disruption or is_terminal(pod) or status.phase != "Failed":
+        return conditions
+    condition = PodCondition(
+        type=DISRUPTION_TARGET,
+        status="True",
+        reason=ending.disruption,
+        message=ending.message,
+        lastTransitionTime=format_time(now),
+        observedGeneration=pod.metadata.generation,
+    )
+    return [*(one for one in conditions if one.type != DISRUPTION_TARGET), condition]
 
 
 def _resizing(pod: Pod, observed: Observed) -> Iterator[PodCondition]:

@@ -20,12 +20,10 @@ from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import as_dict, pod_key, reference_to
 from kubelite.node.resizing import IN_PROGRESS, PENDING, resize_message
 from kubelite.node.static_pods import is_static
-from kubelite.node.status import KUBELET_CONDITIONS, SHARED_CONDITIONS
+from kubelite.node.status import DISRUPTION_TARGET, KUBELET_CONDITIONS
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
-
-_WRITTEN_CONDITIONS = (*KUBELET_CONDITIONS, *SHARED_CONDITIONS)
 
 WRITES_AT_ONCE = 8  # of one node
 PATIENCE_SECONDS = 5.0  # after which work on a pod goes on before its status is written
@@ -194,7 +192,8 @@ def _changed_conditions(
     ]
     for condition in new:
         before = known.get(condition.get("type", ""), {})
-        if condition.get("type") in _WRITTEN_CONDITIONS and condition != before:
+        is_own = condition.get("type") in (*KUBELET_CONDITIONS, DISRUPTION_TARGET)
+        if is_own and condition != before:
             gone = dict.fromkeys(before.keys() - condition.keys())
             changed.append({**gone, **condition})
     return changed

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 RECONNECT_FIRST_SECONDS = 1.0
 RECONNECT_MAX_SECONDS = 60.0
 REASON = "Terminated"
+DISRUPTION = "TerminationByKubelet"
 MESSAGE = "Pod was terminated in response to imminent node shutdown."
 REFUSAL = Rejection("NodeShutdown", f"{REJECTED}Pod was rejected as the node is shutting down.")
 NODE_MESSAGE = "node is shutting down"
@@ -67,8 +68,12 @@ class RunningPods(Protocol):
         """Return the pods that have not ended."""
         ...
 
-    async def end(self, pod_uid: str, ending: Ending) -> None:
-        """End a pod; return once its containers have ended and its volumes are at rest."""
+    def end(self, uid: str, ending: Ending) -> None:
+        """Begin to end a pod."""
+        ...
+
+    async def at_rest(self, uid: str) -> None:
+        """Wait until nothing of a pod that ends runs, and its status says so."""
         ...
 
 
@@ -76,7 +81,7 @@ def ending_of(pod: Pod, period: Period) -> Ending:
     """Return how a pod ends: within the period, or its own grace period if that is shorter."""
     own = pod.spec.terminationGracePeriodSeconds
     seconds = min(DEFAULT_GRACE_SECONDS if own is None else own, period.seconds)
-    return Ending(REASON, MESSAGE, seconds, is_disruption=True)
+    return Ending(REASON, MESSAGE, seconds, disruption=DISRUPTION)
 
 
 class NodeShutdown:
@@ -155,10 +160,11 @@ class NodeShutdown:
         for period, pods in grouped(self._periods, active):
             if not pods:
                 continue
-            ends = [self._pods.end(pod.metadata.uid, ending_of(pod, period)) for pod in pods]
+            for pod in pods:
+                self._pods.end(pod.metadata.uid, ending_of(pod, period))
             try:
                 async with asyncio.timeout(period.seconds):
-                    await asyncio.gather(*ends)
+                    await asyncio.gather(*(self._pods.at_rest(pod.metadata.uid) for pod in pods))
             except TimeoutError:
                 about = {"priority": period.priority, "seconds": period.seconds}
                 log.warning("pods did not end before the shutdown in time", extra=about)
