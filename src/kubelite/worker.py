@@ -60,13 +60,14 @@ from kubelite.node.registration import (
     allocatable_of,
     node_labels,
 )
-from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, RuntimeFailure
+from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, IdRange, RuntimeFailure
 from kubelite.node.shutdown.dbus import system_bus
 from kubelite.node.shutdown.logind import Logind
 from kubelite.node.shutdown.manager import NodeShutdown
 from kubelite.node.shutdown.periods import periods_of
 from kubelite.node.sysctls import allow_list
 from kubelite.node.usage import HostMeasure
+from kubelite.node.user_namespaces import host_ids
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.local_folders import LocalFolders
 from kubelite.offload import Offload
@@ -156,6 +157,7 @@ class Worker:
         self._events = self._recorder()
         self._running.push_async_callback(self._events.close)
         facts = facts_of(identity, machine, config, self._cluster)
+        facts = replace(facts, pod_ids=await asyncio.to_thread(_pod_ids))
         kubelet = Kubelet(facts, self._collaborators(data), static=self._static_pods())
         door = NodeDoor(self._identities.node, identity.name)
         measure = HostMeasure(self._clock, data, machine.memory_bytes)
@@ -487,6 +489,13 @@ def _remembered_range(file: Path) -> str:
 def _remember_range(file: Path, pod_cidr: str) -> None:
     if read_host_file(file) != pod_cidr:
         write_file(file, pod_cidr.encode())
+
+
+def _pod_ids() -> IdRange:
+    try:
+        return host_ids()
+    except (ValueError, OSError) as error:
+        raise CannotStart(f"cannot find ids for user namespaces of pods: {error}") from error
 
 
 def _complete_pod(body: dict[str, Any]) -> Pod:

@@ -58,10 +58,6 @@ class Ending(Struct, frozen=True):
         ""  # reason of the condition DisruptionTarget; empty: the end is no disruption
     )
 
-    def is_within(self, grace_seconds: int) -> bool:
-        """Return whether the pod ends within a grace period anyway."""
-        return self.grace_seconds is not None and self.grace_seconds <= grace_seconds
-
 
 class Observed(Struct, frozen=True, dict=True):  # dict: for cached properties
     """One pod as the node sees it."""

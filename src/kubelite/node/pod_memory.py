@@ -90,7 +90,6 @@ class PodMemory:
             asyncio.Event()
         )  # set once nothing of a pod that ends runs, and its status says so
         self.told_reductions: set[tuple[str, str]] = set()  # container name, withheld privilege
-        self._reclaimed: asyncio.Event | None = None  # made when it is waited for
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id
 
     @property
@@ -168,17 +167,6 @@ class PodMemory:
         for waiting in self._waiting.get(container_id, ()):
             if not waiting.done():
                 waiting.set_result(None)
-
-    async def reclaimed(self) -> None:
-        """Wait until all that was made for the pod has been removed from now on."""
-        if self._reclaimed is None:
-            self._reclaimed = asyncio.Event()
-        await self._reclaimed.wait()
-
-    def note_reclaimed(self) -> None:
-        """Wake those that wait for the removal."""
-        if self._reclaimed is not None:
-            self._reclaimed.set()
 
     def stop_restarting_probes(self) -> None:
         """Stop liveness and startup probes, since the pod is ending; readiness probes continue."""

@@ -84,7 +84,7 @@ class PodWorker:
         # Called with the key (namespace/name) of a static pod once nothing of it is left.
         self.on_static_removed: Callable[[str], None] = lambda _: None
         self.node = LiveNode(parts.client, NodeView(facts.name, facts.allocatable, facts.labels))
-        shared = ActionDependencies(
+        shared = self._shared = ActionDependencies(
             facts, parts, self._tasks, self.wake, self.node, self._admitted_pods
         )
         self._actions = PodActions(shared)
@@ -171,6 +171,7 @@ class PodWorker:
                 self._forget(memory, container_id)
         for record in records:
             self.memory(record.pod_uid).update_container(record)
+            self._shared.user_namespaces.restore(record.pod_uid, record.labels)
 
     async def restore(self, records: Sequence[ContainerRecord]) -> None:
         """Recover after a restart: re-attach running sandboxes, and find the volumes that deleted pods left."""
@@ -334,6 +335,7 @@ class PodWorker:
         await self._actions.carry_out(memory, decision.actions)
         if any(isinstance(action, TearDown) for action in decision.actions):
             self.memories.pop(memory.uid, None)
+            self._shared.user_namespaces.release(memory.uid)
             memory.at_rest.set()
             self._queue.forget(memory.uid)
             self._room_changed()
