@@ -144,6 +144,18 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
             "PRIORITY=DURATION",
         ),
     ] = ()
+    cpu_manager_policy: Annotated[
+        str, Setting("How CPUs are given to containers; none alone is supported", "POLICY")
+    ] = "none"
+    memory_manager_policy: Annotated[
+        str, Setting("How memory is given to containers; None alone is supported", "POLICY")
+    ] = "None"
+    topology_manager_policy: Annotated[
+        str, Setting("How CPUs and devices are aligned; none alone is supported", "POLICY")
+    ] = "none"
+    memory_swap_behavior: Annotated[
+        str, Setting("Whether pods may swap; NoSwap alone is supported", "BEHAVIOR")
+    ] = "NoSwap"
     docker_socket: Annotated[
         str,
         Setting("Socket of the container engine (default: one that answers, or start one)", "FILE"),
@@ -393,6 +405,13 @@ _NUMBERS = {
     "audit_log_maxage": 36_500,
     "audit_log_maxbackup": 10_000,
 }
+# The one supported value of a setting of upstream's, and the others that upstream has.
+_POLICIES = {
+    "cpu_manager_policy": ("none", ("static",)),
+    "memory_manager_policy": ("None", ("Static",)),
+    "topology_manager_policy": ("none", ("best-effort", "restricted", "single-numa-node")),
+    "memory_swap_behavior": ("NoSwap", ("LimitedSwap",)),
+}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PORT_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 _MODE = re.compile(r"(0o?)?[0-7]{1,3}")
@@ -574,6 +593,10 @@ def _check_node(config: Config | AgentConfig) -> None:
         if value and _is_of_no_host(ipaddress.ip_address(value)):
             raise _unusable(field, value, "must be an address of this host")
     _check_shutdown(config)
+    for field, (only, others) in _POLICIES.items():
+        if (value := getattr(config, field)) != only:
+            problem = f"this node supports {only} alone" if value in others else f"must be {only}"
+            raise _unusable(field, value, problem)
     if config.interface and config.node_ip:
         raise _unusable("interface", config.interface, "--node-ip is given too")
     if len(config.interface) > LINK_LENGTH_MAX or "/" in config.interface:

@@ -40,6 +40,7 @@ from kubelite.net.records import ZoneSettings
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
+from kubelite.node.configuration import ShownSettings, kubelet_configuration
 from kubelite.node.container_owner import ensure_owner
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.docker import DockerRuntime
@@ -161,7 +162,15 @@ class Worker:
         kubelet = Kubelet(facts, self._collaborators(data), static=self._static_pods())
         door = NodeDoor(self._identities.node, identity.name)
         measure = HostMeasure(self._clock, data, machine.memory_bytes)
-        self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door, measure)
+        self._api = NodeAPI(
+            identity.name,
+            kubelet,
+            self._runtime,
+            self._clock,
+            door,
+            measure,
+            configuration=_configuration(config, self._cluster),
+        )
         self._running.push_async_callback(self._api.stop)
         await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
         registration = self._registration = NodeRegistration(
@@ -489,6 +498,29 @@ def _remembered_range(file: Path) -> str:
 def _remember_range(file: Path, pod_cidr: str) -> None:
     if read_host_file(file) != pod_cidr:
         write_file(file, pod_cidr.encode())
+
+
+def _configuration(config: Config | AgentConfig, cluster: ClusterSettings) -> dict[str, Any]:
+    by_priority = config.shutdown_grace_period_by_pod_priority
+    shown = ShownSettings(
+        address=config.kubelet_address,
+        port=config.kubelet_port,
+        static_pod_path=str(config.manifest_path),
+        cluster_domain=cluster.cluster_domain,
+        cluster_dns=(cluster.dns_address,),
+        allowed_unsafe_sysctls=config.allowed_unsafe_sysctls,
+        shutdown_periods=periods_of("0s", "0s", by_priority) if by_priority else (),
+        shutdown_grace_period=config.shutdown_grace_period,
+        shutdown_grace_period_critical_pods=config.shutdown_grace_period_critical_pods,
+        pod_log_dir=config.container_log_dir,
+        policies={
+            "cpu": config.cpu_manager_policy,
+            "memory": config.memory_manager_policy,
+            "topology": config.topology_manager_policy,
+            "swap": config.memory_swap_behavior,
+        },
+    )
+    return kubelet_configuration(shown)
 
 
 def _pod_ids() -> IdRange:

@@ -36,6 +36,7 @@ from kubelite.api.kinds.core.nodes import (
     NodeRuntimeHandlerFeatures,
     NodeSpec,
     NodeStatus,
+    NodeSwapStatus,
     NodeSystemInfo,
 )
 from kubelite.api.kinds.core.scheduling import Taint
@@ -244,6 +245,7 @@ def status_of_node(
             kubeProxyVersion=KUBELET_VERSION,
             operatingSystem="linux",
             architecture=machine.architecture,
+            swap=NodeSwapStatus(capacity=machine.swap_bytes) if machine.swap_bytes else None,
         ),
         runtimeHandlers=[
             NodeRuntimeHandler(

@@ -74,3 +74,21 @@ def test_unknown_keys_are_named(tmp_path: Path) -> None:
 def test_shutdown_periods_that_cannot_be(flags: dict[str, str], words: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match=words):
         load(flags, {}, tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("cpu_manager_policy", "static", "--cpu-manager-policy static: this node supports none"),
+        ("memory_manager_policy", "Static", "this node supports None alone"),
+        ("topology_manager_policy", "single-numa-node", "this node supports none alone"),
+        ("memory_swap_behavior", "LimitedSwap", "this node supports NoSwap alone"),
+        ("cpu_manager_policy", "None", "--cpu-manager-policy None: must be none"),
+        ("topology_manager_policy", "x", "must be none"),
+    ],
+)
+def test_policies_that_are_not_supported_are_refused(
+    field: str, value: str, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidConfig, match=words):
+        load({field: value}, {}, tmp_path / "absent")
