@@ -405,13 +405,6 @@ _NUMBERS = {
     "audit_log_maxage": 36_500,
     "audit_log_maxbackup": 10_000,
 }
-# The one supported value of a setting of upstream's, and the others that upstream has.
-_POLICIES = {
-    "cpu_manager_policy": ("none", ("static",)),
-    "memory_manager_policy": ("None", ("Static",)),
-    "topology_manager_policy": ("none", ("best-effort", "restricted", "single-numa-node")),
-    "memory_swap_behavior": ("NoSwap", ("LimitedSwap",)),
-}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PORT_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 _MODE = re.compile(r"(0o?)?[0-7]{1,3}")
@@ -592,11 +585,10 @@ def _check_node(config: Config | AgentConfig) -> None:
         value = getattr(config, field)
         if value and _is_of_no_host(ipaddress.ip_address(value)):
             raise _unusable(field, value, "must be an address of this host")
-    _check_shutdown(config)
-    for field, (only, others) in _POLICIES.items():
-        if (value := getattr(config, field)) != only:
-            problem = f"this node supports {only} alone" if value in others else f"must be {only}"
-            raise _unusable(field, value, problem)
+    from kubelite.node.checked_settings import problems
+
+    for field, value, problem in problems(config):
+        raise _unusable(field, value, problem)
     if config.interface and config.node_ip:
         raise _unusable("interface", config.interface, "--node-ip is given too")
     if len(config.interface) > LINK_LENGTH_MAX or "/" in config.interface:
@@ -731,32 +723,6 @@ def node_name_problem(name: str) -> str:
             "and must start and end with an alphanumeric character"
         )
     return ""
-
-
-def _check_shutdown(config: NodeConfig) -> None:
-    """Check how long a shutdown waits for pods. Raises InvalidConfig."""
-    by_priority = config.shutdown_grace_period_by_pod_priority
-    if (config.shutdown_grace_period, config.shutdown_grace_period_critical_pods) == (
-        "0s",
-        "0s",
-    ) and not by_priority:
-        return
-    from kubelite.node.shutdown.periods import periods_of, whole_seconds
-
-    for field in ("shutdown_grace_period", "shutdown_grace_period_critical_pods"):
-        try:
-            whole_seconds(getattr(config, field))
-        except ValueError as error:
-            raise _unusable(field, getattr(config, field), str(error)) from None
-    field = "shutdown_grace_period"
-    try:
-        periods_of(
-            config.shutdown_grace_period, config.shutdown_grace_period_critical_pods, by_priority
-        )
-    except ValueError as error:
-        field += "_by_pod_priority" if by_priority else ""
-        shown = ",".join(by_priority) or config.shutdown_grace_period
-        raise _unusable(field, shown, str(error)) from None
 
 
 def _plugins(field: str, names: Sequence[str]) -> None:
