@@ -6,6 +6,7 @@ SEEDS ?= 200
 FIRST ?= 1000
 SECONDS ?= 300
 COUNT ?= 200
+ENGINE ?= docker
 DATA_DIR ?= /var/lib/kubelite
 BIN = $(VENV)/bin
 RUN = PYTHONPATH=src $(BIN)/
@@ -95,8 +96,8 @@ bench: system $(VENV)/.dev ## Measure; prints a table and writes bench-COMMIT.js
 
 .PHONY: conformance
 conformance: SYSTEM = tests
-conformance: system $(VENV)/.dev ## Run Kubernetes' conformance suite on two nodes (PROGRAMS=folder IMAGES=archive OUT=folder)
-	@PYTHONPATH=src:tests $(BIN)/python -m conformance $(PROGRAMS) $(IMAGES) $(OUT)
+conformance: system $(VENV)/.dev ## Run Kubernetes' conformance suite on two nodes (PROGRAMS=folder IMAGES=archive OUT=folder ENGINE=docker)
+	@PYTHONPATH=src:tests $(BIN)/python -m conformance --engine $(ENGINE) $(PROGRAMS) $(IMAGES) $(OUT)
 
 .PHONY: size
 size: ## Lines per package, and the longest files and functions
