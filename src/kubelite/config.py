@@ -24,6 +24,11 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from msgspec import Struct
 
+from kubelite.pod_config import PodConfig, check_pods
+from kubelite.settings import InvalidConfig as InvalidConfig  # noqa: PLC0414 - exported
+from kubelite.settings import Setting
+from kubelite.settings import unusable as _unusable
+
 DATA_DIR = "/var/lib/kubelite"
 AGENT_PORT = 6443  # of a server to join whose URL names none
 LINK_LENGTH_MAX = 15  # of the name of a network interface
@@ -40,19 +45,6 @@ COMPONENTS = frozenset({LOCAL_STORAGE, METRICS_SERVER})
 STORAGE_PATH_LENGTH_MAX = 1024
 
 CONFIG_FILE = Path("/etc/kubelite/config.yaml")
-
-
-class Setting(Struct, frozen=True):
-    """Help text and placeholder of a setting on the command line."""
-
-    help: str
-    metavar: str = ""
-    is_filled: bool = False  # an empty value is refused
-    is_secret: bool = False  # the value must not be in a message
-
-
-class InvalidConfig(Exception):
-    """A setting is unknown or has a value that cannot be used; the message names it."""
 
 
 def _default_data_dir() -> str:
@@ -81,7 +73,7 @@ class ClusterSettings(Struct, frozen=True):
     cluster_domain: str
 
 
-class NodeConfig(Struct, frozen=True, kw_only=True):
+class NodeConfig(PodConfig, frozen=True, kw_only=True):
     """The settings of every node, with their defaults."""
 
     data_dir: Annotated[str, Setting("Folder that holds all state", "DIR", is_filled=True)] = (
@@ -130,42 +122,6 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
             "Sysctl, or prefix and *, that pods of this node may set beyond the safe ones", "NAME"
         ),
     ] = ()
-    max_pods: Annotated[int, Setting("Number of pods that this node takes", "COUNT")] = 110
-    system_reserved: Annotated[
-        tuple[str, ...], Setting("Resources kept back for the system", "NAME=QUANTITY")
-    ] = ()
-    kube_reserved: Annotated[
-        tuple[str, ...], Setting("Resources kept back for kubelite and the engine", "NAME=QUANTITY")
-    ] = ()
-    enforce_node_allocatable: Annotated[
-        tuple[str, ...],
-        Setting("Limit all pods together to what is not kept back (default: pods)", "pods|none"),
-    ] = ()
-    reserved_memory: Annotated[tuple[str, ...], Setting("Not supported by this node", "TEXT")] = ()
-    eviction_hard: Annotated[
-        tuple[str, ...],
-        Setting(
-            "Thresholds below which pods are evicted at once (default: "
-            "memory.available<100Mi, 5% of disks and inodes)",
-            "SIGNAL<AMOUNT",
-        ),
-    ] = ()
-    eviction_soft: Annotated[
-        tuple[str, ...],
-        Setting("Thresholds below which pods are evicted after a grace period", "SIGNAL<AMOUNT"),
-    ] = ()
-    eviction_soft_grace_period: Annotated[
-        tuple[str, ...], Setting("How long each soft one is met before that", "SIGNAL=DURATION")
-    ] = ()
-    eviction_max_pod_grace_period: Annotated[
-        int, Setting("Longest grace period of a pod then; negative: the pod's", "SECONDS")
-    ] = 0
-    eviction_minimum_reclaim: Annotated[
-        tuple[str, ...], Setting("How much more than its threshold is freed", "SIGNAL=AMOUNT")
-    ] = ()
-    eviction_pressure_transition_period: Annotated[
-        str, Setting("How long a condition of pressure stays after its end", "DURATION")
-    ] = "5m"
     debug: Annotated[bool, Setting("Log more")] = False
 
     @property
@@ -192,6 +148,12 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
     def local_storage_dir(self) -> Path:
         """The folder of the volumes that this node keeps, as an absolute path."""
         given = self.default_local_storage_path or Path(self.data_dir) / "storage"
+        return Path(os.path.abspath(given))  # noqa: PTH100 - `resolve` would read the disk
+
+    @property
+    def manifest_path(self) -> Path:
+        """The folder of the static pods, or the file of one, as an absolute path."""
+        given = self.pod_manifest_path or self.agent_dir / "pod-manifests"
         return Path(os.path.abspath(given))  # noqa: PTH100 - `resolve` would read the disk
 
     @property
@@ -589,23 +551,7 @@ def _check_node(config: Config | AgentConfig) -> None:
         raise _unusable("default_local_storage_path", repr(path), reason)
     _labels_and_taints(config)
     _sysctls(config.allowed_unsafe_sysctls)
-    _pressure(config)
-
-
-_PRESSURE = re.compile("eviction_.*|.*_reserved|reserved_memory|max_pods|enforce_.*")
-
-
-def _pressure(config: NodeConfig) -> None:
-    """Check the settings of eviction and of what is kept back. Raises InvalidConfig."""
-    fields = filter(_PRESSURE.fullmatch, NodeConfig.__struct_fields__)
-    if all(getattr(config, field) == _default(field, NodeConfig) for field in fields):
-        return  # a control plane alone does without the parsers
-    from kubelite.node.eviction.flags import InvalidFlag, check_flags
-
-    try:
-        check_flags(config)
-    except InvalidFlag as error:
-        raise _unusable(error.field, error.value, str(error)) from None
+    check_pods(config)
 
 
 def _is_of_no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -784,7 +730,3 @@ def _address(field: str, value: str) -> None:
         ipaddress.ip_address(value)
     except ValueError as error:
         raise _unusable(field, value, str(error)) from None
-
-
-def _unusable(field: str, value: object, reason: str) -> InvalidConfig:
-    return InvalidConfig(f"cannot use --{field.replace('_', '-')} {value}: {reason}")

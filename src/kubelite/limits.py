@@ -1143,6 +1143,64 @@ KEPT_CONFIG = Limit(
     reason="ten of the largest objects; once for volumes, once for environments and pull secrets",
 )
 
+MANIFEST = Limit(
+    "manifest",
+    1 * MIB,
+    "bytes",
+    bounds="file of the manifest folder",
+    beyond="not used; the log says so",
+    reason="its mirror pod could not be stored if it were much larger",
+)
+MANIFESTS = Limit(
+    "manifests",
+    1000,
+    "files",
+    bounds="static pods of a node",
+    beyond="the files last by name are not used",
+    reason="nine times the pods of a node",
+)
+MANIFEST_FOLDER_NAMES = Limit(
+    "manifest-folder-names",
+    10_000,
+    "names",
+    bounds="names read of the manifest folder",
+    beyond="the rest is not seen",
+    reason="ten times the static pods",
+)
+UNSETTLED_FILES = Limit(
+    "unsettled-files",
+    10_000,
+    "files",
+    bounds="files of a followed folder that are being written and wait for their end",
+    beyond="read at the next change",
+    reason="as many as names are read of the folder",
+)
+
+DBUS_MESSAGE = Limit(
+    "dbus-message",
+    256 * KIB,
+    "bytes",
+    bounds="message of the system's bus",
+    beyond="the connection is closed and made anew",
+    reason="those of logind have some hundred bytes",
+)
+DBUS_QUEUE = Limit(
+    "dbus-queue",
+    64,
+    "messages",
+    bounds="signals of the system's bus that wait to be read",
+    beyond="the connection is closed and made anew",
+    reason="a shutdown is told by one",
+)
+DBUS_FDS = Limit(
+    "dbus-fds",
+    16,
+    "descriptors",
+    bounds="descriptors that the system's bus passes at once",
+    beyond="the connection is closed and made anew",
+    reason="a lock is one",
+)
+
 # Usage
 
 GROUP_FILE = Limit(

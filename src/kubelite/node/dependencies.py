@@ -20,8 +20,9 @@ from kubelite.node.pod_config import PodConfig
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import Prober, ProbeTarget
-from kubelite.node.runtime import ContainerRecord, ContainerRuntime
+from kubelite.node.runtime import ContainerRecord, ContainerRuntime, IdRange
 from kubelite.node.sysctls import SysctlAllowList
+from kubelite.node.user_namespaces import ALL_IDS, UserNamespaces
 from kubelite.node.volumes.host import PodVolumes
 from kubelite.tasks import TaskSet
 
@@ -43,6 +44,7 @@ class NodeFacts(Struct, frozen=True):
     cluster_domain: str = "cluster.local"
     sysctls: SysctlAllowList = SysctlAllowList()
     enforces_apparmor: bool = False
+    pod_ids: IdRange = ALL_IDS  # for user namespaces of pods
 
 
 class Collaborators(Struct, frozen=True):
@@ -80,6 +82,7 @@ class ActionDependencies:
         self.pods = pods
         self.reads = PodConfig(parts.client)
         self.starting = asyncio.Semaphore(STARTS_AT_ONCE)
+        self.user_namespaces = UserNamespaces(facts.pod_ids)
         self._node = node
         self._warned: set[str] = set()  # texts that were logged once
 

@@ -36,6 +36,7 @@ from kubelite.api.kinds.core.nodes import (
     NodeRuntimeHandlerFeatures,
     NodeSpec,
     NodeStatus,
+    NodeSwapStatus,
     NodeSystemInfo,
 )
 from kubelite.api.kinds.core.scheduling import Taint
@@ -135,17 +136,25 @@ def conditions_of(
     before: Sequence[NodeCondition],
     now: datetime,
     network_error: str = "",
+    shutdown_error: str = "",
     pressure: Sequence[str] = (),
 ) -> list[NodeCondition]:
     """Compute the node's conditions; one that has not changed keeps its date of transition.
 
     `pressure` names the conditions of pressure that hold.
     """
-    if engine_error or network_error:
-        message = f"container runtime is down: ContainerRuntimeNotReady: {engine_error}"
-        if not engine_error:
-            message = "container runtime network not ready: NetworkReady=false "
-            message += f"reason:NetworkPluginNotReady message:{network_error}"
+    errors = []
+    if engine_error:
+        errors.append(f"container runtime is down: ContainerRuntimeNotReady: {engine_error}")
+    elif network_error:
+        errors.append(
+            "container runtime network not ready: NetworkReady=false "
+            f"reason:NetworkPluginNotReady message:{network_error}"
+        )
+    if shutdown_error:
+        errors.append(shutdown_error)
+    if errors:
+        message = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
         ready = NodeCondition(
             type="Ready", status="False", reason="KubeletNotReady", message=message
         )
@@ -218,6 +227,7 @@ def status_of_node(
             kubeProxyVersion=KUBELET_VERSION,
             operatingSystem="linux",
             architecture=machine.architecture,
+            swap=NodeSwapStatus(capacity=machine.swap_bytes) if machine.swap_bytes else None,
         ),
         runtimeHandlers=[
             NodeRuntimeHandler(
@@ -269,6 +279,7 @@ class NodeRegistration:
         self._reported: datetime | None = None
         self._complaint = Complaint()
         self._mirror = client.mirror(Node, field_selector=f"metadata.name={identity.name}")
+        self.shutdown_error: Callable[[], str] = lambda: ""  # why the node is about to end
 
     def wake(self) -> None:
         """Compute the status now, and write it if it changed."""
@@ -389,7 +400,14 @@ class NodeRegistration:
             self._machine,
             view.version,
             view.images,
-            conditions_of(view.error, before.conditions, now, view.network_error, self.pressure()),
+            conditions_of(
+                view.error,
+                before.conditions,
+                now,
+                view.network_error,
+                self.shutdown_error(),
+                self.pressure(),
+            ),
             view.handlers,
             before,
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.machinery.pod_amounts import POD_LEVEL
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.node.pods import AnyContainer, is_critical, is_sidecar, qos_class
 from kubelite.node.runtime import ContainerLimits
@@ -52,13 +53,24 @@ def group_limits(pod: Pod) -> ContainerLimits:
     Its weight is that of the summed requests: weights of containers count within the pod only. Limits are the pod's
     own; those of containers are enforced by container, where the engine can tell which of them exceeded it.
     """
-    limits = pod.spec.resources.limits if pod.spec.resources is not None else {}
+    limits = _with_overhead(pod) if pod.spec.resources is not None else {}
     return ContainerLimits(
         cpu_shares=shares_of(pod_requests(pod).get("cpu", 0)),
-        cpu_quota_us=_quota(milli_cpu(limits)),
+        cpu_quota_us=_quota(limits.get("cpu", 0)),
         cpu_period_us=PERIOD_US,
-        memory_bytes=memory_bytes(limits),
+        memory_bytes=limits.get("memory", 0),
     )
+
+
+def _with_overhead(pod: Pod) -> dict[str, int]:
+    """Return a pod's own limits, in the units of `pod_requests`; what its runtime needs beside it is not counted in."""
+    assert pod.spec.resources is not None, "the pod has limits of its own"
+    total: dict[str, int] = {}
+    _add(total, pod.spec.resources.limits)
+    for name, text in pod.spec.overhead.items():
+        if name in total:
+            total[name] += amount_of(name, text)
+    return total
 
 
 def class_shares(pod: Pod, pods: Iterable[Pod]) -> int:
@@ -121,8 +133,13 @@ def pod_requests(pod: Pod) -> dict[str, int]:
     """Return the effective requests of a pod: cpu in millicores, everything else in whole units."""
     total = _of_containers(pod, lambda resources: resources.requests)
     if pod.spec.resources is not None:
-        total = {}
-        _add(total, pod.spec.resources.requests)
+        # Of other resources, such as devices and ephemeral storage, a pod has none of its own.
+        whole = {
+            name: amount_of(name, text)
+            for name, text in pod.spec.resources.requests.items()
+            if name in POD_LEVEL or name.startswith("hugepages-")
+        }
+        total.update(whole)
     _add(total, pod.spec.overhead)
     return total
 

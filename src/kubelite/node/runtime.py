@@ -108,6 +108,13 @@ class Profile(Struct, frozen=True):
     name: str = ""  # of type Localhost: seccomp: a path below the node's folder; AppArmor: the loaded profile
 
 
+class IdRange(Struct, frozen=True):
+    """The host's user and group ids that stand for those from 0 on in a user namespace."""
+
+    host_id: int
+    length: int
+
+
 class SandboxSpec(Struct, frozen=True):
     """The properties of a pod's sandbox."""
 
@@ -126,6 +133,9 @@ class SandboxSpec(Struct, frozen=True):
     labels: Mapping[str, str] = {}
     cgroup_parent: str = ""
     handler: str = ""  # one of the engine's handlers; empty: its default
+    ids: IdRange | None = (
+        None  # of a user namespace of its own, which the handler supports; None: the host's
+    )
 
 
 class ContainerSpec(Struct, frozen=True):
@@ -168,6 +178,7 @@ class ContainerSpec(Struct, frozen=True):
     labels: Mapping[str, str] = {}
     cgroup_parent: str = ""
     handler: str = ""  # that of its sandbox
+    ids: IdRange | None = None  # those of its sandbox; its mounts are mapped by them too
 
 
 class ContainerRecord(Struct, frozen=True):

@@ -22,7 +22,7 @@ from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.eviction.manager import EvictionManager
 from kubelite.node.eviction.readings import Readings
 from kubelite.node.eviction.thresholds import EvictionSettings
-from kubelite.node.kubelet import Kubelet, PodListener, PodSource
+from kubelite.node.kubelet import Kubelet, PodListener, PodSource, StaticSource
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.machine import Machine
 from kubelite.node.registration import (
@@ -139,6 +139,7 @@ class SimulatedNode:
         pods: PodSource | None = None,
         readings: Readings | None = None,
         eviction: EvictionSettings | None = None,
+        static: StaticSource | None = None,
     ) -> None:
         """Pods are evicted only if there are `readings` to do so by."""
         number = zlib.crc32(name.encode())
@@ -157,6 +158,7 @@ class SimulatedNode:
         self._readings = readings
         self._eviction_settings = eviction or EvictionSettings()
         self.eviction: EvictionManager | None = None
+        self._static = static
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
         self._identity = NodeIdentity(
             name, (address,), 10250, labels or {}, annotations={STORAGE_PATH: str(STORAGE)}
@@ -207,7 +209,7 @@ class SimulatedNode:
             sysctls=allow_list(self._machine.kernel),
             enforces_apparmor=self.enforces_apparmor,
         )
-        kubelet = self.kubelet = Kubelet(facts, parts, self._pods)
+        kubelet = self.kubelet = Kubelet(facts, parts, self._pods, self._static)
         registration = self._registration = NodeRegistration(
             self._identity,
             self._machine,

@@ -17,6 +17,7 @@ from kubelite.api.kinds.core.container_status import (
 )
 from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.pods import HostIP, Pod, PodCondition, PodIP, PodStatus
+from kubelite.api.machinery.pod_amounts import pod_amounts
 from kubelite.api.machinery.times import format_time
 from kubelite.limits import POD_TERMINATION_MESSAGES
 from kubelite.node.lifecycle import backoff_of, backoff_remaining
@@ -123,8 +124,11 @@ def _pod_level_resources(pod: Pod) -> dict[str, Any]:
     """Return the fields of a status that only a pod with resources of its own has."""
     if pod.spec.resources is None:
         return {}
-    resources = pod.spec.resources
-    return {"resources": resources, "allocatedResources": dict(resources.requests)}
+    requests = pod_amounts(msgspec.to_builtins(pod.spec), "requests", overhead=True)
+    return {
+        "resources": pod.spec.resources,
+        "allocatedResources": {name: str(amount) for name, amount in requests.items()},
+    }
 
 
 def _has_run(pod: Pod) -> bool:

@@ -11,6 +11,7 @@ from kubelite.node.live_node import NodeView
 from kubelite.node.pods import qos_class
 from kubelite.node.resources import (
     cgroup_parent,
+    group_limits,
     limits_of,
     oom_score_adj,
     pod_requests,
@@ -119,3 +120,30 @@ def test_the_limit_of_storage_of_what_runs_at_once() -> None:
     init = {"name": "i", "image": "a:1", "resources": {"limits": {"ephemeral-storage": "9Mi"}}}
     assert storage_limit(pod_of(two, initContainers=[init])) == 9 << 20
     assert storage_limit(pod_of({})) is None
+
+
+def test_what_a_pod_has_none_of_its_own_is_summed_up() -> None:
+    own = {"requests": {"cpu": "1", "ephemeral-storage": "1Gi", "example.com/gpu": "1"}}
+    body = {
+        "containers": [{"name": "a", "image": "i", "resources": own}],
+        "resources": {"requests": {"cpu": "2", "memory": "1Ki"}},
+        "overhead": {"cpu": "10m"},
+    }
+    pod = msgspec.convert({"metadata": {"name": "p"}, "spec": body}, Pod)
+    assert pod_requests(pod) == {
+        "cpu": 2010,
+        "memory": 1024,
+        "ephemeral-storage": 1 << 30,
+        "example.com/gpu": 1,
+    }
+
+
+def test_the_overhead_of_the_runtime_is_beyond_a_pods_own_limits() -> None:
+    body = {
+        "containers": [{"name": "a", "image": "i"}],
+        "resources": {"limits": {"memory": "1Mi"}, "requests": {"memory": "1Mi"}},
+        "overhead": {"cpu": "10m", "memory": "1Mi"},
+    }
+    pod = msgspec.convert({"metadata": {"name": "p"}, "spec": body}, Pod)
+    limits = group_limits(pod)
+    assert (limits.memory_bytes, limits.cpu_quota_us, limits.cpu_shares) == (2 << 20, 0, 10)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from fakes.readings import SimulatedReadings
+from fakes.static_source import StaticManifests
 from msgspec.structs import replace
 
 from kubelite.api.kinds.core.events import Event
@@ -24,6 +25,7 @@ from kubelite.node.observed import Ending
 from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
 from kubelite.node.simulated import SimulatedNode
 from kubelite.node.simulated_runtime import Behaviour
+from kubelite.node.static_pods import SOURCE
 from kubelite.node.usage_files import Filesystem
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
@@ -60,6 +62,7 @@ class Pressed(Cluster):
 
     def __init__(self, behaviour: Behaviour | None = None, **settings: Any) -> None:
         self.readings = SimulatedReadings(WELL)
+        self.static = StaticManifests()
         self._settings = EvictionSettings(
             parse_thresholds(**{**FLAGS, **settings.pop("flags", {})}), **settings
         )
@@ -74,6 +77,7 @@ class Pressed(Cluster):
             behaviour=self.behaviour,
             readings=self.readings,
             eviction=self._settings,
+            static=self.static,
         )
 
     async def __aenter__(self) -> "Pressed":
@@ -226,6 +230,7 @@ def test_the_condition_stays_for_the_transition_period_and_pods_of_some_requests
             await asyncio.sleep(120)
             assert (await cluster.conditions())["MemoryPressure"] == "False"
             await cluster.create({"containers": [container()]}, "later")
+            await asyncio.sleep(5)
             await cluster.until(is_ready, "later")
 
     run_virtually(main())
@@ -246,6 +251,28 @@ def test_under_pressure_of_the_disk_only_critical_pods_are_taken() -> None:
             await cluster.until(is_ready, "critical")
             await asyncio.sleep(60)
             assert is_ready(await cluster.pod("critical"))  # nor evicted
+
+    run_virtually(main())
+
+
+def test_static_pods_are_critical_and_pods_that_claim_to_be_static_are_not() -> None:
+    async def main() -> None:
+        async with Pressed() as cluster:
+            claim = {"annotations": {SOURCE: "file"}}
+            await cluster.create({"containers": [container()]}, "claims", **claim)
+            await cluster.until(is_ready, "claims")
+            cluster.static.put({"containers": [container()]}, "before")
+            await asyncio.sleep(5)
+            await cluster.until(is_ready, "before-node-1")
+            cluster.readings.uses["before-node-1"] = using(disk=9 * GIB)
+            cluster.press(node_fs=FULL)
+            evicted = await cluster.until(has_ended, "claims", 60)
+            assert evicted.status.reason == "Evicted"
+            cluster.static.put({"containers": [container()]}, "later")
+            await asyncio.sleep(5)
+            await cluster.until(is_ready, "later-node-1")
+            await asyncio.sleep(60)
+            assert is_ready(await cluster.pod("before-node-1"))
 
     run_virtually(main())
 
