@@ -1143,6 +1143,17 @@ KEPT_CONFIG = Limit(
     reason="ten of the largest objects; once for volumes, once for environments and pull secrets",
 )
 
+# Images
+
+PULL_LOGINS = Limit(
+    "pull-logins",
+    16,
+    "logins",
+    bounds="logins that are tried for one pull from one registry",
+    beyond="not tried; those of the longest places come first",
+    reason="a secret can hold thousands, and each try asks the registry while other pods wait for their pulls",
+)
+
 # Usage
 
 GROUP_FILE = Limit(

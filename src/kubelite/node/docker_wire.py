@@ -7,6 +7,7 @@ from typing import Any
 
 from kubelite.api.machinery.times import parse_time
 from kubelite.node.container_owner import NODE_LABEL, UID_LABEL, ContainerOwner
+from kubelite.node.images.names import find_name, is_image_id
 from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import (
     SANDBOX,
@@ -32,14 +33,6 @@ LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"
 _ZERO_DATE = "0001-01-01"
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?", re.ASCII)
 _ATTEMPT = re.compile(r"[0-9]{1,9}", re.ASCII)
-_IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
-_REFERENCE = re.compile(
-    r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*"
-    r"|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?"  # the registry
-    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-    r"(?::\w[\w.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?",
-    re.ASCII,
-)
 
 JSON = dict[str, Any]
 
@@ -304,7 +297,7 @@ def image_of(found: Mapping[str, Any]) -> Image:
 
 def is_reference(text: str) -> bool:
     """Whether a text names an image, by the grammar of distribution/reference, or is an image's id."""
-    return bool(_REFERENCE.fullmatch(text) or _IMAGE_ID.fullmatch(text))
+    return find_name(text) is not None or is_image_id(text)
 
 
 def with_tag(reference: str) -> str:

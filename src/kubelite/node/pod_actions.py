@@ -13,7 +13,7 @@ from kubelite.node.container_end import ContainerEnd, release
 from kubelite.node.container_start import ContainerStart
 from kubelite.node.container_stop import ContainerStop
 from kubelite.node.dependencies import ActionDependencies, NodeFacts, retry_delay
-from kubelite.node.images import ImageSource
+from kubelite.node.images.source import ImageSource
 from kubelite.node.lifecycle import (
     Action,
     AttachNetwork,

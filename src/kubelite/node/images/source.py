@@ -1,22 +1,20 @@
 """Gets the images of containers: pull policy, pull secrets, back-off."""
 
 import asyncio
-import base64
-import binascii
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
-import msgspec
-
 from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import APIError, NotFound
-from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
+from kubelite.limits import PULL_LOGINS
+from kubelite.node.images.logins import find_logins
+from kubelite.node.images.names import parse_name
+from kubelite.node.images.pull_secrets import PullSecrets
 from kubelite.node.observed import ImageState, Trouble
 from kubelite.node.pod_config import PodConfig
 from kubelite.node.pods import WantedImage, reference_to
@@ -35,7 +33,6 @@ PULLS_AT_ONCE = 4
 BACKOFF_FIRST_SECONDS = 10
 BACKOFF_MAX_SECONDS = 300
 ERROR_SHOWN_SECONDS = 3.0  # how long ErrImagePull stands before it becomes ImagePullBackOff
-DOCKER_HUB = "docker.io"
 
 Report = Callable[[ImageState], None]
 
@@ -54,7 +51,7 @@ class ImageSource:
     ) -> None:
         """`reads` may be shared with other readers of what pods refer to."""
         self._runtime = runtime
-        self._reads = reads or PodConfig(client)
+        self._secrets = PullSecrets(reads or PodConfig(client), events)
         self._clock = clock
         self._events = events
         self._tasks = tasks
@@ -165,21 +162,12 @@ class ImageSource:
 
     async def _credentials(self, pod: Pod, wanted: WantedImage) -> Sequence[Credentials | None]:
         """Return the logins that a pod's secrets have for an image's registry; [None] when there are none."""
-        server = registry_of(wanted.reference)
-        logins: list[Credentials | None] = []
-        for reference in pod.spec.imagePullSecrets:
-            try:
-                secret = await self._reads.get(pod, Secret, reference.name)
-            except NotFound:
-                continue
-            except APIError as error:
-                # Without the login the registry's refusal would hide the reason, so the pull is tried again later.
-                message = f'cannot read pull secret "{reference.name}": {error.message}'
-                raise ImagePullFailed(message) from error
-            found = credentials_in(secret, server)
-            if found is not None:
-                logins.append(found)
-        return logins or [None]
+        name = parse_name(wanted.reference)
+        logins = find_logins(name, await self._secrets.logins(pod))
+        if len(logins) > PULL_LOGINS.value:
+            PULL_LOGINS.reached()
+        usable = logins[: PULL_LOGINS.value]
+        return [login.credentials(name.registry) for login in usable] or [None]
 
     async def images(self) -> list[Image]:
         """Return the images on the node, the largest first, as the node's status lists them."""
@@ -193,42 +181,3 @@ def _backoff_seconds(failures: int) -> float:
 
 def _spelt(seconds: float) -> str:
     return f"{seconds * 1000:.0f}ms" if seconds < 1 else f"{seconds:.3f}s"
-
-
-def registry_of(image: str) -> str:
-    """Return the host part of an image reference, docker.io when it has none."""
-    first, slash, _ = image.partition("/")
-    if slash and ("." in first or ":" in first or first == "localhost"):
-        return first
-    return DOCKER_HUB
-
-
-def credentials_in(secret: Secret, server: str) -> Credentials | None:
-    """Return the login for a registry from a pull secret, or None if it has none that can be read."""
-    try:
-        if ".dockerconfigjson" in secret.data:
-            text = base64.b64decode(secret.data[".dockerconfigjson"])
-            logins = msgspec.json.decode(text).get("auths", {})
-        elif ".dockercfg" in secret.data:
-            logins = msgspec.json.decode(base64.b64decode(secret.data[".dockercfg"]))
-        else:
-            return None
-        for where, login in logins.items():
-            if _host_of(where) == server:
-                return _login(server, login)
-    except (binascii.Error, msgspec.DecodeError, AttributeError, ValueError):
-        return None
-    return None
-
-
-def _host_of(where: str) -> str:
-    host = where.partition("://")[2] or where
-    host = host.partition("/")[0]
-    return DOCKER_HUB if host in {"index.docker.io", "registry-1.docker.io"} else host
-
-
-def _login(server: str, login: dict[str, str]) -> Credentials:
-    username, password = login.get("username", ""), login.get("password", "")
-    if login.get("auth"):
-        username, _, password = base64.b64decode(login["auth"]).decode().partition(":")
-    return Credentials(server, username, password, login.get("identitytoken", ""))
