@@ -43,6 +43,15 @@ from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.engine_watch import EngineWatch
 from kubelite.node.http import NodeAPI, NodeRequest
+from kubelite.node.images.records import PullRecords
+from kubelite.node.images.registries import (
+    RegistriesInvalid,
+    insecure_hosts,
+    limitations,
+    read_registries,
+)
+from kubelite.node.images.settings import ImageSettings
+from kubelite.node.images.verification import Verification
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.log_links import LogLinks
@@ -138,11 +147,13 @@ class Worker:
         machine = await asyncio.to_thread(_machine, data)
         identity = identity_of(config, self._address)
         self._running.push_async_callback(self._network.stop)
+        self._image_settings = await self._read_image_settings()
         self._runtime = await self._engine(data, machine)
         self._running.push_async_callback(self._runtime.close)
         self._events = self._recorder()
         self._running.push_async_callback(self._events.close)
         facts = facts_of(identity, machine, config, self._cluster)
+        self._records = PullRecords(self._clock, data / "image_manager")
         kubelet = Kubelet(facts, self._collaborators(data))
         door = NodeDoor(self._identities.node, identity.name)
         measure = HostMeasure(self._clock, data, machine.memory_bytes)
@@ -162,15 +173,18 @@ class Worker:
         ]
         images = LocalImages(data / "images", self._runtime)
 
+        async def before_pods() -> None:
+            await images.load()
+            await self._records.load(await self._runtime.images())
+
         def engine_changed() -> None:
             registration.wake()
             if not kubelet.engine_error:
                 self._tasks.start(images.load(), name="load images")
 
         kubelet.on_engine_change = engine_changed
-        kubelet.before_pods = (
-            images.load
-        )  # before the first pods, which would pull these images from a registry
+        # Before the first pods, which would pull those images from a registry, and use others that they may not use.
+        kubelet.before_pods = before_pods
         proxy = self._service_proxy()
         self._running.push_async_callback(proxy.stop)
         await proxy.start()
@@ -188,10 +202,32 @@ class Worker:
         given = Path(config.docker_socket) if config.docker_socket else None
         socket = await find_socket(given, folders)
         if socket == folders.socket:
-            self._tasks.supervise(OwnEngine(folders).run, name="container engine")
+            insecure = [
+                f"--insecure-registry={host}"
+                for host in insecure_hosts(self._image_settings.registries)
+            ]
+            self._tasks.supervise(OwnEngine(folders, insecure).run, name="container engine")
         profiles = Profiles(data / "seccomp")
         owner = await asyncio.to_thread(ensure_owner, data, config.name_of_node, self._randomness)
         return DockerRuntime(socket, owner, machine.architecture, self._clock, profiles)
+
+    async def _read_image_settings(self) -> ImageSettings:
+        """Return how the node gets its images. Raises CannotStart."""
+        config = self._config
+        has_default = not config.disable_default_registry_endpoint
+        try:
+            registries = await asyncio.to_thread(
+                read_registries, config.registries_file, has_default=has_default
+            )
+        except RegistriesInvalid as error:
+            raise CannotStart(str(error)) from error
+        for limitation in limitations(registries):
+            log.warning("registries.yaml: %s", limitation)
+        verification = Verification(
+            config.image_pull_credentials_verification_policy,
+            config.preloaded_images_verification_allowlist,
+        )
+        return ImageSettings(config.pulls_at_once, registries, verification)
 
     def _recorder(self) -> EventRecorder:
         return EventRecorder(
@@ -226,6 +262,8 @@ class Worker:
             self._clock,
             self._events,
             LogLinks(Path(config.container_log_dir)),
+            self._image_settings,
+            self._records,
         )
 
     def _service_proxy(self) -> ServiceProxy:

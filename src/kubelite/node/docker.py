@@ -219,6 +219,11 @@ class DockerRuntime:
                 if "error" in (progress := msgspec.json.decode(line)):
                     raise RuntimeFailure(f"cannot load image: {progress['error']}")
 
+    async def tag(self, image_id: str, name: str) -> None:
+        """Give an image that is on the node another name, with a tag; the image that had the name loses it."""
+        repository, _, tag = name.rpartition(":")
+        await self._json(f"images/{image_id}/tag", "POST", params={"repo": repository, "tag": tag})
+
     async def remove_image(self, image_id: str) -> None:
         """Delete an unused image."""
         with suppress(ContainerNotFound):

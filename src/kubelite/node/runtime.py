@@ -312,6 +312,10 @@ class ContainerRuntime(Protocol):
         """Bring in the images of a `docker save` archive, a regular file that is never held whole; raises OSError."""
         ...
 
+    async def tag(self, image_id: str, name: str) -> None:
+        """Give an image that is on the node another name, with a tag; the image that had the name loses it."""
+        ...
+
     async def remove_image(self, image_id: str) -> None:
         """Delete an unused image."""
         ...

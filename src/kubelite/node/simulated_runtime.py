@@ -169,6 +169,14 @@ class SimulatedRuntime:
         self._check()
         del archive
 
+    async def tag(self, image_id: str, name: str) -> None:
+        """Give an image another name."""
+        self._check()
+        image = next((i for i in self._images.values() if i.id == image_id), None)
+        if image is None:
+            raise RuntimeFailure(f"No such image: {image_id}")
+        self._images[name] = msgspec.structs.replace(image, names=(*image.names, name))
+
     async def remove_image(self, image_id: str) -> None:
         """Delete an image."""
         self._check()

@@ -50,6 +50,11 @@ class ImageName(Struct, frozen=True):
         return f"{self.registry}/{self.path}"
 
     @property
+    def full(self) -> str:
+        """The whole name, with registry and tag or digest; two names of one image have the same."""
+        return self.full_repository + self.suffix
+
+    @property
     def suffix(self) -> str:
         """The tag and digest as they follow the repository; ``:latest`` when there are none."""
         tag = self.tag or ("" if self.digest else DEFAULT_TAG)
@@ -84,3 +89,9 @@ def parse_name(text: str) -> ImageName:
 def is_image_id(text: str) -> bool:
     """Return whether a text is the id of an image."""
     return _IMAGE_ID.fullmatch(text) is not None
+
+
+def full_name(text: str) -> str:
+    """Return the whole name of an image, with registry and tag; the text itself if it is no name."""
+    name = find_name(text)
+    return text if name is None else name.full

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubelite.node.images.names import find_name, is_image_id, parse_name
+from kubelite.node.images.names import find_name, full_name, is_image_id, parse_name
 from kubelite.node.runtime import InvalidImageName
 
 DIGEST = "sha256:" + "0f" * 32
@@ -42,3 +42,9 @@ def test_other_texts_are_no_names(text: str) -> None:
 def test_ids_are_recognised() -> None:
     assert is_image_id(DIGEST)
     assert not is_image_id("0f" * 32)
+
+
+def test_two_names_of_one_image_have_the_same_full_name() -> None:
+    assert full_name("busybox") == full_name("docker.io/library/busybox:latest")
+    assert full_name("busybox:1") != full_name("busybox")
+    assert full_name("not a name") == "not a name"
