@@ -1,9 +1,11 @@
 """The settings of a node's images, spelt as the kubelet and k3s spell them."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from msgspec import Struct
 
+from kubelite.api.machinery.times import parse_duration
 from kubelite.settings import Setting, unusable
 
 
@@ -39,6 +41,20 @@ class ImageConfig(Struct, frozen=True, kw_only=True):
             "Image, or prefix and /*, that NeverVerifyAllowlistedImages exempts from this", "IMAGE"
         ),
     ] = ()
+    image_gc_high_threshold: Annotated[
+        int,
+        Setting("Use of the images' disk from which on unused images are removed", "PERCENT"),
+    ] = 85
+    image_gc_low_threshold: Annotated[
+        int, Setting("Use of the images' disk down to which they are removed", "PERCENT")
+    ] = 80
+    minimum_image_ttl_duration: Annotated[
+        str, Setting("Age below which an image is not removed", "DURATION")
+    ] = "2m0s"
+    image_maximum_gc_age: Annotated[
+        str,
+        Setting("Time without use after which an image is removed; 0s for never", "DURATION"),
+    ] = "0s"
 
     @property
     def pulls_at_once(self) -> int:
@@ -53,6 +69,27 @@ def check_images(config: ImageConfig) -> None:
             "max_parallel_image_pulls", config.max_parallel_image_pulls, "must be a positive number"
         )
     _check_verification(config)
+    for field in ("image_gc_high_threshold", "image_gc_low_threshold"):
+        if not 0 <= getattr(config, field) <= 100:
+            raise unusable(field, getattr(config, field), "must be between 0 and 100, inclusive")
+    if config.image_gc_low_threshold >= config.image_gc_high_threshold:
+        reason = f"must be less than --image-gc-high-threshold {config.image_gc_high_threshold}"
+        raise unusable("image_gc_low_threshold", config.image_gc_low_threshold, reason)
+    least = _duration("minimum_image_ttl_duration", config.minimum_image_ttl_duration)
+    most = _duration("image_maximum_gc_age", config.image_maximum_gc_age)
+    if most and most <= least:
+        reason = f"must be greater than --minimum-image-ttl-duration {least}"
+        raise unusable("image_maximum_gc_age", config.image_maximum_gc_age, reason)
+
+
+def _duration(field: str, text: str) -> timedelta:
+    try:
+        found = parse_duration(text)
+    except ValueError as error:
+        raise unusable(field, text, str(error)) from None
+    if found < timedelta(0):
+        raise unusable(field, text, "must not be negative")
+    return found
 
 
 def _check_verification(config: ImageConfig) -> None:

@@ -27,6 +27,7 @@ from kubelite.api.kinds.authorization import (
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.machinery.local_volumes import STORAGE_PATH
 from kubelite.api.machinery.node_flags import parse_labels, parse_taints
+from kubelite.api.machinery.times import parse_duration
 from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
 from kubelite.net.dns import CannotListen, DNSServer
@@ -43,6 +44,8 @@ from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.engine_watch import EngineWatch
 from kubelite.node.http import NodeAPI, NodeRequest
+from kubelite.node.images.collection import CollectionPolicy
+from kubelite.node.images.collector import ImageCollector
 from kubelite.node.images.records import PullRecords
 from kubelite.node.images.registries import (
     RegistriesInvalid,
@@ -68,6 +71,7 @@ from kubelite.node.registration import (
 from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, RuntimeFailure
 from kubelite.node.sysctls import allow_list
 from kubelite.node.usage import HostMeasure
+from kubelite.node.usage_files import Filesystem, read_filesystem
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.local_folders import LocalFolders
 from kubelite.offload import Offload
@@ -183,6 +187,7 @@ class Worker:
                 self._tasks.start(images.load(), name="load images")
 
         kubelet.on_engine_change = engine_changed
+        collector = self._collector(kubelet)
         # Before the first pods, which would pull those images from a registry, and use others that they may not use.
         kubelet.before_pods = before_pods
         proxy = self._service_proxy()
@@ -193,6 +198,7 @@ class Worker:
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(self._local.run, name="local storage")
+        self._tasks.supervise(collector.run, name="image garbage collection")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
 
     async def _engine(self, data: Path, machine: Machine) -> DockerRuntime:
@@ -227,7 +233,28 @@ class Worker:
             config.image_pull_credentials_verification_policy,
             config.preloaded_images_verification_allowlist,
         )
-        return ImageSettings(config.pulls_at_once, registries, verification)
+        collection = CollectionPolicy(
+            config.image_gc_high_threshold,
+            config.image_gc_low_threshold,
+            parse_duration(config.minimum_image_ttl_duration),
+            parse_duration(config.image_maximum_gc_age),
+        )
+        return ImageSettings(config.pulls_at_once, registries, verification, collection)
+
+    def _collector(self, kubelet: Kubelet) -> ImageCollector:
+        async def disk() -> Filesystem | None:
+            return await asyncio.to_thread(read_filesystem, await self._runtime.image_folder())
+
+        return ImageCollector(
+            self._config.name_of_node,
+            self._runtime,
+            self._records,
+            self._clock,
+            self._events,
+            wanted=kubelet.wanted_images,
+            disk=disk,
+            settings=self._image_settings,
+        )
 
     def _recorder(self) -> EventRecorder:
         return EventRecorder(

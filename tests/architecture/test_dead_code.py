@@ -38,6 +38,7 @@ EXEMPT = {
     "is_connected": "how tests see that a tunnel is open",
     "only_the_server": "the certificate check of the node's port, for its composition",
     "pause_writing": "asyncio calls it",
+    "reclaim": "what the eviction of pods calls first: ReclaimsImages",
     "resume_writing": "asyncio calls it",
     "rotate_signing_key": "keys are rotated by hand so far",
     "stream_count": "how tests see how many streams a tunnel carries",

@@ -86,6 +86,24 @@ def test_the_verification_of_logins_has_a_policy_and_only_one_of_them_a_list() -
             load(wrong, {}, NOWHERE)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"image_gc_high_threshold": 101}, "must be between 0 and 100"),
+        ({"image_gc_low_threshold": -1}, "must be between 0 and 100"),
+        ({"image_gc_low_threshold": 85}, "must be less than --image-gc-high-threshold 85"),
+        ({"minimum_image_ttl_duration": "2"}, "invalid duration"),
+        ({"image_maximum_gc_age": "-1s"}, "must not be negative"),
+        ({"image_maximum_gc_age": "2m"}, "must be greater than --minimum-image-ttl-duration"),
+    ],
+)
+def test_the_thresholds_of_image_collection_are_in_order(
+    given: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InvalidConfig, match=message):
+        load(given, {}, NOWHERE)
+
+
 def test_registries_are_in_the_file_that_was_given_or_in_the_data_folder(tmp_path: Path) -> None:
     given = load({"private_registry": "/a/b.yaml"}, {}, NOWHERE)
     assert given.registries_file == Path("/a/b.yaml")

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from kubelite.api.machinery.times import parse_time
+from kubelite.node import pause_image
 from kubelite.node.container_owner import NODE_LABEL, UID_LABEL, ContainerOwner
 from kubelite.node.images.names import find_name, is_image_id
 from kubelite.node.profiles import LoadedProfiles
@@ -291,6 +292,7 @@ def image_of(found: Mapping[str, Any]) -> Image:
         digest=digests[0] if digests else "",
         size_bytes=found.get("Size", 0),
         user=config.get("User", ""),
+        pinned=pause_image.NAME in tags,
         volumes=tuple(config.get("Volumes") or ()),
     )
 

@@ -81,6 +81,12 @@ class Kubelet:
         """The state of the node's pods by uid, those of which only containers or volumes are left included."""
         return self._worker.memories
 
+    def wanted_images(self) -> frozenset[str]:
+        """Return the ids of the images that pods have been given, for containers and volumes."""
+        return frozenset(
+            state.image_id for memory in self.memories.values() for state in memory.images.values()
+        )
+
     def move(self, addresses: tuple[str, ...]) -> None:
         """Follow new addresses of the node, the primary one first: its pods report them."""
         self._worker.move(addresses)

@@ -41,6 +41,10 @@ class InvalidImageName(ImagePullFailed):
     """The image reference does not parse."""
 
 
+class ImageInUse(RuntimeFailure):
+    """The image cannot be removed because a container, perhaps another owner's, uses it."""
+
+
 class StartRefused(RuntimeFailure):
     """The container was created but its process could not be started."""
 
@@ -60,6 +64,7 @@ class Image(Struct, frozen=True):
     digest: str = ""  # repository@sha256:..., when it came from a registry
     size_bytes: int = 0
     user: str = ""  # the image's USER: "", "name", "uid" or "uid:gid"
+    pinned: bool = False  # the node needs it, as that of sandboxes; it is never removed
     volumes: tuple[str, ...] = ()
 
 
@@ -317,7 +322,11 @@ class ContainerRuntime(Protocol):
         ...
 
     async def remove_image(self, image_id: str) -> None:
-        """Delete an unused image."""
+        """Delete an image with all its names; harmless if there is none. Raises ImageInUse where the engine knows."""
+        ...
+
+    async def image_folder(self) -> Path:
+        """Return a folder on the filesystem of the images."""
         ...
 
     async def run_sandbox(self, spec: SandboxSpec) -> ContainerRecord:

@@ -183,6 +183,10 @@ class SimulatedRuntime:
         for name in [name for name, image in self._images.items() if image.id == image_id]:
             del self._images[name]
 
+    async def image_folder(self) -> Path:
+        """Return the root: nothing is kept anywhere."""
+        return Path("/")
+
     async def run_sandbox(self, spec: SandboxSpec) -> ContainerRecord:
         """Create a sandbox and start it after a delay."""
         self._check()

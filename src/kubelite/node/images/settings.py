@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from kubelite.node.images.collection import CollectionPolicy
 from kubelite.node.images.registries import Registries
 from kubelite.node.images.verification import Verification
 
@@ -14,3 +15,4 @@ class ImageSettings(Struct, frozen=True):
     pulls_at_once: int = PULLS_AT_ONCE
     registries: Registries = Registries()
     verification: Verification = Verification()
+    collection: CollectionPolicy = CollectionPolicy()
