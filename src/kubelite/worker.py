@@ -46,6 +46,7 @@ from kubelite.node.engine_watch import EngineWatch
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.images.collection import CollectionPolicy
 from kubelite.node.images.collector import ImageCollector
+from kubelite.node.images.hosts_files import write_hosts
 from kubelite.node.images.records import PullRecords
 from kubelite.node.images.registries import (
     RegistriesInvalid,
@@ -227,6 +228,11 @@ class Worker:
             )
         except RegistriesInvalid as error:
             raise CannotStart(str(error)) from error
+        certificates = config.agent_dir / "containerd" / "certs.d"
+        try:
+            await asyncio.to_thread(write_hosts, certificates, registries)
+        except OSError as error:
+            raise CannotStart(f"cannot write {certificates}: {error.strerror}") from error
         for limitation in limitations(registries):
             log.warning("registries.yaml: %s", limitation)
         verification = Verification(

@@ -28,6 +28,7 @@ from kubelite.node.images.names import DOCKER_HUB, ImageName
 ANY = "*"
 HUB_HOST = "registry-1.docker.io"
 API_PATH = "/v2"
+_HOST = re.compile(r"(?:[a-zA-Z0-9][a-zA-Z0-9.-]*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?", re.ASCII)
 _GROUP = re.compile(r"\$(?:(\d+|\w+)|\{(\w+)\})")
 
 
@@ -283,7 +284,7 @@ def endpoint_of(text: str, where: str) -> Endpoint:
         host, port, name = url.netloc, url.port, url.hostname
     except ValueError as error:
         raise RegistriesInvalid(f'{where} has an invalid address "{text}": {error}') from error
-    if url.scheme not in {"", "http", "https"} or not name or "@" in host:
+    if url.scheme not in {"", "http", "https"} or not name or not _HOST.fullmatch(host):
         raise RegistriesInvalid(f'{where} has an invalid address "{text}"')
     scheme = url.scheme or ("http" if _is_local(host) and port not in {None, 443} else "https")
     path = url.path.rstrip("/")
@@ -298,6 +299,8 @@ def _is_local(host: str) -> bool:
 
 def _config(name: str, given: Any) -> RegistryConfig:
     where = f"configs.{name}"
+    if name != ANY and _HOST.fullmatch(name) is None:
+        raise RegistriesInvalid(f"{where} must be a host, with its port if it has one")
     content = _mapping(given, where, {"auth", "tls"})
     tls = _mapping(
         content.get("tls"),
