@@ -85,6 +85,7 @@ class ImageCollector:
 
     async def run(self) -> None:
         """Remove images every `COLLECTION_SECONDS`, until cancelled."""
+        await self._records.loaded.wait()  # before that no image is this node's
         has_failed = False
         while not self._policy.is_off:
             try:

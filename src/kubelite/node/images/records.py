@@ -83,6 +83,11 @@ class PullRecords:
             str, int
         ] = {}  # pulls in flight, by the image's name; 0: of an earlier run
         self._writing = asyncio.Lock()
+        self.loaded = (
+            asyncio.Event()
+        )  # until then images that were pulled look as if they were preloaded
+        if folder is None:
+            self.loaded.set()
 
     async def load(self, images: Collection[Image]) -> None:
         """Read what an earlier run left; its pulls that have ended count as pulled, with logins unknown."""
@@ -95,6 +100,7 @@ class PullRecords:
             if found is not None and self._intents[intent.image] == 0:
                 await self._write(found.id, {})
                 await self._end_intent(intent.image)
+        self.loaded.set()
 
     def record(self, image_id: str) -> PulledRecord | None:
         """Return the record of an image; None if this node has not pulled it."""

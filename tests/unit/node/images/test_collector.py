@@ -259,3 +259,19 @@ def test_nothing_is_collected_when_it_is_off() -> None:
         assert await bed.left() == ["a"]
 
     run_virtually(main())
+
+
+def test_nothing_is_collected_before_the_records_are_read() -> None:
+    async def main() -> None:
+        bed = Bed()
+        bed.records.loaded.clear()  # as at a start with a folder
+        await bed.pull("a")
+        bed.available = 0
+        await asyncio.sleep(200)
+        await bed.run(2)
+        assert await bed.left() == ["a"]
+        await bed.records.load([])
+        await bed.run(2)
+        assert await bed.left() == []
+
+    run_virtually(main())
