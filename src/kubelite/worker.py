@@ -161,7 +161,7 @@ class Worker:
         self._records = PullRecords(self._clock, data / "image_manager")
         kubelet = Kubelet(facts, self._collaborators(data))
         door = NodeDoor(self._identities.node, identity.name)
-        measure = HostMeasure(self._clock, data, machine.memory_bytes)
+        measure = HostMeasure(self._clock, data, machine.memory_bytes, self._runtime.image_folder)
         self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door, measure)
         self._running.push_async_callback(self._api.stop)
         await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
@@ -249,7 +249,8 @@ class Worker:
 
     def _collector(self, kubelet: Kubelet) -> ImageCollector:
         async def disk() -> Filesystem | None:
-            return await asyncio.to_thread(read_filesystem, await self._runtime.image_folder())
+            folder = await self._runtime.image_folder()
+            return None if folder is None else await asyncio.to_thread(read_filesystem, folder)
 
         return ImageCollector(
             self._config.name_of_node,

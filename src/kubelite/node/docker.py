@@ -112,6 +112,7 @@ class DockerRuntime:
         self._privileges = full_privileges(bounding)
         self._has_ipv6 = Path("/proc/sys/net/ipv6").exists()
         self._uses_systemd: bool | None = None
+        self._image_folder: Path | None = None
         self._started: set[str] = (
             set()
         )  # containers whose start event is redundant, since `start` has reported them
@@ -163,6 +164,13 @@ class DockerRuntime:
         return wire.handlers_of(await self._json("info"))
 
     # Images
+
+    async def image_folder(self) -> Path | None:
+        """Return the folder that holds images and writable layers; None if this host does not have it."""
+        if self._image_folder is None:
+            root = (await self._json("info")).get("DockerRootDir")
+            self._image_folder = Path(root) if root else None
+        return self._image_folder
 
     async def images(self) -> list[Image]:
         """Return the images on the node."""
@@ -250,10 +258,6 @@ class DockerRuntime:
             return
         except _Conflict as error:
             raise ImageInUse(str(error)) from error
-
-    async def image_folder(self) -> Path:
-        """Return a folder on the filesystem of the images."""
-        return Path((await self._json("info"))["DockerRootDir"])
 
     # Containers
 

@@ -325,8 +325,8 @@ class ContainerRuntime(Protocol):
         """Delete an image with all its names; harmless if there is none. Raises ImageInUse where the engine knows."""
         ...
 
-    async def image_folder(self) -> Path:
-        """Return a folder on the filesystem of the images."""
+    async def image_folder(self) -> Path | None:
+        """Return the folder that holds images and writable layers; None if this host does not have it."""
         ...
 
     async def run_sandbox(self, spec: SandboxSpec) -> ContainerRecord:

@@ -183,9 +183,9 @@ class SimulatedRuntime:
         for name in [name for name, image in self._images.items() if image.id == image_id]:
             del self._images[name]
 
-    async def image_folder(self) -> Path:
-        """Return the root: nothing is kept anywhere."""
-        return Path("/")
+    async def image_folder(self) -> Path | None:
+        """Return None: nothing is kept anywhere."""
+        return None
 
     async def run_sandbox(self, spec: SandboxSpec) -> ContainerRecord:
         """Create a sandbox and start it after a delay."""
