@@ -1153,6 +1153,14 @@ REGISTRIES_FILE = Limit(
     beyond="the node does not start, and says why",
     reason="a thousand mirrors take 100 KiB",
 )
+MATCHED_LOGINS = Limit(
+    "matched-logins",
+    1_000,
+    "logins",
+    bounds="logins in the pull secrets of one pod that are matched with an image",
+    beyond="those of the last secrets are not seen",
+    reason="some 10 ms of the loop; a secret of 1 MB can hold 15,000, each with wildcards",
+)
 PULL_LOGINS = Limit(
     "pull-logins",
     16,

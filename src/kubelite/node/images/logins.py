@@ -7,19 +7,23 @@ wildcards. The logins of the longest matching places come first, and each is tri
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from kubelite.api.kinds.core.config import Secret
+from kubelite.limits import MATCHED_LOGINS
 from kubelite.node.images.names import DOCKER_HUB, ImageName
 from kubelite.node.runtime import Credentials
 
 HUB_PLACES = frozenset({"index.docker.io", "registry-1.docker.io"})
 LABEL_LENGTH_MAX = 255  # of a host; longer patterns match nothing
+_WILD = re.compile(r"[*?\[]")
+_PARTS = re.compile(r"\[\^?[^\]]+\]|.", re.DOTALL)
+_RANGE = re.compile(r"(.)(?:-(.))?", re.DOTALL)
 
 
 class LoginUnreadable(Exception):
@@ -71,7 +75,8 @@ def logins_of(secret: Secret) -> list[Login]:
         meta = secret.metadata
         source = SecretSource(meta.uid, meta.namespace, meta.name)
         return [_login(where, login, source) for where, login in found.items()]
-    except (ValueError, AttributeError, TypeError):  # ValueError: also of base64 and JSON
+    # ValueError: also of base64 and JSON; RecursionError: lists within lists
+    except (ValueError, AttributeError, TypeError, RecursionError):
         # Their messages can repeat a part of the secret.
         raise LoginUnreadable("the secret holds no Docker configuration") from None
 
@@ -132,17 +137,46 @@ def _split(host: str) -> tuple[list[str], str]:
 
 
 def _label_matches(pattern: str, label: str) -> bool:
-    if len(pattern) > LABEL_LENGTH_MAX:
-        return False
-    return fnmatchcase(label, pattern.replace("[^", "[!"))
+    """Match a label with Go's path patterns. Nothing is compiled or kept: Secrets can hold thousands of patterns."""
+    if not _WILD.search(pattern):
+        return pattern == label
+    return len(pattern) <= LABEL_LENGTH_MAX and _glob(_PARTS.findall(pattern), label)
+
+
+def _glob(parts: Sequence[str], text: str) -> bool:
+    at = place = 0
+    star, resume = -1, 0  # the last * and where what follows it was tried
+    while place < len(text):
+        if at < len(parts) and parts[at] == "*":
+            star, resume = at, place
+            at += 1
+        elif at < len(parts) and _part_matches(parts[at], text[place]):
+            at, place = at + 1, place + 1
+        elif star >= 0:
+            resume += 1
+            at, place = star + 1, resume
+        else:
+            return False
+    return all(part == "*" for part in parts[at:])
+
+
+def _part_matches(part: str, letter: str) -> bool:
+    if len(part) == 1:
+        return part in ("?", letter)
+    inner = part[1:-1]
+    is_negated = inner.startswith("^")
+    ranges = _RANGE.findall(inner.removeprefix("^"))
+    return any(first <= letter <= (last or first) for first, last in ranges) != is_negated
 
 
 def find_logins(name: ImageName, secrets: Iterable[Sequence[Login]]) -> list[Login]:
     """Return the logins for an image, of the longest places first and equal ones in the order of the secrets."""
     by_place: dict[str, list[Login]] = {}
-    for logins in secrets:
-        for login in logins:
-            by_place.setdefault(login.place, []).append(login)
+    given = [login for logins in secrets for login in logins]
+    if len(given) > MATCHED_LOGINS.value:
+        MATCHED_LOGINS.reached()
+    for login in given[: MATCHED_LOGINS.value]:
+        by_place.setdefault(login.place, []).append(login)
     repository = name.full_repository
     matching = [place for place in sorted(by_place, reverse=True) if matches(place, repository)]
     if not matching and name.registry == DOCKER_HUB:

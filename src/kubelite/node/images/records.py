@@ -209,7 +209,7 @@ class _Files:
                 with path.open("rb") as opened:
                     text = opened.read(PULL_RECORD.value + 1)
                 found = msgspec.json.decode(text, type=form)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, RecursionError) as error:
                 log.warning("cannot read a pull record", extra={"file": path, "reason": str(error)})
                 continue
             if found.apiVersion in KNOWN_VERSIONS and path.name == _name(key(found)):

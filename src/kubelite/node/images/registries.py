@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from kubelite.limits import REGISTRIES_FILE
 from kubelite.node.images.logins import Login, decode_auth
-from kubelite.node.images.names import DOCKER_HUB, ImageName
+from kubelite.node.images.names import DOCKER_HUB, ImageName, find_name
 
 ANY = "*"
 HUB_HOST = "registry-1.docker.io"
@@ -140,16 +140,12 @@ class Registries(Struct, frozen=True):
         mirror = self.mirror(name.registry) or Mirror()
         found: list[Source] = []
         for endpoint in mirror.endpoints:
-            if not endpoint.is_nameable:
-                continue
             place = mirrored_repository(endpoint, mirror.path(name.path))
-            found.append(
-                Source(
-                    place + name.suffix,
-                    self.config(endpoint.registry).login,
-                    is_mirror=place != name.full_repository,
-                )
-            )
+            # A rewrite can make what is no name; the other places are tried nevertheless.
+            if endpoint.is_nameable and find_name(place + name.suffix) is not None:
+                login = self.config(endpoint.registry).login
+                is_mirror = place != name.full_repository
+                found.append(Source(place + name.suffix, login, is_mirror=is_mirror))
         if not found or (self.has_default and all(source.is_mirror for source in found)):
             own = name.repository + name.suffix
             found.append(Source(own, self.config(name.registry).login))

@@ -8,6 +8,7 @@ import pytest
 
 from kubelite.api.kinds.core.config import Secret
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.limits import MATCHED_LOGINS
 from kubelite.node.images.logins import (
     LoginUnreadable,
     decode_auth,
@@ -70,6 +71,16 @@ def test_logins_are_found_by_host() -> None:
         ("r.example.com:*", "r.example.com:5000/a", False),
         ("[::1]:5000", "[::1]:5000/a", True),
         ("*" * 300, "r/a", False),
+        ("*a*b*c*", "xaxbxc/a", True),
+        ("*a*b*c*", "xaxcxb/a", False),
+        ("*-?[0-9].io", "r-x7.io/a", True),
+        ("*-?[0-9].io", "r-x.io/a", False),
+        ("r[", "r[/a", True),  # no class: itself
+        (
+            "*" + "a*" * 120 + "b",
+            "a" * 250 + "/x",
+            False,
+        ),  # by no more than the product of both lengths
     ],
 )
 def test_a_place_matches_by_port_labels_and_path(
@@ -148,8 +159,24 @@ def test_what_is_no_docker_configuration_is_refused_without_its_content(logins: 
     assert raised.value.__suppress_context__
 
 
+def test_a_configuration_that_nests_without_end_is_refused() -> None:
+    text = base64.b64encode(b'{"auths": {"r.io": ' + b"[" * 100_000).decode()
+    with pytest.raises(LoginUnreadable):
+        logins_of(Secret(type=CONFIG_JSON[0], data={CONFIG_JSON[1]: text}))
+
+
 def test_a_configuration_without_logins_has_none() -> None:
     assert logins_of(_secret({"auths": None})) == logins_of(_secret({})) == []
+
+
+def test_no_more_logins_are_matched_than_the_bound() -> None:
+    places = {f"{number}.io": {"username": "u"} for number in range(MATCHED_LOGINS.value)}
+    first = _secret({"auths": places})
+    last = _secret({"auths": {"r.io": {"username": "last"}}}, name="last")
+    reached = MATCHED_LOGINS.times_reached
+    assert _users("r.io/a", first, last) == []
+    assert MATCHED_LOGINS.times_reached == reached + 1
+    assert _users("r.io/a", last, first) == ["last"]
 
 
 def test_the_field_auth_may_lack_its_padding() -> None:

@@ -132,7 +132,15 @@ def test_access_grows_and_the_newer_hash_of_a_secret_counts() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"\xff", b'{"kind": "Other"}', b" " * (PULL_RECORD.value + 1)],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"x":' + b"[" * 5000,
+        b"\xff",
+        b'{"kind": "Other"}',
+        b" " * (PULL_RECORD.value + 1),
+    ],
 )
 def test_a_file_that_cannot_be_read_counts_for_nothing(tmp_path: Path, content: bytes) -> None:
     async def main() -> None:

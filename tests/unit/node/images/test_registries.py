@@ -105,6 +105,13 @@ def test_the_first_rewrite_that_changes_the_path_is_the_only_one() -> None:
     assert _sources(registries, "r.io/a")[0][0] == "m.io/b:latest"
 
 
+def test_a_mirror_whose_rewrite_makes_no_name_is_passed_over() -> None:
+    given = {"endpoint": ["m.io", "n.io"], "rewrite": {"^a": "-"}}
+    registries = parse_registries({"mirrors": {"r.io": given}})
+    assert [source[0] for source in _sources(registries, "r.io/a:1")] == ["r.io/a:1"]
+    assert len(_sources(registries, "r.io/b:1")) == 3
+
+
 @pytest.mark.parametrize(
     ("text", "url", "registry"),
     [
