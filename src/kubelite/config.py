@@ -24,7 +24,8 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from msgspec import Struct
 
-from kubelite.pod_config import PodConfig, check_pods
+from kubelite.image_config import ImageConfig, check_images
+from kubelite.pod_config import check_pods
 from kubelite.settings import InvalidConfig as InvalidConfig  # noqa: PLC0414 - exported
 from kubelite.settings import Setting
 from kubelite.settings import unusable as _unusable
@@ -73,7 +74,7 @@ class ClusterSettings(Struct, frozen=True):
     cluster_domain: str
 
 
-class NodeConfig(PodConfig, frozen=True, kw_only=True):
+class NodeConfig(ImageConfig, frozen=True, kw_only=True):
     """The settings of every node, with their defaults."""
 
     data_dir: Annotated[str, Setting("Folder that holds all state", "DIR", is_filled=True)] = (
@@ -123,6 +124,14 @@ class NodeConfig(PodConfig, frozen=True, kw_only=True):
         ),
     ] = ()
     debug: Annotated[bool, Setting("Log more")] = False
+
+    @property
+    def registries_file(self) -> Path:
+        """The file of registries; it need not exist."""
+        if self.private_registry:
+            return Path(self.private_registry)
+        system = CONFIG_FILE.with_name("registries.yaml")
+        return system if system.exists() else self.agent_dir / "etc" / "registries.yaml"
 
     @property
     def run_dir(self) -> Path:
@@ -552,6 +561,7 @@ def _check_node(config: Config | AgentConfig) -> None:
     _labels_and_taints(config)
     _sysctls(config.allowed_unsafe_sysctls)
     check_pods(config)
+    check_images(config)
 
 
 def _is_of_no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -1201,6 +1201,57 @@ DBUS_FDS = Limit(
     reason="a lock is one",
 )
 
+# Images
+
+REGISTRIES_FILE = Limit(
+    "registries-file",
+    1 * MIB,
+    "bytes",
+    bounds="registries.yaml",
+    beyond="the node does not start, and says why",
+    reason="a thousand mirrors take 100 KiB",
+)
+MATCHED_LOGINS = Limit(
+    "matched-logins",
+    1_000,
+    "logins",
+    bounds="logins in the pull secrets of one pod that are matched with an image",
+    beyond="those of the last secrets are not seen",
+    reason="some 10 ms of the loop; a secret of 1 MB can hold 15,000, each with wildcards",
+)
+PULL_LOGINS = Limit(
+    "pull-logins",
+    16,
+    "logins",
+    bounds="logins that are tried for one pull from one registry",
+    beyond="not tried; those of the longest places come first",
+    reason="a secret can hold thousands, and each try asks the registry while other pods wait for their pulls",
+)
+PULL_SILENCE = Limit(
+    "pull-silence",
+    60,
+    "seconds",
+    bounds="time in which an engine that tells of a pull's progress may tell of none",
+    beyond="the pull fails, and is retried with back-off",
+    reason="as the kubelet had it: a registry that hangs would keep other pods from pulling for ever",
+)
+PULL_RECORDS = Limit(
+    "pull-records",
+    10_000,
+    "records",
+    bounds="images of which a node remembers by whom they were pulled",
+    beyond="those that were changed longest ago are forgotten: their images count as preloaded",
+    reason="a hundred times what a disk holds; a record has some KiB",
+)
+PULL_RECORD = Limit(
+    "pull-record",
+    256 * KIB,
+    "bytes",
+    bounds="file of such a record",
+    beyond="not read: the image's logins are verified anew",
+    reason="a hundred logins take 20 KiB",
+)
+
 # Usage
 
 GROUP_FILE = Limit(

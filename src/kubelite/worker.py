@@ -31,6 +31,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.machinery.local_volumes import STORAGE_PATH
 from kubelite.api.machinery.node_flags import parse_labels, parse_taints
+from kubelite.api.machinery.times import parse_duration
 from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
 from kubelite.net.dns import CannotListen, DNSServer
@@ -60,6 +61,18 @@ from kubelite.node.eviction.oom_watch import SYSTEM_OOM, OOMWatch, Victim
 from kubelite.node.eviction.pod_group import PodGroup
 from kubelite.node.eviction.readings import HostReadings, MeasuredReadings
 from kubelite.node.http import NodeAPI, NodeRequest
+from kubelite.node.images.collection import CollectionPolicy
+from kubelite.node.images.collector import ImageCollector
+from kubelite.node.images.hosts_files import write_hosts
+from kubelite.node.images.records import PullRecords
+from kubelite.node.images.registries import (
+    RegistriesInvalid,
+    insecure_hosts,
+    limitations,
+    read_registries,
+)
+from kubelite.node.images.settings import ImageSettings
+from kubelite.node.images.verification import Verification
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.log_links import LogLinks
@@ -81,6 +94,7 @@ from kubelite.node.shutdown.manager import NodeShutdown
 from kubelite.node.shutdown.periods import periods_of
 from kubelite.node.sysctls import allow_list
 from kubelite.node.usage import HostMeasure
+from kubelite.node.usage_files import Filesystem, read_filesystem
 from kubelite.node.user_namespaces import host_ids
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.local_folders import LocalFolders
@@ -167,15 +181,17 @@ class Worker:
         identity = identity_of(config, self._address)
         _check_reservations(identity, machine)
         self._running.push_async_callback(self._network.stop)
+        self._image_settings = await self._read_image_settings()
         self._runtime = await self._engine(data, machine)
         self._running.push_async_callback(self._runtime.close)
         self._events = self._recorder()
         self._running.push_async_callback(self._events.close)
         facts = facts_of(identity, machine, config, self._cluster)
         facts = replace(facts, pod_ids=await asyncio.to_thread(_pod_ids))
+        self._records = PullRecords(self._clock, data / "image_manager")
         kubelet = Kubelet(facts, self._collaborators(data), static=self._static_pods())
         door = NodeDoor(self._identities.node, identity.name)
-        measure = HostMeasure(self._clock, data, machine.memory_bytes)
+        measure = HostMeasure(self._clock, data, machine.memory_bytes, self._runtime.image_folder)
         self._api = NodeAPI(
             identity.name,
             kubelet,
@@ -204,15 +220,19 @@ class Worker:
         ]
         images = LocalImages(data / "images", self._runtime)
 
+        async def before_pods() -> None:
+            await images.load()
+            await self._records.load(await self._runtime.images())
+
         def engine_changed() -> None:
             registration.wake()
             if not kubelet.engine_error:
                 self._tasks.start(images.load(), name="load images")
 
         kubelet.on_engine_change = engine_changed
-        kubelet.before_pods = (
-            images.load
-        )  # before the first pods, which would pull these images from a registry
+        collector = eviction.images = self._collector(kubelet)
+        # Before the first pods, which would pull those images from a registry, and use others that they may not use.
+        kubelet.before_pods = before_pods
         proxy = self._service_proxy()
         self._running.push_async_callback(proxy.stop)
         await proxy.start()
@@ -226,6 +246,7 @@ class Worker:
         self._tasks.supervise(self._pod_group(identity, machine).run, name="limit of all pods")
         if shutdown is not None:
             self._tasks.supervise(shutdown.run, name="shutdown of the node")
+        self._tasks.supervise(collector.run, name="image garbage collection")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
 
     def _eviction(
@@ -269,10 +290,59 @@ class Worker:
         given = Path(config.docker_socket) if config.docker_socket else None
         socket = await find_socket(given, folders)
         if socket == folders.socket:
-            self._tasks.supervise(OwnEngine(folders).run, name="container engine")
+            insecure = [
+                f"--insecure-registry={host}"
+                for host in insecure_hosts(self._image_settings.registries)
+            ]
+            self._tasks.supervise(OwnEngine(folders, insecure).run, name="container engine")
         profiles = Profiles(data / "seccomp")
         owner = await asyncio.to_thread(ensure_owner, data, config.name_of_node, self._randomness)
         return DockerRuntime(socket, owner, machine.architecture, self._clock, profiles)
+
+    async def _read_image_settings(self) -> ImageSettings:
+        """Return how the node gets its images. Raises CannotStart."""
+        config = self._config
+        has_default = not config.disable_default_registry_endpoint
+        try:
+            registries = await asyncio.to_thread(
+                read_registries, config.registries_file, has_default=has_default
+            )
+        except RegistriesInvalid as error:
+            raise CannotStart(str(error)) from error
+        certificates = config.agent_dir / "containerd" / "certs.d"
+        try:
+            await asyncio.to_thread(write_hosts, certificates, registries)
+        except OSError as error:
+            raise CannotStart(f"cannot write {certificates}: {error.strerror}") from error
+        for limitation in limitations(registries):
+            log.warning("registries.yaml: %s", limitation)
+        verification = Verification(
+            config.image_pull_credentials_verification_policy,
+            config.preloaded_images_verification_allowlist,
+        )
+        collection = CollectionPolicy(
+            config.image_gc_high_threshold,
+            config.image_gc_low_threshold,
+            parse_duration(config.minimum_image_ttl_duration),
+            parse_duration(config.image_maximum_gc_age),
+        )
+        return ImageSettings(config.pulls_at_once, registries, verification, collection)
+
+    def _collector(self, kubelet: Kubelet) -> ImageCollector:
+        async def disk() -> Filesystem | None:
+            folder = await self._runtime.image_folder()
+            return None if folder is None else await asyncio.to_thread(read_filesystem, folder)
+
+        return ImageCollector(
+            self._config.name_of_node,
+            self._runtime,
+            self._records,
+            self._clock,
+            self._events,
+            wanted=kubelet.wanted_images,
+            disk=disk,
+            settings=self._image_settings,
+        )
 
     def _recorder(self) -> EventRecorder:
         return EventRecorder(
@@ -307,6 +377,8 @@ class Worker:
             self._clock,
             self._events,
             LogLinks(Path(config.container_log_dir)),
+            self._image_settings,
+            self._records,
         )
 
     def _node_shutdown(

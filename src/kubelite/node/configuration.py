@@ -4,11 +4,11 @@ It has only the fields that stand for something this node does; the rest of upst
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
-from kubelite.api.machinery.durations import parse_duration
+from kubelite.api.machinery.times import parse_duration
 from kubelite.node.allocatable import enforces_pods
 from kubelite.node.eviction.defaults import EVICTION_HARD
 from kubelite.node.eviction.flags import Flags
@@ -20,6 +20,27 @@ from kubelite.node.registration import (
 )
 from kubelite.node.shutdown.periods import Period
 from kubelite.node.user_namespaces import IDS_PER_POD
+
+
+class ShownFlags(Flags, Protocol):
+    """The flags of eviction and images, as they were given."""
+
+    @property
+    def serialize_image_pulls(self) -> bool: ...
+    @property
+    def pulls_at_once(self) -> int: ...
+    @property
+    def image_pull_credentials_verification_policy(self) -> str: ...
+    @property
+    def preloaded_images_verification_allowlist(self) -> tuple[str, ...]: ...
+    @property
+    def image_gc_high_threshold(self) -> int: ...
+    @property
+    def image_gc_low_threshold(self) -> int: ...
+    @property
+    def minimum_image_ttl_duration(self) -> str: ...
+    @property
+    def image_maximum_gc_age(self) -> str: ...
 
 
 class ShownSettings(Struct, frozen=True, kw_only=True):
@@ -36,7 +57,7 @@ class ShownSettings(Struct, frozen=True, kw_only=True):
     shutdown_grace_period_critical_pods: str
     pod_log_dir: str
     policies: dict[str, str]
-    flags: Flags
+    flags: ShownFlags
 
 
 def kubelet_configuration(shown: ShownSettings) -> dict[str, Any]:
@@ -72,6 +93,7 @@ def kubelet_configuration(shown: ShownSettings) -> dict[str, Any]:
         "podLogsDir": f"{shown.pod_log_dir.rstrip('/')}/pods",
         "userNamespaces": {"idsPerPod": IDS_PER_POD},
         **_eviction(shown.flags),
+        **_images(shown.flags),
     }
 
 
@@ -86,9 +108,7 @@ def _eviction(flags: Flags) -> dict[str, Any]:
     }
     return {
         "evictionHard": split_pairs(flags.eviction_hard or EVICTION_HARD, "<"),
-        "evictionPressureTransitionPeriod": _duration(
-            parse_duration(flags.eviction_pressure_transition_period)
-        ),
+        "evictionPressureTransitionPeriod": _canonical(flags.eviction_pressure_transition_period),
         "evictionMaxPodGracePeriod": flags.eviction_max_pod_grace_period,
         "enforceNodeAllocatable": [
             "pods" if enforces_pods(flags.enforce_node_allocatable or ("pods",)) else "none"
@@ -97,10 +117,29 @@ def _eviction(flags: Flags) -> dict[str, Any]:
     }
 
 
+def _images(flags: ShownFlags) -> dict[str, Any]:
+    policy = flags.image_pull_credentials_verification_policy
+    listed = flags.preloaded_images_verification_allowlist
+    return {
+        "serializeImagePulls": flags.serialize_image_pulls,
+        "maxParallelImagePulls": flags.pulls_at_once,
+        "imagePullCredentialsVerificationPolicy": policy,
+        **({"preloadedImagesVerificationAllowlist": list(listed)} if listed else {}),
+        "imageGCHighThresholdPercent": flags.image_gc_high_threshold,
+        "imageGCLowThresholdPercent": flags.image_gc_low_threshold,
+        "imageMinimumGCAge": _canonical(flags.minimum_image_ttl_duration),
+        "imageMaximumGCAge": _canonical(flags.image_maximum_gc_age),
+    }
+
+
 def _periods(periods: Sequence[Period]) -> list[dict[str, int]]:
     return [
         {"priority": one.priority, "shutdownGracePeriodSeconds": one.seconds} for one in periods
     ]
+
+
+def _canonical(duration: str) -> str:
+    return _duration(parse_duration(duration).total_seconds())
 
 
 def _duration(seconds: float) -> str:

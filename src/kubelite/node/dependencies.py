@@ -13,6 +13,8 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
 from kubelite.node.environment import Surroundings
+from kubelite.node.images.records import PullRecords
+from kubelite.node.images.settings import ImageSettings
 from kubelite.node.live_node import LiveNode
 from kubelite.node.log_links import NoLogs, PodLogs
 from kubelite.node.network import PodNetwork
@@ -58,6 +60,8 @@ class Collaborators(Struct, frozen=True):
     clock: Clock
     events: EventRecorder
     logs: PodLogs = NoLogs()
+    images: ImageSettings = ImageSettings()
+    pull_records: PullRecords | None = None  # None: what is pulled is forgotten with the process
 
 
 class ActionDependencies:

@@ -111,6 +111,12 @@ class Kubelet:
         """The workers of the node's pods."""
         return self._worker
 
+    def wanted_images(self) -> frozenset[str]:
+        """Return the ids of the images that pods have been given, for containers and volumes."""
+        return frozenset(
+            state.image_id for memory in self.memories.values() for state in memory.images.values()
+        )
+
     def move(self, addresses: tuple[str, ...]) -> None:
         """Follow new addresses of the node, the primary one first: its pods report them."""
         self._worker.move(addresses)

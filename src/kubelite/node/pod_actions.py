@@ -13,7 +13,9 @@ from kubelite.node.container_end import ContainerEnd, release
 from kubelite.node.container_start import ContainerStart
 from kubelite.node.container_stop import ContainerStop
 from kubelite.node.dependencies import ActionDependencies, NodeFacts, retry_delay
-from kubelite.node.images import ImageSource
+from kubelite.node.images.pull_secrets import PullSecrets
+from kubelite.node.images.records import PullRecords
+from kubelite.node.images.source import ImageSource
 from kubelite.node.lifecycle import (
     Action,
     AttachNetwork,
@@ -56,7 +58,13 @@ class PodActions:
         self._network = parts.network
         self._runtime = parts.runtime
         self._images = ImageSource(
-            parts.runtime, parts.client, parts.clock, parts.events, shared.tasks, shared.reads
+            parts.runtime,
+            parts.clock,
+            parts.events,
+            shared.tasks,
+            PullSecrets(shared.reads, parts.events),
+            parts.pull_records or PullRecords(parts.clock),
+            parts.images,
         )
         self.volumes = VolumeRefresh(shared)
         self.probing = ProbeStarts(shared)

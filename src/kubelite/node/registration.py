@@ -64,6 +64,7 @@ REPORT_TIMEOUT_SECONDS = (
 )
 RETRY_SECONDS = 1.0
 IMAGES_LIMIT = 50
+IMAGE_NAMES_LIMIT = 5  # of one image; as the kubelet
 KUBELET_VERSION = "v1.36.2+kubelite"
 PODS_LIMIT = 110
 
@@ -212,7 +213,7 @@ def status_of_node(
             kubeletEndpoint=DaemonEndpoint(Port=identity.kubelet_port)
         ),
         images=[
-            ContainerImage(names=list(image.names), sizeBytes=image.size_bytes)
+            ContainerImage(names=list(image.names[:IMAGE_NAMES_LIMIT]), sizeBytes=image.size_bytes)
             for image in largest
             if image.names
         ],

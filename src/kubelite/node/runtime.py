@@ -41,6 +41,10 @@ class InvalidImageName(ImagePullFailed):
     """The image reference does not parse."""
 
 
+class ImageInUse(RuntimeFailure):
+    """The image cannot be removed because a container, perhaps another owner's, uses it."""
+
+
 class StartRefused(RuntimeFailure):
     """The container was created but its process could not be started."""
 
@@ -60,6 +64,7 @@ class Image(Struct, frozen=True):
     digest: str = ""  # repository@sha256:..., when it came from a registry
     size_bytes: int = 0
     user: str = ""  # the image's USER: "", "name", "uid" or "uid:gid"
+    pinned: bool = False  # the node needs it, as that of sandboxes; it is never removed
     volumes: tuple[str, ...] = ()
 
 
@@ -325,8 +330,16 @@ class ContainerRuntime(Protocol):
         """Bring in the images of a `docker save` archive, a regular file that is never held whole; raises OSError."""
         ...
 
+    async def tag(self, image_id: str, name: str) -> None:
+        """Give an image that is on the node another name, with a tag; the image that had the name loses it."""
+        ...
+
     async def remove_image(self, image_id: str) -> None:
-        """Delete an unused image."""
+        """Delete an image with all its names; harmless if there is none. Raises ImageInUse where the engine knows."""
+        ...
+
+    async def image_folder(self) -> Path | None:
+        """Return the folder that holds images and writable layers; None if this host does not have it."""
         ...
 
     async def run_sandbox(self, spec: SandboxSpec) -> ContainerRecord:

@@ -12,7 +12,7 @@ import pytest
 
 from kubelite.api.errors import Forbidden
 from kubelite.clock import SystemClock
-from kubelite.eviction_config import EvictionConfig
+from kubelite.image_config import ImageConfig
 from kubelite.limits import NODE_CONNECTIONS
 from kubelite.node.configuration import ShownSettings, kubelet_configuration
 from kubelite.node.http import NodeAPI, NodeRequest
@@ -36,7 +36,8 @@ SETTINGS = ShownSettings(
     shutdown_grace_period_critical_pods="0s",
     pod_log_dir="/var/log/",
     policies={"cpu": "none", "memory": "None", "topology": "none", "swap": "NoSwap"},
-    flags=EvictionConfig(
+    flags=ImageConfig(
+        image_maximum_gc_age="36h",
         max_pods=50,
         eviction_soft=("memory.available<1Gi,nodefs.available<10%",),
         eviction_soft_grace_period=("memory.available=30s", "nodefs.available=1m"),
@@ -123,6 +124,10 @@ async def test_the_configuration_is_that_of_the_node() -> None:
     assert shown["systemReserved"] == {"cpu": "500m", "memory": "1Gi"}
     assert shown["enforceNodeAllocatable"] == ["pods"]
     assert "kubeReserved" not in shown
+    assert shown["imageGCHighThresholdPercent"] == 85
+    assert shown["imageMaximumGCAge"] == "36h0m0s"
+    assert (shown["serializeImagePulls"], shown["maxParallelImagePulls"]) == (False, 4)
+    assert shown["imagePullCredentialsVerificationPolicy"] == "NeverVerifyPreloadedImages"
 
 
 async def test_running_pods_are_what_the_engine_runs() -> None:

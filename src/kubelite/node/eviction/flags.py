@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
-from kubelite.api.machinery.durations import parse_duration
+from kubelite.api.machinery.times import parse_duration
 from kubelite.node.allocatable import (
     InvalidReservation,
     Reservations,
@@ -72,7 +72,7 @@ def eviction_settings(flags: Flags) -> EvictionSettings:
     """Return the settings of eviction. Raises InvalidFlag."""
     text = flags.eviction_pressure_transition_period
     try:
-        transition_seconds = parse_duration(text)
+        transition_seconds = parse_duration(text).total_seconds()
     except ValueError:
         transition_seconds = -1.0
     if transition_seconds < 0:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.machinery.durations import parse_duration
 from kubelite.api.machinery.quantity import BINARY, Quantity, canonical_quantity, parse_quantity
+from kubelite.api.machinery.times import parse_duration
 from kubelite.node.eviction.defaults import EVICTION_HARD
 
 MEMORY = "memory.available"
@@ -196,7 +196,7 @@ def _quantity(text: str) -> Quantity:
 
 def _grace(text: str) -> float:
     try:
-        seconds = parse_duration(text)
+        seconds = parse_duration(text).total_seconds()
     except ValueError as error:
         raise InvalidThreshold(str(error)) from None
     if seconds < 0:

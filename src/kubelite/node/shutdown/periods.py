@@ -7,8 +7,8 @@ from msgspec import Struct
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import parse_duration
+from kubelite.node.pods import SYSTEM_CRITICAL_PRIORITY
 
-SYSTEM_CRITICAL = 2_000_000_000  # the priority from which on a pod is critical
 _PRIORITY = re.compile(r"-?[0-9]{1,10}")
 _INT32 = range(-(2**31), 2**31)
 
@@ -45,7 +45,7 @@ def periods_of(total: str, critical: str, by_priority: Sequence[str] = ()) -> tu
         raise ValueError(f"must be >= the part of critical pods, {critical}")
     if not whole:
         return ()
-    return Period(0, whole - last), Period(SYSTEM_CRITICAL, last)
+    return Period(0, whole - last), Period(SYSTEM_CRITICAL_PRIORITY, last)
 
 
 def _period(text: str) -> Period:
