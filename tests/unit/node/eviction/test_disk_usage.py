@@ -1,6 +1,7 @@
 """Counting files that a container may have made as it likes."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from kubelite.limits import COUNTED_FILES
 from kubelite.node.eviction import disk_usage
 from kubelite.node.eviction.disk_usage import disk_use, file_use
 from kubelite.node.eviction.observations import DiskUse
+from kubelite.node.untrusted_files import remove_path
 
 
 def written(path: Path, kib: int) -> int:
@@ -69,8 +71,16 @@ def test_devices_and_fifos_are_counted_and_never_opened(tmp_path: Path) -> None:
     assert use.inodes == 2
 
 
-def test_a_deep_tree_needs_one_descriptor(tmp_path: Path) -> None:
-    folder = os.open(tmp_path, os.O_RDONLY)
+@pytest.fixture
+def deep_folder(tmp_path: Path) -> Iterator[Path]:
+    top = tmp_path / "top"
+    top.mkdir()
+    yield top
+    remove_path(top)  # pytest recurses when it removes what tests left, and fails at such depths
+
+
+def test_a_deep_tree_needs_one_descriptor(deep_folder: Path) -> None:
+    folder = os.open(deep_folder, os.O_RDONLY)
     for _ in range(3000):
         os.mkdir("d", dir_fd=folder)
         following = os.open("d", os.O_RDONLY, dir_fd=folder)
@@ -78,7 +88,7 @@ def test_a_deep_tree_needs_one_descriptor(tmp_path: Path) -> None:
         folder = following
     os.close(folder)
     opened = {path.name for path in Path("/proc/self/fd").iterdir()}
-    use = disk_use(tmp_path)
+    use = disk_use(deep_folder)
     assert use is not None
     assert use.inodes == 3001
     assert {path.name for path in Path("/proc/self/fd").iterdir()} == opened
