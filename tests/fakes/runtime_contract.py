@@ -552,6 +552,7 @@ class ProcessContract(LifecycleContract):
         sandbox = await place.sandbox()
         record = await place.run(sandbox, "/bin/sh", "-c", "echo a; read x; echo b", stdin=True)
         seen: list[bytes] = []
+        session = None
         async with asyncio.timeout(TIMEOUT_SECONDS):
             async for entry in place.logs(record.id, follow=True):
                 seen.append(entry.data)
@@ -559,6 +560,7 @@ class ProcessContract(LifecycleContract):
                     # Open until the end: an engine may drop what it has not passed on when its client is gone.
                     session = await place.runtime.attach(record.id, tty=False, stdin=True)
                     await session.write(b"go\n")
+        assert session is not None
         await session.close()
         assert seen == [b"a\n", b"b\n"]
 

@@ -16,6 +16,7 @@ from kubelite.node.runtime import ContainerLimits
 
 ROOT = Path("/sys/fs/cgroup")
 POD_FOLDER = "kubelite"
+POD_GROUPS = (POD_FOLDER, f"{POD_FOLDER}.slice")  # of all pods: the second with systemd's driver
 
 
 def groups_of(path: Path) -> dict[str, str]:
@@ -98,6 +99,10 @@ def limit_pod(
         except FileNotFoundError:
             if is_limit:  # the kernel may lack a controller: then there is no limit to lift either
                 raise
+    if is_unified:
+        # NoSwap, for containers without a limit of their own too. Without swap the kernel lacks the file.
+        with suppress(FileNotFoundError):
+            _set(_pod_folder(root, groups, "", pod_uid) / "memory.swap.max", "0")
 
 
 def limit_container(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import msgspec
 
 from kubelite.backoff import backoff_seconds
-from kubelite.limits import ENGINE_LINE, ENGINE_REFUSALS
+from kubelite.limits import ENGINE_LINE, ENGINE_REFUSALS, PULL_SILENCE
 from kubelite.node import docker_wire as wire
 from kubelite.node import pause_image
 from kubelite.node.capabilities import bounding_set, full_privileges, host_limits
@@ -39,6 +39,7 @@ from kubelite.node.runtime import (
     EngineUnavailable,
     Handler,
     Image,
+    ImageInUse,
     ImagePullFailed,
     InvalidImageName,
     LogEntry,
@@ -74,6 +75,10 @@ EXIT_CODE_TRIES = 40
 EXIT_CODE_PAUSE_SECONDS = 0.025
 KILL_TRIES = 20
 KILL_FIRST_SECONDS, KILL_MAX_SECONDS = 0.05, 5.0
+
+
+class _Conflict(RuntimeFailure):
+    """The state of something does not admit the operation."""
 
 
 class DockerRuntime:
@@ -113,6 +118,7 @@ class DockerRuntime:
         self._refusals: dict[
             str, str
         ] = {}  # why starts were refused, for a dialect that forgets it
+        self._image_folder: Path | None = None
         self._started: set[str] = (
             set()
         )  # containers whose start event is redundant, since `start` has reported them
@@ -172,6 +178,13 @@ class DockerRuntime:
 
     # Images
 
+    async def image_folder(self) -> Path | None:
+        """Return the folder that holds images and writable layers; None if this host does not have it."""
+        if self._image_folder is None:
+            root = (await self._json("info")).get("DockerRootDir")
+            self._image_folder = Path(root) if root else None
+        return self._image_folder
+
     async def images(self) -> list[Image]:
         """Return the images on the node."""
         return [wire.image_of(found) for found in await self._json("images/json")]
@@ -202,11 +215,20 @@ class DockerRuntime:
                 login = {"identitytoken": credentials.identity_token}
             headers["X-Registry-Auth"] = compose_auth_header(login, credentials.server)
         options = {"params": {"fromImage": wire.with_tag(reference)}, "headers": headers}
+        loop = asyncio.get_running_loop()
         try:
-            async with self._query("images/create", "POST", timeout=None, **options) as response:
+            async with (
+                asyncio.timeout(PULL_SILENCE.value) as silence,
+                self._query("images/create", "POST", timeout=None, **options) as response,
+            ):
                 async for line in _lines(response):
+                    silence.reschedule(loop.time() + PULL_SILENCE.value)
                     if "error" in (progress := msgspec.json.decode(line)):
                         raise _pull_failure(reference, progress["error"])
+        except TimeoutError as error:
+            PULL_SILENCE.reached()
+            message = f"no progress of the pull of {reference} within {PULL_SILENCE.value} s"
+            raise ImagePullFailed(message) from error
         except (EngineUnavailable, ImagePullFailed):
             raise
         except RuntimeFailure as error:
@@ -232,10 +254,23 @@ class DockerRuntime:
                 if "error" in (progress := msgspec.json.decode(line)):
                     raise RuntimeFailure(f"cannot load image: {progress['error']}")
 
+    async def tag(self, image_id: str, name: str) -> None:
+        """Give an image that is on the node another name, with a tag; the image that had the name loses it."""
+        repository, _, tag = name.rpartition(":")
+        await self._json(f"images/{image_id}/tag", "POST", params={"repo": repository, "tag": tag})
+
     async def remove_image(self, image_id: str) -> None:
-        """Delete an unused image."""
-        with suppress(ContainerNotFound):
-            await self._json(f"images/{image_id}", "DELETE")
+        """Delete an image with all its names; harmless if there is none. Raises ImageInUse."""
+        try:
+            found = await self._json(f"images/{image_id}/json")
+            # By its id alone the engine refuses to delete an image that has names in several repositories.
+            for name in (*(found.get("RepoTags") or ()), image_id):
+                with suppress(ContainerNotFound):  # it went with its last name
+                    await self._json(f"images/{name}", "DELETE")
+        except ContainerNotFound:
+            return
+        except _Conflict as error:
+            raise ImageInUse(str(error)) from error
 
     # Containers
 
@@ -702,6 +737,8 @@ def _translated(status: int, message: str) -> Exception:
         return EngineUnavailable(message)
     if status == NOT_FOUND:
         return ContainerNotFound(message)
+    if status == CONFLICT:
+        return _Conflict(message)
     return RuntimeFailure(message)
 
 

@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from kubelite.api.machinery.times import parse_time
+from kubelite.node import pause_image
 from kubelite.node.container_owner import NODE_LABEL, UID_LABEL, ContainerOwner
+from kubelite.node.images.names import find_name, is_image_id
 from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import (
     SANDBOX,
@@ -33,14 +35,6 @@ REFUSED = 128  # the exit code of a container whose process could not be started
 _ZERO_DATE = "0001-01-01"
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?", re.ASCII)
 _ATTEMPT = re.compile(r"[0-9]{1,9}", re.ASCII)
-_IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
-_REFERENCE = re.compile(
-    r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*"
-    r"|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?"  # the registry
-    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-    r"(?::\w[\w.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?",
-    re.ASCII,
-)
 
 JSON = dict[str, Any]
 
@@ -285,9 +279,17 @@ def record_of(
         image_id=labels.get(DIGEST_LABEL) or found["Image"],
         pid=state["Pid"],
         log_path=found.get("LogPath") or "",
+        layer_path=_layer_of(found),
         labels=labels,
         engine=engine,
     )
+
+
+def _layer_of(found: Mapping[str, Any]) -> str:
+    """Return the folder of an inspected container's writable layer; "" if its storage driver has none."""
+    data = (found.get("GraphDriver") or {}).get("Data") or {}
+    path = data.get("UpperDir")
+    return path if isinstance(path, str) else ""
 
 
 def are_own(labels: Mapping[str, str]) -> bool:
@@ -322,13 +324,14 @@ def image_of(found: Mapping[str, Any]) -> Image:
         digest=digests[0] if digests else "",
         size_bytes=found.get("Size", 0),
         user=config.get("User", ""),
+        pinned=pause_image.NAME in tags,
         volumes=tuple(config.get("Volumes") or ()),
     )
 
 
 def is_reference(text: str) -> bool:
     """Whether a text names an image, by the grammar of distribution/reference, or is an image's id."""
-    return bool(_REFERENCE.fullmatch(text) or _IMAGE_ID.fullmatch(text))
+    return find_name(text) is not None or is_image_id(text)
 
 
 def with_tag(reference: str) -> str:

@@ -10,6 +10,7 @@ from kubelite.node.runtime import ContainerRuntime
 if TYPE_CHECKING:
     from kubelite.clock import Clock
     from kubelite.node.container_owner import ContainerOwner
+    from kubelite.offload import Offload
 
 
 def connect(
@@ -18,7 +19,9 @@ def connect(
     architecture: str,
     clock: "Clock",
     profiles: Profiles | None = None,
+    *,
     logs: Path = Path("/var/log"),
+    offload: "Offload | None" = None,
 ) -> ContainerRuntime:
     """Return the client of an engine, which need not answer yet; `logs` is the host's folder for logs."""
     if engine.dialect == "docker":
@@ -27,4 +30,4 @@ def connect(
         return DockerRuntime(engine.socket, owner, architecture, clock, profiles)
     from kubelite.node.cri.runtime import CriRuntime
 
-    return CriRuntime(engine.socket, owner, clock, profiles, logs=logs)
+    return CriRuntime(engine.socket, owner, clock, profiles, logs=logs, offload=offload)

@@ -6,14 +6,14 @@ calling a CNI plugin, so kubelite's is put where the engine looks for it, and an
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kubelite.node.container_owner import ensure_owner
 from kubelite.node.containerd import ContainerdFolders
-from kubelite.node.engine import OwnEngine
+from kubelite.node.engine import EngineProgram, OwnEngine
 from kubelite.node.engine_choice import Engine, Wanted, choose, note_use, own_engines
 from kubelite.node.engine_client import connect
 from kubelite.node.network import PodNetwork
@@ -24,6 +24,7 @@ from kubelite.tasks import TaskSet
 
 if TYPE_CHECKING:
     from kubelite.clock import Clock
+    from kubelite.offload import Offload
     from kubelite.randomness import Randomness
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,29 @@ log = logging.getLogger(__name__)
 class NodeEngine:
     """The engine of one data folder; `start` first, `close` at the end. Containers go on."""
 
-    def __init__(self, agent: Path, run: Path, wanted: Wanted) -> None:
-        """`agent` is the agent's part of the data folder, `run` its run-time folder."""
+    def __init__(
+        self,
+        agent: Path,
+        run: Path,
+        wanted: Wanted,
+        *,
+        logs: Path,
+        offload: "Offload",
+        insecure: Sequence[str] = (),
+    ) -> None:
+        """Choose nothing yet.
+
+        Args:
+            agent: The agent's part of the data folder.
+            run: Its run-time folder.
+            wanted: What the user has set.
+            logs: The host's folder for logs.
+            offload: Decodes large answers of an engine.
+            insecure: Registries that an engine of our own may reach without TLS, or without verifying it.
+        """
+        self._logs = logs
+        self._offload = offload
+        self._insecure = insecure
         self._agent = agent
         self._own = own_engines(agent, run)
         self._wanted = wanted
@@ -54,11 +76,19 @@ class NodeEngine:
         if (program := self._own.program(engine)) is not None:
             if isinstance(program, ContainerdFolders):
                 await asyncio.to_thread(self._install_plugin, program)
-            self._tasks.supervise(OwnEngine(program).run, name="container engine")
+            own = OwnEngine(program, self._arguments(program))
+            self._tasks.supervise(own.run, name="container engine")
         owner = await asyncio.to_thread(ensure_owner, self._agent, node, randomness)
         profiles = Profiles(self._agent / "seccomp")
-        self._runtime = connect(engine, owner, architecture, clock, profiles)
+        self._runtime = connect(
+            engine, owner, architecture, clock, profiles, logs=self._logs, offload=self._offload
+        )
         return self._runtime
+
+    def _arguments(self, program: EngineProgram) -> list[str]:
+        if isinstance(program, ContainerdFolders):  # which reads its folder of registries
+            return []
+        return [f"--insecure-registry={host}" for host in self._insecure]
 
     async def _note(self, engine: Engine) -> None:
         former = await asyncio.to_thread(note_use, self._agent, engine)

@@ -130,7 +130,7 @@ async def test_small_calls_pass_a_large_one_that_waits(tmp_path: Path) -> None:
     async with serving(tmp_path) as (client, _):
         await call(client, ECHO, "connected")
         large = [asyncio.create_task(call(client, ECHO, "x" * 3_000_000)) for _ in range(3)]
-        small = []
+        small: list[asyncio.Task[str]] = []
         while not all(task.done() for task in large):
             small.append(asyncio.create_task(call(client, ECHO, str(len(small)))))
             await asyncio.sleep(0)

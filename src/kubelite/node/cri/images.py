@@ -1,5 +1,6 @@
 """The images of an engine of the Container Runtime Interface."""
 
+import asyncio
 import logging
 import shutil
 from pathlib import Path
@@ -101,6 +102,14 @@ class EngineImages:
         if done.code:
             reason = done.errors.decode("utf-8", "replace").strip().rpartition("ctr: ")[2]
             raise RuntimeFailure(f"cannot {what}: {reason}")
+
+    async def folder(self) -> Path | None:
+        """Return the folder of the filesystem of images; None if this host does not have it."""
+        found = await self._calls(cri.IMAGE_FILESYSTEMS, cri.Nothing())
+        folders = [Path(one.place.mountpoint) for one in found.images if one.place is not None]
+        if not folders or not await asyncio.to_thread(folders[0].is_dir):
+            return None
+        return folders[0]
 
     async def remove(self, image_id: str) -> None:
         """Delete an image with all its names; harmless if there is none."""

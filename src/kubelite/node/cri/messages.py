@@ -49,11 +49,18 @@ class IDMapping(Message):
     length: Annotated[Uint32, 3] = 0
 
 
+class UserNamespace(Message):
+    mode: Annotated[Int32, 1] = POD
+    uids: Annotated[list[IDMapping], 2] = []
+    gids: Annotated[list[IDMapping], 3] = []
+
+
 class NamespaceOptions(Message):
     network: Annotated[Int32, 1] = POD
     pid: Annotated[Int32, 2] = POD
     ipc: Annotated[Int32, 3] = POD
     target_id: Annotated[str, 4] = ""
+    userns_options: Annotated[UserNamespace | None, 5] = None
 
 
 class SELinuxOptions(Message):
@@ -160,6 +167,8 @@ class Mount(Message):
     host_path: Annotated[str, 2] = ""
     readonly: Annotated[bool, 3] = False
     propagation: Annotated[Int32, 5] = 0
+    uid_mappings: Annotated[list[IDMapping], 6] = []
+    gid_mappings: Annotated[list[IDMapping], 7] = []
     image: Annotated[ImageSpec | None, 9] = None
     image_sub_path: Annotated[str, 10] = ""
 
@@ -315,6 +324,7 @@ class Image(Message):
     size: Annotated[Uint64, 4] = 0
     uid: Annotated[Int64Value | None, 5] = None
     username: Annotated[str, 6] = ""
+    pinned: Annotated[bool, 8] = False
 
 
 class ListImagesResponse(Message):
@@ -329,6 +339,18 @@ class ImageStatusRequest(Message):
 class ImageStatusResponse(Message):
     image: Annotated[Image | None, 1] = None
     info: Annotated[dict[str, str], 2] = {}
+
+
+class FilesystemPlace(Message):
+    mountpoint: Annotated[str, 1] = ""
+
+
+class Filesystem(Message):
+    place: Annotated[FilesystemPlace | None, 2] = None
+
+
+class FilesystemsResponse(Message):
+    images: Annotated[list[Filesystem], 1] = []
 
 
 class AuthConfig(Message):
@@ -437,5 +459,6 @@ CONTAINER_EVENTS = Method(_RUNTIME + "GetContainerEvents", Nothing, ContainerEve
 LIST_IMAGES = Method(_IMAGES + "ListImages", Nothing, ListImagesResponse)
 IMAGE_STATUS = Method(_IMAGES + "ImageStatus", ImageStatusRequest, ImageStatusResponse)
 PULL_IMAGE = Method(_IMAGES + "PullImage", PullImageRequest, PullImageResponse)
+IMAGE_FILESYSTEMS = Method(_IMAGES + "ImageFsInfo", Nothing, FilesystemsResponse)
 REMOVE_IMAGE = Method(_IMAGES + "RemoveImage", RemoveImageRequest, Nothing)
 SUBSCRIBE = Method("/containerd.services.events.v1.Events/Subscribe", SubscribeRequest, Envelope)

@@ -142,9 +142,17 @@ class CriRuntime:
         """Bring in the images of an archive, a regular file that is never held whole; raises OSError."""
         await self._images.load(archive)
 
+    async def tag(self, image_id: str, name: str) -> None:
+        """Give an image that is on the node another name, with a tag; the image that had the name loses it."""
+        await self._images.tag(image_id, name)
+
     async def remove_image(self, image_id: str) -> None:
-        """Delete an image."""
+        """Delete an image with all its names; harmless if there is none."""
         await self._images.remove(image_id)
+
+    async def image_folder(self) -> Path | None:
+        """Return the folder that holds images and writable layers; None if this host does not have it."""
+        return await self._images.folder()
 
     # Sandboxes and containers
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from kubelite.node import pause_image
 from kubelite.node.container_owner import NODE_LABEL, UID_LABEL, ContainerOwner
 from kubelite.node.cri import messages as cri
 from kubelite.node.docker_wire import (
@@ -24,6 +25,7 @@ from kubelite.node.runtime import (
     ContainerSpec,
     Credentials,
     Handler,
+    IdRange,
     Image,
     Mount,
     Phase,
@@ -84,6 +86,7 @@ def sandbox_config(
             network=cri.NODE if spec.host_network else cri.POD,
             pid=cri.NODE if spec.host_pid else cri.CONTAINER,
             ipc=cri.NODE if spec.host_ipc else cri.POD,
+            userns_options=_user_namespace(spec.ids),
         ),
         readonly_rootfs=True,
         privileged=spec.privileged,
@@ -139,7 +142,7 @@ def container_config(
         args=list(spec.args),
         working_dir=spec.working_dir,
         envs=[cri.KeyValue(name, value.encode()) for name, value in spec.environment],
-        mounts=[_mount(mount) for mount in spec.mounts],
+        mounts=[_mount(mount, spec.ids) for mount in spec.mounts],
         labels=labels,
         annotations=annotations,
         log_path=f"{spec.name}/{spec.attempt}.log",
@@ -153,13 +156,25 @@ def container_config(
     )
 
 
-def _mount(mount: Mount) -> cri.Mount:
+def _mappings(ids: IdRange | None) -> list[cri.IDMapping]:
+    return [cri.IDMapping(ids.host_id, 0, ids.length)] if ids is not None else []
+
+
+def _user_namespace(ids: IdRange | None) -> cri.UserNamespace | None:
+    if ids is None:
+        return None
+    return cri.UserNamespace(cri.POD, _mappings(ids), _mappings(ids))
+
+
+def _mount(mount: Mount, ids: IdRange | None) -> cri.Mount:
     image = cri.ImageSpec(mount.image, image_ref=mount.image) if mount.image else None
     return cri.Mount(
         container_path=mount.target,
         host_path="" if mount.image else mount.source,
         readonly=mount.read_only,
         propagation=cri.PROPAGATIONS[mount.propagation],
+        uid_mappings=_mappings(ids),
+        gid_mappings=_mappings(ids),
         image=image,
         image_sub_path=mount.sub_path if mount.image else "",
     )
@@ -179,6 +194,7 @@ def _security(
             ipc=cri.NODE if spec.host_ipc else cri.POD,
             pid=_pid_mode(spec),
             target_id=spec.shared_pid_with if _pid_mode(spec) == cri.TARGET else "",
+            userns_options=_user_namespace(spec.ids),
         ),
         selinux_options=cri.SELinuxOptions(**selinux) if selinux else None,
         run_as_user=user,
@@ -333,6 +349,7 @@ def image_of(found: cri.Image, info: Mapping[str, str] | None = None) -> Image:
         digest=found.repo_digests[0] if found.repo_digests else "",
         size_bytes=found.size,
         user=own_user if isinstance(own_user, str) else user,
+        pinned=found.pinned or pause_image.NAME in found.repo_tags,
         volumes=tuple(volumes) if isinstance(volumes, dict) else (),
     )
 
