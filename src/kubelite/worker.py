@@ -25,6 +25,7 @@ from kubelite.api.kinds.authorization import (
     SubjectAccessReviewSpec,
 )
 from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.machinery.csi_volumes import MANAGED_ATTACH
 from kubelite.api.machinery.local_volumes import STORAGE_PATH
 from kubelite.api.machinery.node_flags import parse_labels, parse_taints
 from kubelite.clock import Clock
@@ -321,7 +322,7 @@ def identity_of(config: NodeConfig, address: str) -> NodeIdentity:
         labels=parse_labels(config.node_label),
         taints=parse_taints(config.node_taint),
         external_address=config.node_external_ip,
-        annotations={STORAGE_PATH: str(config.local_storage_dir)},
+        annotations={STORAGE_PATH: str(config.local_storage_dir), MANAGED_ATTACH: "true"},
     )
 
 
