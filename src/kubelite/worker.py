@@ -57,7 +57,7 @@ from kubelite.node.registration import (
     allocatable_of,
     node_labels,
 )
-from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
+from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, RuntimeFailure
 from kubelite.node.sysctls import allow_list
 from kubelite.node.usage import HostMeasure
 from kubelite.node.volumes.host import HostVolumes
@@ -385,7 +385,7 @@ class NodeDoor:
 class LocalImages:
     """Image archives (``*.tar``) in a folder, loaded into the engine once per modification."""
 
-    def __init__(self, folder: Path, runtime: DockerRuntime) -> None:
+    def __init__(self, folder: Path, runtime: ContainerRuntime) -> None:
         self._folder = folder
         self._runtime = runtime
         self._loaded: set[tuple[Path, float]] = set()
@@ -397,7 +397,7 @@ class LocalImages:
                 continue
             self._loaded.add((path, changed))
             try:
-                await self._runtime.load(await asyncio.to_thread(path.read_bytes))
+                await self._runtime.load(path)
             except (OSError, RuntimeFailure, EngineUnavailable) as error:
                 log.warning("cannot load image", extra={"file": path, "reason": str(error)})
             else:

@@ -98,7 +98,7 @@ async def provide_hello(runtime: DockerRuntime, folder: Path) -> None:
     if await runtime.image(NAME) is None:
         archive = folder / "hello.tar"
         subprocess.run([sys.executable, str(HELLO), str(archive)], check=True)
-        await runtime.load(archive.read_bytes())
+        await runtime.load(archive)
 
 
 def engine_folder() -> Iterator[Path]:

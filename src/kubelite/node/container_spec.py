@@ -14,10 +14,16 @@ from kubelite.node.observed import (
     RESOURCES_LABEL,
     SANDBOX_LABEL,
 )
-from kubelite.node.pods import AnyContainer, grace_seconds, resources_text, spec_hash
+from kubelite.node.pods import (
+    AnyContainer,
+    all_containers,
+    grace_seconds,
+    resources_text,
+    spec_hash,
+)
 from kubelite.node.resources import cgroup_parent
 from kubelite.node.runtime import SANDBOX, ContainerLimits, ContainerSpec, Image, Mount, SandboxSpec
-from kubelite.node.security import privileges_of
+from kubelite.node.security import is_privileged, privileges_of
 from kubelite.node.trusted_text import ProcessTexts, one_line, path_name, variable_name
 
 GRACE_LABEL = "io.kubernetes.pod.terminationGracePeriod"
@@ -54,6 +60,7 @@ def sandbox_spec(pod: Pod, attempt: int, cluster_domain: str, handler: str) -> S
         host_network=pod.spec.hostNetwork,
         host_pid=pod.spec.hostPID,
         host_ipc=pod.spec.hostIPC,
+        privileged=any(map(is_privileged, all_containers(pod))),
         sysctls=sysctls,
         labels={**_labels(pod, SANDBOX), HANDLER_LABEL: handler},
         cgroup_parent=cgroup_parent(pod),

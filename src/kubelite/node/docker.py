@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
 import msgspec
 
@@ -24,6 +24,7 @@ from kubelite.node.cgroups import limit_pod, remove_parents
 from kubelite.node.container_owner import NODE_LABEL, ContainerOwner
 from kubelite.node.docker_logs import read_log
 from kubelite.node.docker_stream import EngineStream, open_stream
+from kubelite.node.image_files import open_archive
 from kubelite.node.image_mounts import image_layers, show_image
 from kubelite.node.process_tree import kill_session
 from kubelite.node.profiles import LoadedProfiles, Profiles, ProfileUnavailable
@@ -202,12 +203,18 @@ class DockerRuntime:
             raise ImagePullFailed(f"image {reference} is not there after it was pulled")
         return image
 
-    async def load(self, archive: bytes) -> None:
-        """Bring in an image from a `docker save` archive."""
-        headers = {"Content-Type": "application/x-tar"}
-        async with self._query(
-            "images/load", "POST", data=io.BytesIO(archive), headers=headers
-        ) as response:
+    async def load(self, archive: Path) -> None:
+        """Bring in the images of a `docker save` archive, a regular file that is never held whole; raises OSError."""
+        # The client library reads it piece by piece, in threads, and closes it.
+        await self._load(await asyncio.to_thread(open_archive, archive))
+
+    async def _load(self, archive: BinaryIO) -> None:
+        options: dict[str, Any] = {
+            "data": archive,
+            "headers": {"Content-Type": "application/x-tar"},
+            "timeout": None,  # a large archive takes as long as the disk needs
+        }
+        async with self._query("images/load", "POST", **options) as response:
             async for line in _lines(response):
                 if "error" in (progress := msgspec.json.decode(line)):
                     raise RuntimeFailure(f"cannot load image: {progress['error']}")
@@ -219,8 +226,20 @@ class DockerRuntime:
 
     # Containers
 
-    async def create_sandbox(self, spec: SandboxSpec) -> str:
-        """Create a sandbox that is not started yet; return its id."""
+    async def run_sandbox(self, spec: SandboxSpec) -> ContainerRecord:
+        """Create and start a sandbox; a RuntimeFailure, such as StartRefused, leaves nothing behind."""
+        sandbox_id = await self._create_sandbox(spec)
+        try:
+            return await self.start(sandbox_id)
+        except RuntimeFailure:
+            try:
+                await self.remove(sandbox_id)
+            except (RuntimeFailure, EngineUnavailable) as error:
+                # The next call finds it by its name; the refusal says more than this.
+                log.warning("cannot remove a sandbox: %s", error, extra={"sandbox": sandbox_id})
+            raise
+
+    async def _create_sandbox(self, spec: SandboxSpec) -> str:
         spec = msgspec.structs.replace(spec, cgroup_parent=await self._parent(spec.cgroup_parent))
         body = wire.sandbox_body(
             spec,
@@ -232,7 +251,7 @@ class DockerRuntime:
         try:
             return await self._create(wire.container_name(spec), body)
         except ContainerNotFound:
-            await self.load(pause_image.pause_archive(self._architecture))
+            await self._load(io.BytesIO(pause_image.pause_archive(self._architecture)))
             return await self._create(wire.container_name(spec), body)
 
     async def create(self, spec: ContainerSpec) -> str:
@@ -302,7 +321,7 @@ class DockerRuntime:
         return "-".join(parts) + ".slice"
 
     async def start(self, container_id: str) -> ContainerRecord:
-        """Start a sandbox or container; raises StartRefused."""
+        """Start a container; raises StartRefused."""
         self._started.add(container_id)
         try:
             await self._json(f"containers/{container_id}/start", "POST")

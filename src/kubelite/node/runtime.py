@@ -6,6 +6,7 @@ the labels of the containers, so a `ContainerRecord` says all the node needs to 
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -118,6 +119,9 @@ class SandboxSpec(Struct, frozen=True):
     host_network: bool = False
     host_pid: bool = False
     host_ipc: bool = False
+    privileged: bool = (
+        False  # whether a container of the pod is; CRI admits none in another sandbox
+    )
     sysctls: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
     cgroup_parent: str = ""
@@ -304,20 +308,27 @@ class ContainerRuntime(Protocol):
         """Fetch an image; raises ImagePullFailed, RegistryUnavailable or InvalidImageName."""
         ...
 
-    async def load(self, archive: bytes) -> None:
-        """Bring in an image from a `docker save` archive."""
+    async def load(self, archive: Path) -> None:
+        """Bring in the images of a `docker save` archive, a regular file that is never held whole; raises OSError."""
         ...
 
     async def remove_image(self, image_id: str) -> None:
         """Delete an unused image."""
         ...
 
-    async def create_sandbox(self, spec: SandboxSpec) -> str:
-        """Create a sandbox that is not started yet; return its id."""
+    async def run_sandbox(self, spec: SandboxSpec) -> ContainerRecord:
+        """Create and start a sandbox; raises StartRefused if its process cannot be started.
+
+        A RuntimeFailure leaves nothing behind. What a call that was cancelled or cut off leaves, `records` returns, and
+        the next call for the same pod and attempt replaces unless it runs.
+        """
         ...
 
     async def create(self, spec: ContainerSpec) -> str:
-        """Create a container that is not started yet; return its id. Its sandbox may still be starting."""
+        """Create a container that is not started yet; return its id. Its sandbox must run.
+
+        What an earlier call for the same container and attempt left is replaced, unless it runs.
+        """
         ...
 
     def reductions(self, spec: ContainerSpec) -> tuple[str, ...]:
@@ -325,7 +336,7 @@ class ContainerRuntime(Protocol):
         ...
 
     async def start(self, container_id: str) -> ContainerRecord:
-        """Start a sandbox or container; raises StartRefused."""
+        """Start a container that was created; raises StartRefused, and then its record tells why it ended."""
         ...
 
     async def signal(self, container_id: str, signal: str) -> None:

@@ -60,13 +60,11 @@ class Sandboxes:
 
     async def create(self, memory: PodMemory, pod: Pod, action: CreateSandbox) -> None:
         """Create and start a sandbox; a failure is a trouble of the pod, with a date to retry."""
-        sandbox_id = ""
         try:
             handler = await self._checks.handler(pod)
             async with self._shared.starting:
                 spec = sandbox_spec(pod, action.attempt, self._shared.facts.cluster_domain, handler)
-                sandbox_id = await self._runtime.create_sandbox(spec)
-                sandbox = await self._runtime.start(sandbox_id)
+                sandbox = await self._runtime.run_sandbox(spec)
                 memory.group_limits = None
                 memory.update_container(sandbox)
                 await self.limit(memory, pod, sandbox, group_limits(pod))
@@ -75,8 +73,6 @@ class Sandboxes:
             self._failed(memory, pod, message, "FailedPrepareDynamicResources")
         except (ConfigUnavailable, RuntimeFailure, APIError) as error:
             self._failed(memory, pod, f"Failed to create pod sandbox: {error}")
-            if sandbox_id:
-                await self._runtime.remove(sandbox_id)
         else:
             memory.addresses = ()
             if memory.group_limits is not None:

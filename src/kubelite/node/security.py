@@ -53,7 +53,7 @@ def privileges_of(pod: Pod, container: AnyContainer, image: Image) -> Privileges
     return Privileges(
         user=spelt,
         groups=tuple(groups),
-        privileged=bool(own.privileged),
+        privileged=is_privileged(container),
         no_new_privileges=own.allowPrivilegeEscalation is False,
         capabilities_add=tuple(capabilities.add) if capabilities is not None else (),
         capabilities_drop=tuple(capabilities.drop) if capabilities is not None else (),
@@ -63,6 +63,12 @@ def privileges_of(pod: Pod, container: AnyContainer, image: Image) -> Privileges
         selinux=_selinux(own, shared),
         proc_unmasked=own.procMount == "Unmasked",
     )
+
+
+def is_privileged(container: AnyContainer) -> bool:
+    """Return whether a container asks for all privileges of the host."""
+    context = container.securityContext
+    return context is not None and bool(context.privileged)
 
 
 def user_of_image(text: str) -> tuple[int | None, str]:

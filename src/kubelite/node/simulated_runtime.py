@@ -7,6 +7,7 @@ Containers start after a delay and run until they are told to end; those whose c
 import asyncio
 import zlib
 from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
 
 import msgspec
 from msgspec import Struct
@@ -163,8 +164,8 @@ class SimulatedRuntime:
         self._images[reference] = image
         return image
 
-    async def load(self, archive: bytes) -> None:
-        """Accept any archive."""
+    async def load(self, archive: Path) -> None:
+        """Accept any archive, without looking for its file."""
         self._check()
         del archive
 
@@ -174,10 +175,11 @@ class SimulatedRuntime:
         for name in [name for name, image in self._images.items() if image.id == image_id]:
             del self._images[name]
 
-    async def create_sandbox(self, spec: SandboxSpec) -> str:
-        """Create a sandbox."""
+    async def run_sandbox(self, spec: SandboxSpec) -> ContainerRecord:
+        """Create a sandbox and start it after a delay."""
         self._check()
-        return self._create(
+        self._replace(spec, SANDBOX)
+        sandbox_id = self._create(
             ContainerRecord(
                 id=self._randomness.token_bytes(32).hex(),
                 pod_uid=spec.pod_uid,
@@ -190,10 +192,15 @@ class SimulatedRuntime:
                 labels=dict(spec.labels),
             )
         )
+        return await self.start(sandbox_id)
 
     async def create(self, spec: ContainerSpec) -> str:
-        """Create a container."""
+        """Create a container in a running sandbox."""
         self._check()
+        sandbox = self._records.get(spec.sandbox_id)
+        if sandbox is None or not sandbox.is_running:
+            raise ContainerNotFound(f"failed to find sandbox id {spec.sandbox_id!r}: not found")
+        self._replace(spec, spec.name)
         container_id = self._create(
             ContainerRecord(
                 id=self._randomness.token_bytes(32).hex(),
@@ -254,6 +261,9 @@ class SimulatedRuntime:
     async def remove(self, container_id: str) -> None:
         """Forget a container."""
         self._check()
+        self._forget(container_id)
+
+    def _forget(self, container_id: str) -> None:
         self._cancel_timer(container_id)
         self._specs.pop(container_id, None)
         if self._records.pop(container_id, None) is not None:
@@ -347,6 +357,15 @@ class SimulatedRuntime:
         delay = self._randomness.uniform(*seconds)
         if delay > 0:
             await asyncio.sleep(delay)
+
+    def _replace(self, spec: SandboxSpec | ContainerSpec, name: str) -> None:
+        """Remove what an earlier call for the same container and attempt left. Raises RuntimeFailure if that runs."""
+        wanted = (spec.pod_uid, name, spec.attempt)
+        for record in list(self._records.values()):
+            if (record.pod_uid, record.name, record.attempt) == wanted:
+                if record.is_running:
+                    raise RuntimeFailure(f"name is already in use by container {record.id}")
+                self._forget(record.id)
 
     def _create(self, record: ContainerRecord) -> str:
         self._set(record)

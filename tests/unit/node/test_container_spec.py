@@ -173,3 +173,24 @@ def test_a_status_cannot_choose_the_control_group() -> None:
         {"metadata": {"uid": "u"}, "status": {"qosClass": "../../system.slice"}}, Pod
     )
     assert cgroup_parent(pod) == "/kubelite/besteffort/podu"
+
+
+@pytest.mark.parametrize("where", ["containers", "initContainers", "ephemeralContainers"])
+def test_a_sandbox_is_privileged_if_any_container_is(where: str) -> None:
+    def sandbox(privileged: object) -> bool:
+        plain: dict[str, object] = {"name": "app", "image": "a"}
+        other: dict[str, object] = {
+            "name": "b",
+            "image": "a",
+            "securityContext": {"privileged": privileged},
+        }
+        spec: dict[str, list[dict[str, object]]] = {"containers": [plain]}
+        spec[where] = [*spec.get(where, []), other]
+        pod = msgspec.convert(
+            {"metadata": {"name": "p", "namespace": "n", "uid": "u"}, "spec": spec}, Pod
+        )
+        return sandbox_spec(pod, 0, "cluster.local", "").privileged
+
+    assert sandbox(privileged=True)
+    assert not sandbox(privileged=False)
+    assert not sandbox(privileged=None)
