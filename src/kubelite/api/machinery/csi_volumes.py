@@ -11,6 +11,7 @@ from kubelite.api.kinds.storage import CSIDriver
 PLUGIN = "kubernetes.io/csi"
 # On a Node: its kubelet leaves attaching to the attach-detach controller.
 MANAGED_ATTACH = "volumes.kubernetes.io/controller-managed-attach-detach"
+NODE_ID = "csi.volume.kubernetes.io/nodeid"  # on a Node: its ids by driver, as JSON
 SHARED_MODES = frozenset({"ReadWriteMany", "ReadOnlyMany"})
 
 
