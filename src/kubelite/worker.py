@@ -30,6 +30,7 @@ from kubelite.api.machinery.local_volumes import STORAGE_PATH
 from kubelite.api.machinery.node_flags import parse_labels, parse_taints
 from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
+from kubelite.grpc.client import GrpcClient
 from kubelite.net.dns import CannotListen, DNSServer
 from kubelite.net.nftables import RulesUnavailable
 from kubelite.net.overlay import Overlay
@@ -39,12 +40,14 @@ from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
 from kubelite.node.container_owner import ensure_owner
+from kubelite.node.csi.service import CSIService
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.engine_watch import EngineWatch
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
+from kubelite.node.kubelet_folders import prepare
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.log_links import LogLinks
 from kubelite.node.machine import Machine, read_host_file, read_machine
@@ -145,6 +148,7 @@ class Worker:
         self._running.push_async_callback(self._events.close)
         facts = facts_of(identity, machine, config, self._cluster)
         kubelet = Kubelet(facts, self._collaborators(data))
+        csi = await self._csi(data)
         door = NodeDoor(self._identities.node, identity.name)
         measure = HostMeasure(self._clock, data, machine.memory_bytes)
         self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door, measure)
@@ -180,6 +184,7 @@ class Worker:
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(self._local.run, name="local storage")
+        self._tasks.supervise(csi.run, name="CSI drivers")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
 
     async def _engine(self, data: Path, machine: Machine) -> DockerRuntime:
@@ -208,7 +213,7 @@ class Worker:
         dns = DNSSettings((self._cluster.dns_address,), self._cluster.cluster_domain)
         folders = LocalFolders(config.local_storage_dir)
         local = self._local = LocalStorage(config.name_of_node, client, folders, self._events)
-        volumes = HostVolumes(
+        volumes = self._volumes = HostVolumes(
             data,
             client,
             self._clock,
@@ -228,6 +233,22 @@ class Worker:
             self._events,
             LogLinks(Path(config.container_log_dir)),
         )
+
+    async def _csi(self, data: Path) -> CSIService:
+        """Return the node's side of CSI, with what was mounted before the start."""
+        config = self._config
+        folders = await asyncio.to_thread(prepare, data, config.kubelet_root)
+        csi = CSIService(
+            config.name_of_node,
+            folders,
+            self._identities.node,
+            self._clock,
+            self._events,
+            self._volumes,
+            GrpcClient,
+        )
+        await csi.restore()
+        return csi
 
     def _service_proxy(self) -> ServiceProxy:
         cluster = self._cluster
