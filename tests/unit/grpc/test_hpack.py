@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubelite.grpc.hpack import (
+    _CODE_LENGTHS,
     HeaderDecoder,
     HeadersTooLarge,
     MalformedHeaders,
@@ -94,3 +95,9 @@ def test_a_small_block_that_becomes_large_is_refused() -> None:
 def test_what_is_malformed_is_refused(block: str) -> None:
     with pytest.raises(MalformedHeaders):
         HeaderDecoder().decode(bytes.fromhex(block))
+
+
+def test_the_code_is_complete() -> None:
+    """Code lengths that are wrong, by one too, leave codes unused or have no room for all."""
+    assert len(_CODE_LENGTHS) == 257
+    assert sum(2.0**-length for length in _CODE_LENGTHS) == 1.0
