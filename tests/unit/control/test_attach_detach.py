@@ -284,3 +284,30 @@ async def test_an_attachment_of_somebody_else_is_left_alone() -> None:
             await harness.client.create(item)
         await harness.settle()
         assert [one.metadata.name for one in harness.client.all(VolumeAttachment)] == ["mine"]
+
+
+async def test_a_volume_is_not_detached_if_its_node_began_to_use_it_meanwhile() -> None:
+    async with Harness(AttachDetachController) as harness:
+        client = harness.client
+        for item in (node(), volume(), claim(), pod()):
+            await client.create(item)
+        await harness.settle()
+        await attach(client, named("one"))
+        await harness.settle()
+        patch, deleted = client.patch, client.delete
+        order: list[str] = []
+
+        async def late(kind: Any, name: str, body: Any, *rest: Any, **options: Any) -> Any:
+            """Let the node list the volume just before the controller takes it off."""
+            if kind is Node and body["status"] == {"volumesAttached": []} and not order:
+                order.append("used")
+                in_use = {"status": {"volumesInUse": [UNIQUE]}}
+                await patch(Node, "one", in_use, subresource="status")
+            return await patch(kind, name, body, *rest, **options)
+
+        client.patch = late  # type: ignore[method-assign,assignment]  # another writer comes first
+        await deleted(Pod, "web", "shop", grace_seconds=0)
+        await harness.settle()
+        assert order == ["used"]
+        assert await attached_to(client) == [UNIQUE]
+        assert client.all(VolumeAttachment)

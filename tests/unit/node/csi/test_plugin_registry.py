@@ -5,12 +5,12 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from testbed.csi_driver import DirectChannel, HostPathDriver
 
-from kubelite.limits import CSI_PLUGINS
 from kubelite.node.csi import plugin_registry
 from kubelite.node.csi.driver import Channel
 from kubelite.node.csi.messages import PluginInfo
@@ -169,11 +169,8 @@ async def test_a_socket_that_nobody_answers_on_costs_ever_longer_pauses(
 async def test_no_more_plugins_register_than_the_node_takes(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        plugin_registry,
-        "CSI_PLUGINS",
-        type(CSI_PLUGINS)("x", 2, "sockets", bounds="", beyond="", reason=""),
-    )
+    bound = SimpleNamespace(value=2, reached=lambda: None)
+    monkeypatch.setattr(plugin_registry, "CSI_PLUGINS", bound)
     for name in "abc":
         folder.add(f"{name}.sock", driver(tmp_path, f"{name}.example.com"))
     async with following(folder):
