@@ -31,6 +31,7 @@ from kubelite.settings import Setting
 from kubelite.settings import unusable as _unusable
 
 DATA_DIR = "/var/lib/kubelite"
+KUBELET_ROOT = "/var/lib/kubelet"  # where drivers' manifests expect the kubelet
 AGENT_PORT = 6443  # of a server to join whose URL names none
 LINK_LENGTH_MAX = 15  # of the name of a network interface
 NODE_PREFIX_MAX = 30  # room for a gateway and a pod
@@ -123,6 +124,14 @@ class NodeConfig(ImageConfig, frozen=True, kw_only=True):
             "DIR",
         ),
     ] = ""
+    root_dir: Annotated[
+        str,
+        Setting(
+            "Path at which CSI drivers find the kubelet's folders, a link to the data folder "
+            "(default: /var/lib/kubelet if the data folder is the default one)",
+            "DIR",
+        ),
+    ] = ""
     container_runtime_endpoint: Annotated[
         str,
         Setting(
@@ -177,6 +186,14 @@ class NodeConfig(ImageConfig, frozen=True, kw_only=True):
     def agent_dir(self) -> Path:
         """The folder of the node's own state."""
         return Path(self.data_dir) / "agent"
+
+    @property
+    def kubelet_root(self) -> Path:
+        """The path at which plugins find the kubelet's folders; `agent_dir` where no link is made."""
+        if self.root_dir:
+            return Path(os.path.abspath(self.root_dir))  # noqa: PTH100 - `resolve` would follow the link
+        # Nodes that share a host, as in tests, must not quarrel over one path.
+        return Path(KUBELET_ROOT) if self.data_dir == DATA_DIR else self.agent_dir
 
     @property
     def local_storage_dir(self) -> Path:
@@ -586,6 +603,8 @@ def _check_node(config: Config | AgentConfig) -> None:
         reason = f"must be a folder other than /, of no more than {STORAGE_PATH_LENGTH_MAX} bytes"
         raise _unusable("default_local_storage_path", repr(path), reason)
     _check_engine(config)
+    if config.root_dir and (not Path(config.root_dir).is_absolute() or config.root_dir == "/"):
+        raise _unusable("root_dir", config.root_dir, "must be an absolute path other than /")
     _labels_and_taints(config)
     _sysctls(config.allowed_unsafe_sysctls)
     check_pods(config)

@@ -1379,6 +1379,49 @@ COUNTED_PART = Limit(
     reason="counting takes no more than a twentieth of a core, however many files containers make",
 )
 
+# CSI volumes
+
+CSI_RECORD = Limit(
+    "csi-record",
+    64 * KIB,
+    "bytes",
+    bounds="a data file beside a mounted CSI volume (vol_data.json)",
+    beyond="passed over: the volume is unmounted without its driver",
+    reason="a handle has 128 bytes at most, and names 253",
+)
+CSI_GROUP_DEPTH = Limit(
+    "csi-group-depth",
+    256,
+    "folders",
+    bounds="folders in folders of a volume whose files are given to a pod's fsGroup",
+    beyond="the pod waits with FailedMount",
+    reason="the walk holds two descriptors for each level, and a container may nest folders at will",
+)
+CSI_PLUGINS = Limit(
+    "csi-plugins",
+    64,
+    "sockets",
+    bounds="plugins that register with one node",
+    beyond="the others are not registered",
+    reason="each is a connection and an entry in the node's CSINode; nodes have a handful",
+)
+CSI_TOPOLOGY = Limit(
+    "csi-topology",
+    64,
+    "labels",
+    bounds="topology segments that one driver gives its node",
+    beyond="the driver is not registered",
+    reason="each is a label of the Node; drivers give one to three",
+)
+CSI_CALLS = Limit(
+    "csi-calls",
+    32,
+    "calls",
+    bounds="calls to CSI drivers of one node that are in flight",
+    beyond="the others wait",
+    reason="110 pods may start at once; drivers serialize by volume and slow down beyond a few",
+)
+
 # Containers on a node
 
 EXEC_STRING = Limit(

@@ -167,6 +167,7 @@ def reset(config: Config, say: Callable[[str], None]) -> None:
             _remove_node(config, say)
         else:
             say("no node ran here: containers and network of this host are left alone")
+        _remove_root_link(config)
         _unmount_below(removal.data)
         # The kubeconfig goes before the authority that proves whose it is, so that a failed reset can be repeated.
         for path in (*_kubeconfig_elsewhere(removal), *removal.entries):
@@ -214,6 +215,15 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
             say("removed the settings of logind")
     except OSError as error:
         raise Refused(f"cannot remove {error.filename}: {error.strerror}") from error
+
+
+def _remove_root_link(config: Config) -> None:
+    """Remove the path at which plugins found the kubelet's folders, if it is this node's link."""
+    from kubelite.node.kubelet_folders import is_shown
+
+    root = config.kubelet_root
+    if is_shown(config.agent_dir, root):
+        root.unlink()
 
 
 def _kubeconfig_elsewhere(removal: Removal) -> tuple[Path, ...]:

@@ -29,11 +29,13 @@ from kubelite.api.kinds.authorization import (
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
+from kubelite.api.machinery.csi_volumes import MANAGED_ATTACH
 from kubelite.api.machinery.local_volumes import STORAGE_PATH
 from kubelite.api.machinery.node_flags import parse_labels, parse_taints
 from kubelite.api.machinery.times import parse_duration
 from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
+from kubelite.grpc.client import GrpcClient
 from kubelite.net.dns import CannotListen, DNSServer
 from kubelite.net.nftables import RulesUnavailable
 from kubelite.net.overlay import Overlay
@@ -49,6 +51,7 @@ from kubelite.node.allocatable import (
     check,
 )
 from kubelite.node.configuration import ShownSettings, kubelet_configuration
+from kubelite.node.csi.service import CSIService
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.engine_choice import Wanted
 from kubelite.node.engine_watch import EngineWatch
@@ -73,6 +76,7 @@ from kubelite.node.images.registries import (
 from kubelite.node.images.settings import ImageSettings
 from kubelite.node.images.verification import Verification
 from kubelite.node.kubelet import Kubelet
+from kubelite.node.kubelet_folders import prepare
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.log_links import LogLinks
 from kubelite.node.machine import Machine, read_host_file, read_machine
@@ -181,26 +185,14 @@ class Worker:
         identity = identity_of(config, self._address)
         _check_reservations(identity, machine)
         self._running.push_async_callback(self._network.stop)
-        self._image_settings = await self._read_image_settings()
-        insecure = insecure_hosts(self._image_settings.registries)
-        self._engine = NodeEngine(
-            data,
-            config.run_dir,
-            Wanted(*config.wanted_engine),
-            logs=Path(config.container_log_dir),
-            offload=self._offload,
-            insecure=insecure,
-        )
-        self._running.push_async_callback(self._engine.close)
-        self._runtime = await self._engine.start(
-            identity.name, machine.architecture, self._clock, self._randomness
-        )
+        await self._choose_engine(identity.name, machine)
         self._events = self._recorder()
         self._running.push_async_callback(self._events.close)
         facts = facts_of(identity, machine, config, self._cluster)
         facts = replace(facts, pod_ids=await asyncio.to_thread(_pod_ids))
         self._records = PullRecords(self._clock, data / "image_manager")
         kubelet = Kubelet(facts, self._collaborators(data), static=self._static_pods())
+        csi = await self._csi(data)
         door = NodeDoor(self._identities.node, identity.name)
         measure = HostMeasure(self._clock, data, machine.memory_bytes, self._runtime.image_folder)
         self._api = NodeAPI(
@@ -263,7 +255,26 @@ class Worker:
         if shutdown is not None:
             self._tasks.supervise(shutdown.run, name="shutdown of the node")
         self._tasks.supervise(collector.run, name="image garbage collection")
+        self._tasks.supervise(csi.run, name="CSI drivers")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
+
+    async def _choose_engine(self, name: str, machine: Machine) -> None:
+        """Choose the container engine of the node `name`, and read how it gets its images."""
+        config = self._config
+        self._image_settings = await self._read_image_settings()
+        insecure = insecure_hosts(self._image_settings.registries)
+        self._engine = NodeEngine(
+            config.agent_dir,
+            config.run_dir,
+            Wanted(*config.wanted_engine),
+            logs=Path(config.container_log_dir),
+            offload=self._offload,
+            insecure=insecure,
+        )
+        self._running.push_async_callback(self._engine.close)
+        self._runtime = await self._engine.start(
+            name, machine.architecture, self._clock, self._randomness
+        )
 
     def _eviction(
         self, kubelet: Kubelet, measure: HostMeasure, identity: NodeIdentity, machine: Machine
@@ -359,7 +370,7 @@ class Worker:
         dns = DNSSettings((self._cluster.dns_address,), self._cluster.cluster_domain)
         folders = LocalFolders(config.local_storage_dir)
         local = self._local = LocalStorage(config.name_of_node, client, folders, self._events)
-        volumes = HostVolumes(
+        volumes = self._volumes = HostVolumes(
             data,
             client,
             self._clock,
@@ -414,6 +425,22 @@ class Worker:
         return ManifestFolder(
             config.manifest_path, config.name_of_node, _complete_pod, self._clock, self._offload
         )
+
+    async def _csi(self, data: Path) -> CSIService:
+        """Return the node's side of CSI, with what was mounted before the start."""
+        config = self._config
+        folders = await asyncio.to_thread(prepare, data, config.kubelet_root)
+        csi = CSIService(
+            config.name_of_node,
+            folders,
+            self._identities.node,
+            self._clock,
+            self._events,
+            self._volumes,
+            GrpcClient,
+        )
+        await csi.restore()
+        return csi
 
     def _service_proxy(self) -> ServiceProxy:
         cluster = self._cluster
@@ -535,7 +562,7 @@ def identity_of(config: NodeConfig, address: str) -> NodeIdentity:
         labels=parse_labels(config.node_label),
         taints=parse_taints(config.node_taint),
         external_address=config.node_external_ip,
-        annotations={STORAGE_PATH: str(config.local_storage_dir)},
+        annotations={STORAGE_PATH: str(config.local_storage_dir), MANAGED_ATTACH: "true"},
         pods_limit=config.max_pods,
         reservations=reservations(config),
     )

@@ -260,7 +260,7 @@ def _grace(draft: _Draft) -> int:
 
 
 def _reclaim(draft: _Draft) -> None:
-    """Free what an ended pod has on disk: volumes, and also containers and logs if it was evicted or the disk is full."""
+    """Free what an ended pod has on disk: volumes, and containers and logs if it was evicted or the disk is full."""
     observed = draft.observed
     if draft.pod.status.reason == EVICTED or observed.gives_up_containers:
         if observed.records or observed.volumes_ready:

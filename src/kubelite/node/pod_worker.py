@@ -52,6 +52,7 @@ from kubelite.node.static_pods import is_static
 from kubelite.node.status import Host, rejected_status, status_of
 from kubelite.node.status_writer import StatusWriter, status_patch
 from kubelite.node.volumes.followed import differs_as_shown, shows_itself
+from kubelite.node.volumes.plugins import VolumeBusy
 from kubelite.tasks import TaskSet, all_to_their_end
 from kubelite.workqueue import WorkQueue
 
@@ -277,6 +278,9 @@ class PodWorker:
         except APIError as error:
             if self._complaint.is_new(failure_kind(error)):
                 log.warning("cannot report pod: %s", error, extra={"pod": uid})
+            self._queue.retry(uid)
+        except VolumeBusy as error:
+            log.warning("pod waits for its volumes: %s", error, extra={"pod": uid})
             self._queue.retry(uid)
         except Exception:
             log.exception("cannot sync pod", extra={"pod": uid})
