@@ -60,6 +60,7 @@ from kubelite.node.eviction.memory_notifier import KernelNotifier
 from kubelite.node.eviction.oom_watch import SYSTEM_OOM, OOMWatch, Victim
 from kubelite.node.eviction.pod_group import PodGroup
 from kubelite.node.eviction.readings import HostReadings, MeasuredReadings
+from kubelite.node.eviction.reclaim import EndedContainers
 from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.images.collection import CollectionPolicy
 from kubelite.node.images.collector import ImageCollector
@@ -268,6 +269,7 @@ class Worker:
             readings,
             self._events,
             notifier=KernelNotifier(),
+            containers=EndedContainers(kubelet.workers),
         )
         kubelet.workers.admission_checks.append(manager.refusal)
         return manager

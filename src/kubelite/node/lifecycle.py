@@ -260,9 +260,9 @@ def _grace(draft: _Draft) -> int:
 
 
 def _reclaim(draft: _Draft) -> None:
-    """Free what an ended pod has on disk: its volumes, and of an evicted one its containers and logs too."""
+    """Free what an ended pod has on disk: volumes; if it was evicted or the disk is full, containers and logs too."""
     observed = draft.observed
-    if draft.pod.status.reason == EVICTED:
+    if draft.pod.status.reason == EVICTED or observed.gives_up_containers:
         if observed.records or observed.volumes_ready:
             draft.add(TearDown())
     elif observed.volumes_ready:

@@ -84,6 +84,7 @@ class Observed(Struct, frozen=True, dict=True):  # dict: for cached properties
     group_limits: ContainerLimits | None = None  # of the pod's control group; None: not known
     pending_resize: Pending | None = None  # the requested resources do not fit now
     ending: Ending | None = None
+    gives_up_containers: bool = False  # once the pod has ended, since the disk is full
 
     def newest_sandbox(self) -> ContainerRecord | None:
         """Return the latest sandbox, running or not."""

@@ -90,6 +90,7 @@ class PodMemory:
         self.at_rest = (
             asyncio.Event()
         )  # set once nothing of a pod that ends runs, and its status says so
+        self.gives_up_containers = False  # once it has ended, since the disk is full
         self.told_reductions: set[tuple[str, str]] = set()  # container name, withheld privilege
         self._reclaimed: asyncio.Event | None = None  # made when it is waited for
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id
@@ -194,6 +195,7 @@ class PodMemory:
             records=tuple(self.records.values()),
             addresses=self.addresses,
             volumes_ready=self.volumes_ready,
+            gives_up_containers=self.gives_up_containers,
             volumes_trouble=self.volumes_trouble,
             sandbox_trouble=self.sandbox_trouble,
             images=dict(self.images),

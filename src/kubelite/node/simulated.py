@@ -21,6 +21,7 @@ from kubelite.node import stats
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.eviction.manager import EvictionManager
 from kubelite.node.eviction.readings import Readings
+from kubelite.node.eviction.reclaim import EndedContainers
 from kubelite.node.eviction.thresholds import EvictionSettings
 from kubelite.node.kubelet import Kubelet, PodListener, PodSource, StaticSource
 from kubelite.node.local_storage import LocalStorage
@@ -236,7 +237,12 @@ class SimulatedNode:
     ) -> None:
         assert self._tasks is not None
         manager = EvictionManager(
-            self._eviction_settings, self.name, kubelet.workers, readings, events
+            self._eviction_settings,
+            self.name,
+            kubelet.workers,
+            readings,
+            events,
+            containers=EndedContainers(kubelet.workers),
         )
         self.eviction = manager
         kubelet.workers.admission_checks.append(manager.refusal)

@@ -22,9 +22,9 @@ from kubelite.node.eviction.observations import (
 )
 from kubelite.node.eviction.thresholds import EvictionSettings, parse_thresholds
 from kubelite.node.observed import Ending
-from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
+from kubelite.node.runtime import ContainerRecord, EngineUnavailable, RuntimeFailure
 from kubelite.node.simulated import SimulatedNode
-from kubelite.node.simulated_runtime import Behaviour
+from kubelite.node.simulated_runtime import Behaviour, SimulatedRuntime
 from kubelite.node.static_pods import SOURCE
 from kubelite.node.usage_files import Filesystem
 from kubelite.randomness import SeededRandomness
@@ -389,6 +389,10 @@ class Frees:
         return 1
 
 
+def records_of(runtime: SimulatedRuntime, name: str) -> list[ContainerRecord]:
+    return [one for one in runtime.all_records() if one.pod_name == name]
+
+
 def refuse() -> None:
     raise RuntimeFailure("busy")
 
@@ -405,6 +409,31 @@ def test_images_and_ended_containers_go_before_pods() -> None:
             assert (containers.times, images.times) == (1, 1)
             assert is_ready(await cluster.pod("large"))
             assert (await cluster.conditions())["DiskPressure"] == "True"  # for a while
+
+    run_virtually(main())
+
+
+def test_a_full_disk_takes_the_containers_of_ended_pods_and_their_status_stays() -> None:
+    async def main() -> None:
+        async with Pressed() as cluster:
+            await two_pods(cluster)
+            await cluster.create({"containers": [container()], "restartPolicy": "Never"}, "done")
+            await cluster.until(is_ready, "done")
+            runtime = cluster.node.runtime
+            (record,) = (one for one in records_of(runtime, "done") if not one.is_sandbox)
+            runtime.end(record.id, 3)
+            before = await cluster.until(has_ended, "done")
+            await asyncio.sleep(30)
+            assert records_of(runtime, "done")
+            assert cluster.node.eviction is not None
+            cluster.node.eviction.images = Frees(cluster.press)
+            cluster.press(node_fs=FULL)
+            await asyncio.sleep(30)
+            assert records_of(runtime, "done") == []
+            after = await cluster.pod("done")
+            assert after.status.containerStatuses == before.status.containerStatuses
+            assert (after.status.phase, after.status.reason) == ("Failed", "")
+            assert is_ready(await cluster.pod("large"))
 
     run_virtually(main())
 
