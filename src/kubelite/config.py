@@ -112,6 +112,18 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
         str,
         Setting("Folder in which log collectors find pods/ and containers/", "DIR", is_filled=True),
     ] = "/var/log"
+    container_log_max_size: Annotated[
+        str, Setting("Size at which the file of a container's output is rotated; -1: never", "SIZE")
+    ] = "10Mi"
+    container_log_max_files: Annotated[
+        int, Setting("Files of one container's output, at least 2", "COUNT")
+    ] = 5
+    maximum_dead_containers_per_container: Annotated[
+        int, Setting("Ended runs of a container kept beside its newest; -1: all", "COUNT")
+    ] = 1
+    minimum_container_ttl_duration: Annotated[
+        str, Setting("Age below which an ended container is kept in any case", "DURATION")
+    ] = "0s"
     default_local_storage_path: Annotated[
         str,
         Setting(
@@ -549,7 +561,27 @@ def _check_node(config: Config | AgentConfig) -> None:
         reason = f"must be a folder other than /, of no more than {STORAGE_PATH_LENGTH_MAX} bytes"
         raise _unusable("default_local_storage_path", repr(path), reason)
     _labels_and_taints(config)
+    _ended_containers(config)
     _sysctls(config.allowed_unsafe_sysctls)
+
+
+def _ended_containers(config: NodeConfig) -> None:
+    from kubelite.node.log_policy import read_dead_policy, read_log_policy
+
+    size, files = config.container_log_max_size, config.container_log_max_files
+    try:
+        read_log_policy(size, 2)
+    except ValueError as error:
+        raise _unusable("container_log_max_size", size, str(error)) from None
+    try:
+        read_log_policy("1", files)
+    except ValueError as error:
+        raise _unusable("container_log_max_files", files, str(error)) from None
+    age = config.minimum_container_ttl_duration
+    try:
+        read_dead_policy(1, age)
+    except ValueError as error:
+        raise _unusable("minimum_container_ttl_duration", age, str(error)) from None
 
 
 def _is_of_no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

@@ -46,6 +46,7 @@ from kubelite.node.http import NodeAPI, NodeRequest
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.log_links import LogLinks
+from kubelite.node.log_policy import read_dead_policy, read_log_policy
 from kubelite.node.machine import Machine, read_host_file, read_machine
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.probes import NetworkProber
@@ -191,7 +192,8 @@ class Worker:
             self._tasks.supervise(OwnEngine(folders).run, name="container engine")
         profiles = Profiles(data / "seccomp")
         owner = await asyncio.to_thread(ensure_owner, data, config.name_of_node, self._randomness)
-        return DockerRuntime(socket, owner, machine.architecture, self._clock, profiles)
+        logs = read_log_policy(config.container_log_max_size, config.container_log_max_files)
+        return DockerRuntime(socket, owner, machine.architecture, self._clock, profiles, logs)
 
     def _recorder(self) -> EventRecorder:
         return EventRecorder(
@@ -338,6 +340,9 @@ def facts_of(
         cluster.cluster_domain,
         allow_list(machine.kernel, config.allowed_unsafe_sysctls),
         apparmor_enabled(),
+        read_dead_policy(
+            config.maximum_dead_containers_per_container, config.minimum_container_ttl_duration
+        ),
     )
 
 

@@ -62,6 +62,20 @@ def test_every_list_is_split_in_the_environment_and_may_be_one_text_in_a_file(
     assert getattr(load({}, {}, file), field) == (one,)
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "reason"),
+    [
+        ("container-log-max-size", "10MB", "quantities must match"),
+        ("container-log-max-files", "1", "must be greater than 1"),
+        ("minimum-container-ttl-duration", "1 minute", "time: invalid duration"),
+        ("minimum-container-ttl-duration", "-1s", "must not be less than zero"),
+    ],
+)
+def test_what_is_kept_of_containers_must_make_sense(flag: str, value: str, reason: str) -> None:
+    with pytest.raises(InvalidConfig, match=f"^cannot use --{flag} .*{reason}"):
+        load({flag.replace("-", "_"): value}, {}, NOWHERE)
+
+
 @pytest.mark.parametrize("pattern", ["vm.*", "kernel.core_pattern", "*", "net.*.x"])
 def test_a_sysctl_of_the_whole_host_cannot_be_allowed(pattern: str) -> None:
     with pytest.raises(InvalidConfig, match=r"^cannot use --allowed-unsafe-sysctls .*sysctl"):

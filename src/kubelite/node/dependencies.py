@@ -15,6 +15,7 @@ from kubelite.clock import Clock
 from kubelite.node.environment import Surroundings
 from kubelite.node.live_node import LiveNode
 from kubelite.node.log_links import NoLogs, PodLogs
+from kubelite.node.log_policy import DeadContainerPolicy
 from kubelite.node.network import PodNetwork
 from kubelite.node.pod_config import PodConfig
 from kubelite.node.pod_memory import PodMemory
@@ -43,6 +44,7 @@ class NodeFacts(Struct, frozen=True):
     cluster_domain: str = "cluster.local"
     sysctls: SysctlAllowList = SysctlAllowList()
     enforces_apparmor: bool = False
+    dead_containers: DeadContainerPolicy = DeadContainerPolicy()
 
 
 class Collaborators(Struct, frozen=True):

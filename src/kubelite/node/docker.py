@@ -26,6 +26,7 @@ from kubelite.node.docker_logs import read_log
 from kubelite.node.docker_stream import EngineStream, open_stream
 from kubelite.node.image_files import open_archive
 from kubelite.node.image_mounts import image_layers, show_image
+from kubelite.node.log_policy import LOGS_BY_DEFAULT, LogPolicy
 from kubelite.node.process_tree import kill_session
 from kubelite.node.profiles import LoadedProfiles, Profiles, ProfileUnavailable
 from kubelite.node.runtime import (
@@ -84,8 +85,9 @@ class DockerRuntime:
         architecture: str,
         clock: "Clock",
         profiles: Profiles | None = None,
+        logs: LogPolicy = LOGS_BY_DEFAULT,
     ) -> None:
-        """Containers can name the profiles of `profiles`, none without it."""
+        """Containers can name the profiles of `profiles`, none without it; `logs` says how much output is kept."""
         import aiohttp
         from aiodocker import Docker
 
@@ -102,6 +104,7 @@ class DockerRuntime:
         self._architecture = architecture
         self._clock = clock
         self._profiles = profiles
+        self._log_policy = logs
         bounding = bounding_set()
         self._may_protect = "CAP_SYS_RESOURCE" in bounding
         self._privileges = full_privileges(bounding)
@@ -267,6 +270,7 @@ class DockerRuntime:
             await self._load_profiles(spec),
             may_protect=self._may_protect,
             privileges=self._privileges,
+            logs=self._log_policy,
         )
         return await self._create(wire.container_name(spec), body)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from kubelite.api.machinery.times import parse_time
 from kubelite.node.container_owner import NODE_LABEL, UID_LABEL, ContainerOwner
+from kubelite.node.log_policy import LOGS_BY_DEFAULT, LogPolicy
 from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import (
     SANDBOX,
@@ -28,7 +29,6 @@ SANDBOX_OOM_SCORE = -998
 # network policies.
 NO_IPV6 = "net.ipv6.conf.default.disable_ipv6"
 SHM_BYTES = 64 * 1024 * 1024
-LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
 _ZERO_DATE = "0001-01-01"
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?", re.ASCII)
 _ATTEMPT = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -108,6 +108,7 @@ def container_body(
     *,
     may_protect: bool,
     privileges: JSON,
+    logs: LogPolicy = LOGS_BY_DEFAULT,
 ) -> JSON:
     """Return the body that creates a container.
 
@@ -117,6 +118,7 @@ def container_body(
         profiles: The resolved profiles of type Localhost.
         may_protect: Whether the host allows negative out-of-memory scores.
         privileges: The settings of a privileged container on this host.
+        logs: How much of its output is kept.
     """
     shared = f"container:{spec.sandbox_id}"
     host: JSON = {
@@ -139,7 +141,7 @@ def container_body(
         "CapAdd": list(spec.capabilities_add),
         "CapDrop": list(spec.capabilities_drop),
         "SecurityOpt": _security_options(spec, profiles),
-        "LogConfig": LOG_CONFIG,
+        "LogConfig": _log_config(logs),
         "RestartPolicy": {"Name": "no"},
         "CgroupParent": spec.cgroup_parent,
         "OomScoreAdj": spec.limits.oom_score_adj
@@ -179,6 +181,14 @@ def container_body(
     if spec.args:
         body["Cmd"] = list(spec.args)
     return body
+
+
+def _log_config(logs: LogPolicy) -> JSON:
+    """Return the settings of the engine's own log files; it counts k and m in thousands, so these are bytes."""
+    config: JSON = {"Type": "json-file"}
+    if logs.max_bytes:
+        config["Config"] = {"max-size": str(logs.max_bytes), "max-file": str(logs.max_files)}
+    return config
 
 
 def _pid_mode(spec: ContainerSpec) -> str:
