@@ -38,14 +38,15 @@ from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
 from kubelite.node.container_owner import ensure_owner
+from kubelite.node.cri.log_rotation import RotatedLogs
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.engine_watch import EngineWatch
 from kubelite.node.http import NodeAPI, NodeRequest
+from kubelite.node.inotify import Inotify
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.local_storage import LocalStorage
-from kubelite.node.log_links import LogLinks
 from kubelite.node.log_policy import read_dead_policy, read_log_policy
 from kubelite.node.machine import Machine, read_host_file, read_machine
 from kubelite.node.name_resolution import DNSSettings
@@ -227,8 +228,21 @@ class Worker:
             NetworkProber(self._runtime),
             self._clock,
             self._events,
-            LogLinks(Path(config.container_log_dir)),
+            self._pod_logs(),
         )
+
+    def _pod_logs(self) -> RotatedLogs:
+        config, notices = self._config, Inotify()
+        logs = RotatedLogs(
+            Path(config.container_log_dir),
+            self._runtime,
+            read_log_policy(config.container_log_max_size, config.container_log_max_files),
+            self._clock,
+            notices,
+        )
+        self._running.callback(notices.close)
+        self._running.push_async_callback(logs.close)
+        return logs
 
     def _service_proxy(self) -> ServiceProxy:
         cluster = self._cluster

@@ -527,6 +527,10 @@ class DockerRuntime:
             async for entry in read_log(pieces, tty=bool(found["Config"]["Tty"])):
                 yield entry
 
+    async def rotate_log(self, container_id: str) -> None:
+        """Do nothing: the engine rotates its files."""
+        del container_id
+
     async def usage(self, record: ContainerRecord) -> Usage | None:
         """Return the usage of a running container; None if it cannot be read, as when the container has just ended."""
         if not record.pid:
