@@ -1,13 +1,14 @@
 """Ends the process of an exec in a container of a CRI engine, which has no call for that and names no process.
 
-The process is found by what sets it apart: it leads a session of its own, was started after the exec was asked for, and
-its parent is of the engine and not of any container. Two execs of one command in one container at the same moment may
-be taken for one another.
+The process is found by what sets it apart: it leads a session of its own, its parent is of the engine and not of any
+container, and it was started after the exec was asked for and before the next one in that container. Execs of one
+container in the same moment may be taken for one another.
 """
 
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
@@ -26,6 +27,9 @@ from kubelite.tasks import TaskSet
 
 KILL_TRIES = 8  # some seconds: the engine may start the process after it was given up
 KILL_FIRST_SECONDS, KILL_MAX_SECONDS = 0.05, 2.0
+EXECUTIONS_MAX = 10_000  # remembered; 110 pods with ten probes each ask for 1,100 in a second
+APART_TICKS = 50  # half a second: an engine takes some 30 ms to start a process
+NEVER = 1 << 62
 COMMAND_BYTES_MAX = 64 * 1024
 STATUS_BYTES_MAX = 64 * 1024
 _START_FIELD = 19  # of /proc/PID/stat, counted from the field behind the name
@@ -41,54 +45,76 @@ class ContainerProcess(Struct, frozen=True):
     parent_depth: int
 
 
-class Execution:
+class Execution(Struct, frozen=True):
     """One exec, from when it is asked for."""
 
-    def __init__(
-        self, container_id: str, main_pid: int, command: Sequence[str], tasks: TaskSet
-    ) -> None:
-        """`main_pid` is that of the container's main process."""
-        self._container_id = container_id
-        self._main_pid = main_pid
-        self._command = tuple(command)
+    container_id: str
+    main_pid: int  # of the container's main process
+    command: tuple[str, ...]
+    begun_ticks: int
+
+
+class Executions:
+    """The execs of an engine's containers that were asked for, the newest of them."""
+
+    def __init__(self, tasks: TaskSet) -> None:
         self._tasks = tasks
-        self._begun_ticks = boot_ticks()
+        self._begun: deque[Execution] = deque(maxlen=EXECUTIONS_MAX)
 
-    def kill(self) -> None:
-        """Kill its process with all that it started, in the background."""
-        self._tasks.start(self._kill(), name=f"end of an exec in {self._container_id[:12]}")
+    def begin(self, container_id: str, main_pid: int, command: Sequence[str]) -> Execution:
+        """Take that an exec is asked for now, in the container whose main process is `main_pid`."""
+        execution = Execution(container_id, main_pid, tuple(command), boot_ticks())
+        self._begun.append(execution)
+        return execution
 
-    async def _kill(self) -> None:
-        has_killed = False
+    def kill(self, execution: Execution) -> None:
+        """Kill the process of an exec with all that it started, in the background."""
+        name = f"end of an exec in {execution.container_id[:12]}"
+        self._tasks.start(self._kill(execution), name=name)
+
+    async def _kill(self, execution: Execution) -> None:
         for failures in range(KILL_TRIES):
-            if await asyncio.to_thread(self._kill_once):
-                has_killed = True
-            elif has_killed:
+            later = [one for one in self._begun if is_later(one, execution)]
+            if await asyncio.to_thread(_kill_once, execution, later):
                 return
             await asyncio.sleep(backoff_seconds(failures, KILL_FIRST_SECONDS, KILL_MAX_SECONDS))
 
-    def _kill_once(self) -> bool:
-        leaders = leaders_in(self._container_id, self._main_pid)
-        pid = leader_of(leaders, self._command, self._begun_ticks)
-        return pid > 0 and kill_session(self._container_id, pid, is_running=True) > 0
+
+def is_later(other: Execution, execution: Execution) -> bool:
+    """Return whether an exec of the same container was asked for clearly after another one."""
+    is_same = other.container_id == execution.container_id
+    return is_same and other.begun_ticks >= execution.begun_ticks + APART_TICKS
+
+
+def _kill_once(execution: Execution, later: Sequence[Execution]) -> bool:
+    leaders = leaders_in(execution.container_id, execution.main_pid)
+    pid = leader_of(leaders, execution, later)
+    return pid > 0 and kill_session(execution.container_id, pid, is_running=True) > 0
 
 
 def leader_of(
-    processes: Iterable[ContainerProcess], command: Sequence[str], begun_ticks: int
+    processes: Iterable[ContainerProcess], execution: Execution, later: Sequence[Execution] = ()
 ) -> int:
-    """Return the process of an exec that began then; 0 if there is none.
+    """Return the process of an exec; 0 if there is none. `later` are those of the container that came after it.
 
-    In a pod with the host's PID namespace an orphan of the container may become the engine's child, so there the
-    command must be that of the exec; else a process may have replaced its own.
+    A process may have replaced its own program, and then it is the exec's if no other exec was asked for before its
+    start. In a pod with the host's PID namespace an orphan of the container may become the engine's child, so there the
+    command must be that of the exec.
     """
-    wanted = tuple(command)
-    candidates = [
-        (process.command != wanted, process.started_ticks, process.pid)
-        for process in processes
-        if process.started_ticks >= begun_ticks
-        and process.parent_depth == 1
-        and (process.depth > 1 or process.command == wanted)
-    ]
+    command = execution.command
+    next_any = min((one.begun_ticks for one in later), default=NEVER)
+    next_same = min((one.begun_ticks for one in later if one.command == command), default=NEVER)
+    candidates = []
+    for process in processes:
+        is_same = process.command == command
+        end = next_same if is_same else next_any
+        may_be = is_same or process.depth > 1
+        if (
+            may_be
+            and process.parent_depth == 1
+            and execution.begun_ticks <= process.started_ticks < end
+        ):
+            candidates.append((not is_same, process.started_ticks, process.pid))
     return min(candidates)[2] if candidates else 0
 
 

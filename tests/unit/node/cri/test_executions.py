@@ -12,11 +12,15 @@ from kubelite.node import process_tree
 from kubelite.node.cri import executions
 from kubelite.node.cri.executions import (
     ContainerProcess,
+    Execution,
+    Executions,
     boot_ticks,
     depth_of,
+    is_later,
     leader_of,
     leaders_in,
 )
+from kubelite.tasks import TaskSet
 
 COMMAND = ("sleep", "99")
 
@@ -46,7 +50,55 @@ def process(
     ],
 )
 def test_the_leader_is_found(processes: list[ContainerProcess], leader: int) -> None:
-    assert leader_of(processes, COMMAND, 100) == leader
+    assert leader_of(processes, Execution("c", 1, COMMAND, 100)) == leader
+
+
+@pytest.mark.parametrize(
+    ("processes", "later", "leader"),
+    [
+        ([process(7, started=150)], [("x",)], 7),
+        ([process(7, started=150, command=("sh",))], [("x",)], 7),
+        ([process(7, started=260, command=("sh",))], [("x",)], 0),  # of the later exec
+        ([process(7, started=260)], [("x",)], 7),  # started late, by its command
+        ([process(7, started=260)], [COMMAND], 0),
+        ([process(7, started=101), process(9, started=260)], [COMMAND], 7),
+    ],
+)
+def test_the_process_of_a_later_exec_is_not_taken(
+    processes: list[ContainerProcess], later: list[tuple[str, ...]], leader: int
+) -> None:
+    execution = Execution("c", 1, COMMAND, 100)
+    others = [Execution("c", 1, command, 200) for command in later]
+    assert leader_of(processes, execution, others) == leader
+
+
+def test_execs_of_other_containers_and_of_the_same_moment_are_not_later() -> None:
+    execution = Execution("c", 1, COMMAND, 100)
+    assert is_later(Execution("c", 1, ("x",), 200), execution)
+    assert not is_later(Execution("d", 1, ("x",), 200), execution)
+    assert not is_later(Execution("c", 1, ("x",), 101), execution)
+    assert not is_later(execution, execution)
+
+
+async def test_only_the_process_of_the_exec_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    killed: list[int] = []
+
+    def kill(container_id: str, pid: int, *, is_running: bool) -> int:
+        assert container_id == "c" * 64
+        assert is_running
+        killed.append(pid)
+        return 1
+
+    found = iter([[], [process(7, started=1 << 60)], [process(9, started=1 << 60)]])
+    monkeypatch.setattr(executions, "leaders_in", lambda *_: next(found))
+    monkeypatch.setattr(executions, "kill_session", kill)
+    monkeypatch.setattr(executions, "KILL_FIRST_SECONDS", 0.0)
+    tasks = TaskSet()
+    known = Executions(tasks)
+    known.kill(known.begin("c" * 64, 1, COMMAND))
+    (killing,) = tasks._tasks
+    await killing
+    assert killed == [7]
 
 
 @pytest.mark.parametrize(
