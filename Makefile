@@ -6,9 +6,12 @@ SEEDS ?= 200
 FIRST ?= 1000
 SECONDS ?= 300
 COUNT ?= 200
+ENGINE ?= docker
 DATA_DIR ?= /var/lib/kubelite
 BIN = $(VENV)/bin
 RUN = PYTHONPATH=src $(BIN)/
+# Tests that share nothing; those with engines and namespaces share the machine.
+ON_ALL_CORES = -n auto --maxprocesses 8 --dist worksteal
 
 .PHONY: help
 help: ## Show the targets
@@ -40,12 +43,12 @@ run: $(VENV)/.run ## Install what is missing and start a one-node cluster (ARGS=
 .PHONY: test
 test: SYSTEM = tests
 test: system $(VENV)/.dev check ## Install what is missing and run every test
-	@$(RUN)pytest -q tests/unit tests/property tests/simulation tests/fuzz tests/mutation
+	@$(RUN)pytest -q $(ON_ALL_CORES) tests/unit tests/property tests/simulation tests/fuzz tests/mutation
 	@$(RUN)pytest -q tests/integration tests/clients
 
 .PHONY: unit
 unit: $(VENV)/.dev ## Run the unit and property tests alone
-	@$(RUN)pytest -q tests/unit tests/property
+	@$(RUN)pytest -q $(ON_ALL_CORES) tests/unit tests/property
 
 .PHONY: cover
 cover: $(VENV)/.dev ## Branch coverage of the unit and property tests, and a floor below it
@@ -93,8 +96,8 @@ bench: system $(VENV)/.dev ## Measure; prints a table and writes bench-COMMIT.js
 
 .PHONY: conformance
 conformance: SYSTEM = tests
-conformance: system $(VENV)/.dev ## Run Kubernetes' conformance suite on two nodes (PROGRAMS=folder IMAGES=archive OUT=folder)
-	@PYTHONPATH=src:tests $(BIN)/python -m conformance $(PROGRAMS) $(IMAGES) $(OUT)
+conformance: system $(VENV)/.dev ## Run Kubernetes' conformance suite on two nodes (PROGRAMS=folder IMAGES=archive OUT=folder ENGINE=docker)
+	@PYTHONPATH=src:tests $(BIN)/python -m conformance --engine $(ENGINE) $(PROGRAMS) $(IMAGES) $(OUT)
 
 .PHONY: size
 size: ## Lines per package, and the longest files and functions

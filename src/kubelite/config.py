@@ -208,6 +208,9 @@ class Config(NodeConfig, frozen=True, kw_only=True):
         tuple[str, ...],
         Setting("Built-in component not to use: local-storage or metrics-server", "NAME"),
     ] = ()
+    scheduler_load_aware: Annotated[
+        bool, Setting("Place pods by what nodes really use as well, not only by requests")
+    ] = False
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
     enable_admission_plugins: Annotated[
         tuple[str, ...], Setting("Admission plugin to use beside the default ones", "NAME")

@@ -1313,6 +1313,33 @@ NAME_LOOKUPS = Limit(
     reason="a thread each, for as long as name servers are silent; more than a node has pods",
 )
 
+# Container engines
+
+CNI_CALL = Limit(
+    "cni-call",
+    MIB,
+    "bytes",
+    bounds="environment and input of a call of the CNI plugin",
+    beyond="the call fails",
+    reason="a few KiB; an engine's annotations of a pod are in it at most, 256 KiB",
+)
+CNI_CALLS = Limit(
+    "cni-calls",
+    256,
+    "calls",
+    bounds="calls of the CNI plugin at once",
+    beyond="the engine is told to try again; a DEL counts as done",
+    reason="110 pods start and end at once, each with one call in flight",
+)
+CNI_CALL_SECONDS = Limit(
+    "cni-call-seconds",
+    10,
+    "seconds",
+    bounds="time to read a call of the CNI plugin, and to write its answer",
+    beyond="the connection is closed",
+    reason="the plugin writes all at once; its start on a loaded machine takes a second",
+)
+
 # Programs
 
 PROGRAM_OUTPUT = Limit(

@@ -6,7 +6,7 @@ Parts stop in reverse order. Nothing is created on disk before the process holds
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
@@ -41,6 +41,8 @@ from kubelite.config import METRICS_SERVER, Config
 from kubelite.control import CONTROLLERS
 from kubelite.control.options import Options
 from kubelite.control.runtime import Runtime
+from kubelite.control.scheduler.load import loads_of
+from kubelite.control.scheduler.requests import Amounts
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane
 from kubelite.net.host_addresses import HostAddresses, HostView
@@ -248,8 +250,13 @@ async def _start_control(
             clock=clock,
             randomness=randomness,
             offload=offload,
+            read_loads=partial(_node_loads, plane) if config.scheduler_load_aware else None,
         ),
     )
+
+
+async def _node_loads(plane: ControlPlane) -> Mapping[str, Amounts]:
+    return loads_of(await plane.measuring().nodes())
 
 
 async def _follow_addresses(

@@ -12,6 +12,7 @@ from bench import (
     api,
     custom,
     expensive,
+    load,
     pods,
     rights,
     scheduling,
@@ -22,6 +23,7 @@ from bench.report import Figure, commit, table, write
 PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "store": store.measure,
     "scheduling": scheduling.measure,
+    "load": load.measure,
     "api": api.measure,
     "custom": custom.measure,
     "admission": admission.measure,

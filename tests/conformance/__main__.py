@@ -16,6 +16,7 @@ from pathlib import Path
 
 from testbed.bed import Bed
 from testbed.cluster import Cluster
+from testbed.engines import ENGINES
 from testbed.machine import Machine
 from testbed.topology import one_link
 from testbed.waiting import wait_for
@@ -37,7 +38,7 @@ log: {{level: error}}
 def main() -> None:
     """Run the suite and print its table; exit with 1 when a test failed."""
     arguments = _arguments()
-    with Bed(one_link("alpha", "beta")) as bed:
+    with Bed(one_link("alpha", "beta"), engine=arguments.engine) as bed:
         _provide(bed, arguments.images)
         cluster = Cluster(bed, "alpha")
         cluster.join("beta")
@@ -53,7 +54,9 @@ def main() -> None:
     sys.stdout.write(rows)
     if not arguments.names:
         versions = {"kubelite": __version__, "Kubernetes' suite": _version(arguments.programs)}
-        DOCUMENT.write_text(results.replaced(DOCUMENT.read_text(), versions, rows))
+        DOCUMENT.write_text(
+            results.replaced(DOCUMENT.read_text(), arguments.engine, versions, rows)
+        )
     sys.exit(not ended or not all(result.passed for result in ended))
 
 
@@ -63,6 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("images", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="*")
+    parser.add_argument("--engine", choices=ENGINES, default="docker")
     return parser.parse_args()
 
 
@@ -122,17 +126,12 @@ def _provide(bed: Bed, images: Path) -> None:
     _certificate(alpha)
     for machine in bed:
         _trust(machine, alpha)
-        machine.docker("load", "-i", str(images.resolve()))
+        machine.engine_kind.load(machine, images.resolve())
     process = alpha.start("registry", "docker-registry", "serve", "/etc/registry/config.yml")
-    names = alpha.docker("images", "--format", "{{.Repository}}:{{.Tag}}").split()
-    of_registry = [name for name in names if name.startswith(REGISTRY)]
+    of_registry = [name for name in alpha.engine_kind.images(alpha) if name.startswith(REGISTRY)]
     for name in of_registry:
-        look = partial(_is_pushed, alpha, name)
+        look = partial(alpha.engine_kind.push, alpha, name)
         wait_for(look, f"push of {name}", 60, process.output)
-
-
-def _is_pushed(machine: Machine, name: str) -> bool:
-    return "digest: sha256" in machine.docker("push", name, check=False)
 
 
 def _certificate(machine: Machine) -> None:
@@ -146,10 +145,8 @@ def _certificate(machine: Machine) -> None:
 
 
 def _trust(machine: Machine, registry: Machine) -> None:
-    folder = f"/etc/docker/certs.d/{REGISTRY}"
-    machine.run("mkdir", "-p", folder)
     certificate = registry.run("cat", "/etc/registry/tls.crt")
-    machine.run("tee", f"{folder}/ca.crt", stdin=certificate)
+    machine.engine_kind.trust(machine, REGISTRY, certificate)
     hosts = machine.run("cat", "/etc/hosts", check=False)
     machine.run("tee", "/etc/hosts", stdin=f"{registry.address} {REGISTRY}\n{hosts}")
 

@@ -66,9 +66,15 @@ def _row(area: str, results: list[Result]) -> str:
     return f"| {area} | {sum(result.passed for result in results)} | {len(results)} |"
 
 
-def replaced(document: str, versions: Mapping[str, str], rows: str) -> str:
-    """Return the document with the table of a run in place of the former one."""
-    head, _, rest = document.partition("<!-- results -->\n")
+def replaced(document: str, engine: str, versions: Mapping[str, str], rows: str) -> str:
+    """Return the document with the table of a run in place of the former one with the same engine.
+
+    A first run with an engine is added at the end.
+    """
+    mark = f"<!-- results: {engine} -->\n"
+    if mark not in document:
+        document = f"{document.rstrip()}\n\n## {engine}\n\n{mark}<!-- end of results -->\n"
+    head, _, rest = document.partition(mark)
     _, _, tail = rest.partition("<!-- end of results -->\n")
     run = "".join(f"- {what}: {version}\n" for what, version in versions.items())
-    return f"{head}<!-- results -->\n{run}\n{rows}<!-- end of results -->\n{tail}"
+    return f"{head}{mark}{run}\n{rows}<!-- end of results -->\n{tail}"

@@ -13,6 +13,7 @@ from kubelite.clock import SystemClock
 from kubelite.net.pod_network import PodNetwork
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
+from kubelite.node.network import namespace_path
 from kubelite.offload import WorkerThread
 from kubelite.randomness import SystemRandomness
 
@@ -58,7 +59,7 @@ async def running_node(stack: ExitStack) -> AsyncIterator[Node]:
     await network.start("10.42.0.0/24")
     one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))
     for name, pid in (("one", one), ("two", two)):
-        await network.attach(name, f"default/{name}", pid)
+        await network.attach(name, f"default/{name}", namespace_path(pid))
         stack.enter_context(server(name, 8080, pid))
     await proxy.start()
     node = Node(client, proxy, network, one, two, far)

@@ -91,6 +91,21 @@ def test_a_server_runs_with_its_defaults_and_nothing_of_the_machine_is_touched()
     assert machine_state() == before
 
 
+def test_a_host_may_have_containerd_instead_of_docker() -> None:
+    before = machine_state()
+    with Bed(one_link("alpha"), engine="containerd") as bed:
+        folder = bed.folder
+        alpha = bed["alpha"]
+        alpha.engine_kind.load(alpha, alpha.images / "hello.tar")
+        [name] = alpha.engine_kind.images(alpha)
+        alpha.run("ctr", "-n", "k8s.io", "run", "-d", name, "one")
+        assert any("/hello" in line for line in processes_of(folder))
+        assert set(bed.logs()) == {"alpha/containerd"}
+        assert machine_state() == before
+    assert not processes_of(folder)
+    assert machine_state() == before
+
+
 def test_a_power_cut_ends_everything_and_the_disk_stays() -> None:
     with Bed(one_link("alpha")) as bed:
         alpha = bed["alpha"]

@@ -18,6 +18,7 @@ from kubelite.net.kube_dns import kube_dns
 from kubelite.net.pod_network import PodNetwork
 from kubelite.net.records import ZoneSettings
 from kubelite.net.upstream import Upstream
+from kubelite.node.network import namespace_path
 from kubelite.randomness import SystemRandomness
 
 pytestmark = needs_root
@@ -28,7 +29,7 @@ def test_pods_and_the_node_look_names_up() -> None:
         network = PodNetwork(local_addresses=["10.43.0.10"])
         await network.start("10.42.0.0/24")
         pid = stack.enter_context(process_in_namespace())
-        await network.attach("a", "default/a", pid)
+        await network.attach("a", "default/a", namespace_path(pid))
         client = MirroringClient()
         client.put(
             service(),

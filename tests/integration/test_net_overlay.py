@@ -22,6 +22,7 @@ from kubelite.api.kinds.core.nodes import Node, NodeAddress, NodeSpec, NodeStatu
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.net.overlay import TUNNEL, Overlay, remove_routes
 from kubelite.net.pod_network import PodNetwork
+from kubelite.node.network import namespace_path
 
 pytestmark = needs_root
 
@@ -54,7 +55,7 @@ class Side:
         self._network = PodNetwork()
         await self._network.start(cidr)
         self.pod = self._stack.enter_context(process_in_namespace())
-        await self._network.attach(name, f"default/{name}", self.pod)
+        await self._network.attach(name, f"default/{name}", namespace_path(self.pod))
         self._stack.enter_context(server(name, 8080, self.pod))
         address = self._item.status.addresses[0].address
         overlay = Overlay(self.client.as_client(), name, address, cidr)

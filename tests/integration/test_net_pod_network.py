@@ -1,9 +1,11 @@
 """Pods get addresses, in real namespaces."""
 
 import asyncio
+import os
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from fakes.network_objects import endpoint_slice, service
@@ -19,6 +21,7 @@ from integration.net_namespaces import (
 from integration.net_node import PODS, Node, on_a_node
 from kubelite.net.netlink import RouteSocket
 from kubelite.net.pod_network import BRIDGE, PodNetwork, link_name
+from kubelite.node.network import namespace_path
 
 pytestmark = needs_root
 
@@ -28,8 +31,8 @@ def test_pods_reach_each_other_and_their_node() -> None:
         network = PodNetwork(local_addresses=["10.43.0.10"])
         await network.start("10.42.0.0/24")
         one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))
-        assert await network.attach("uid-1", "default/one", one) == ("10.42.0.2",)
-        assert await network.attach("uid-2", "default/two", two) == ("10.42.0.3",)
+        assert await network.attach("uid-1", "default/one", namespace_path(one)) == ("10.42.0.2",)
+        assert await network.attach("uid-2", "default/two", namespace_path(two)) == ("10.42.0.3",)
         for target in ("10.42.0.3", "10.42.0.1", "10.43.0.10", "127.0.0.1"):
             shell(f"nsenter -t {one} -n busybox ping -c1 -W1 {target}")
         shell("busybox ping -c1 -W1 10.42.0.2")
@@ -44,7 +47,7 @@ def test_restart_keeps_addresses_and_removes_what_was_left() -> None:
         await network.start("10.42.0.0/24")
         one, two, three = (stack.enter_context(process_in_namespace()) for _ in range(3))
         for pid, uid in ((one, "a"), (two, "b"), (three, "c")):
-            await network.attach(uid, f"default/{uid}", pid)
+            await network.attach(uid, f"default/{uid}", namespace_path(pid))
         await network.stop()
         shell("ip link add kl0123456789ab type veth peer name other0")  # a crash half way
         shell("ip link add kl-mine type veth peer name mine0")
@@ -58,7 +61,7 @@ def test_restart_keeps_addresses_and_removes_what_was_left() -> None:
         assert "kl-mine" in links
         assert link_name("b") in links
         index = next(line for line in links.splitlines() if link_name("b") in line)
-        assert await again.attach("b", "default/b", two) == ("10.42.0.3",)
+        assert await again.attach("b", "default/b", namespace_path(two)) == ("10.42.0.3",)
         assert index in shell("ip -o link")  # not made anew
         await again.detach("c")
         assert link_name("c") not in shell("ip -o link")
@@ -76,9 +79,49 @@ def test_a_new_sandbox_of_a_pod_gets_the_pods_address() -> None:
         network = PodNetwork()
         await network.start("10.42.0.0/24")
         one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))
-        first = await network.attach("a", "default/a", one)
-        assert await network.attach("a", "default/a", two) == first
+        first = await network.attach("a", "default/a", namespace_path(one))
+        assert await network.attach("a", "default/a", namespace_path(two)) == first
         shell(f"nsenter -t {two} -n busybox ping -c1 -W1 10.42.0.1")
+        await network.stop()
+
+    in_new_namespace(main)
+
+
+def test_a_namespace_has_many_paths_and_a_pod_is_in_one_namespace() -> None:
+    async def main(stack: ExitStack) -> None:
+        network = PodNetwork()
+        await network.start("10.42.0.0/24")
+        one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))
+        pinned = Path(stack.enter_context(TemporaryDirectory())) / "pinned"
+        pinned.touch()
+        shell(f"mount --bind {namespace_path(one)} {pinned}")
+        stack.callback(shell, f"umount {pinned}")
+        addresses = await network.attach("a", "default/a", str(pinned))
+        before = shell("ip -o link")
+        assert await network.attach("a", "default/a", namespace_path(one)) == addresses
+        assert shell("ip -o link") == before  # not made anew
+        assert await network.addresses_in("a", str(pinned)) == addresses
+        assert await network.addresses_in("a", namespace_path(two)) == ()
+        await network.attach("a", "default/a", namespace_path(two))
+        assert await network.addresses_in("a", str(pinned)) == ()  # the pod has another sandbox
+        assert await network.addresses_in("a", "/run/netns/gone") == ()
+        assert await network.addresses_in("unknown", namespace_path(two)) == ()
+        await network.stop()
+
+    in_new_namespace(main)
+
+
+@pytest.mark.parametrize("path", ["/proc/thread-self/ns/net", "/proc/self/ns/uts", ""])
+def test_only_a_namespace_of_a_pod_is_connected(path: str) -> None:
+    async def main(stack: ExitStack) -> None:
+        network = PodNetwork()
+        await network.start("10.42.0.0/24")
+        fifo = Path(stack.enter_context(TemporaryDirectory())) / "fifo"
+        os.mkfifo(fifo)
+        with pytest.raises(OSError, match=r"Invalid argument|namespace of the host"):
+            # The host's own link and default route would be replaced.
+            await network.attach("a", "default/a", path or str(fifo))
+        assert "eth0" not in shell("ip -o link")
         await network.stop()
 
     in_new_namespace(main)
@@ -91,7 +134,7 @@ def test_pods_take_the_uplinks_mtu() -> None:
         network = PodNetwork()
         await network.start("10.42.0.0/24")
         pid = stack.enter_context(process_in_namespace())
-        await network.attach("a", "default/a", pid)
+        await network.attach("a", "default/a", namespace_path(pid))
         assert "mtu 1400" in shell(f"nsenter -t {pid} -n ip link show eth0")
         assert "mtu 1400" in shell(f"ip link show {BRIDGE}")
         await network.stop()
@@ -106,7 +149,7 @@ def test_a_sandbox_that_has_ended_is_told() -> None:
         with process_in_namespace() as pid:
             pass
         with pytest.raises(ProcessLookupError, match="cannot connect pod default/a"):
-            await network.attach("a", "default/a", pid)
+            await network.attach("a", "default/a", namespace_path(pid))
         await network.stop()
 
     in_new_namespace(main)
@@ -151,7 +194,8 @@ def test_a_pod_is_reachable_from_the_moment_it_is_attached() -> None:
     async def main(stack: ExitStack) -> None:
         network = PodNetwork()
         await network.start("10.42.0.0/24")
-        await network.attach("a", "default/a", stack.enter_context(process_in_namespace()))
+        pid = stack.enter_context(process_in_namespace())
+        await network.attach("a", "default/a", namespace_path(pid))
         assert await asyncio.to_thread(_running) >= {BRIDGE, link_name("a")}
         await network.stop()
 

@@ -20,6 +20,7 @@ from kubelite.api.kinds.networking import (
     NetworkPolicySpec,
 )
 from kubelite.net.pod_network import PodNetwork
+from kubelite.node.network import namespace_path
 
 pytestmark = needs_root
 
@@ -115,7 +116,9 @@ async def test_a_new_pod_is_protected_before_its_containers_start(node: Node) ->
                 spec=PodSpec(nodeName=NODE),
             )
         )
-        (address,) = await asyncio.wait_for(node.network.attach("new", "default/new", pid), 5)
+        (address,) = await asyncio.wait_for(
+            node.network.attach("new", "default/new", namespace_path(pid)), 5
+        )
         stack.enter_context(server("new", 8080, pid))
         assert address in shell("nft list map ip kubelite ingress-pods")
         assert await ask(address, 8080, pid=node.one) == NOTHING

@@ -32,9 +32,11 @@ LIVE: list["Bed"] = []  # for those who report failures
 class Bed:
     """The running hosts, by name; a context manager."""
 
-    def __init__(self, topology: Topology, *, engines: bool = True) -> None:
+    def __init__(self, topology: Topology, *, engines: bool = True, engine: str = "docker") -> None:
+        """`engine` is one of `engines.ENGINES`; without `engines` none is started."""
         self.topology = topology
         self._engines = engines
+        self._engine = engine
         self._stack = contextlib.ExitStack()
         self._machines: dict[str, Machine] = {}
 
@@ -49,7 +51,7 @@ class Bed:
                 image = subprocess.Popen([sys.executable, str(HELLO), str(archive)])
             for plan in self.topology.hosts:
                 address = self.topology.address(plan.name)
-                machine = Machine(plan.name, self.folder, self.fabric, address)
+                machine = Machine(plan.name, self.folder, self.fabric, address, self._engine)
                 stack.callback(machine.power_off)
                 machine.power_on(str(self.topology.link(plan.link).router.ip))
                 self._machines[plan.name] = machine

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed import control_groups
+from testbed.engines import ENGINES, SOCKET
 from testbed.fabric import Fabric
 from testbed.namespaces import Namespaces, whole_host
 from testbed.processes import Process
@@ -21,14 +22,6 @@ from testbed.waiting import wait_for
 
 SOURCE = Path(__file__).parents[2] / "src"
 RUN_SECONDS = 120.0
-ENGINE = (
-    "dockerd",
-    "--bridge=none",
-    "--iptables=false",
-    "--ip-forward=false",
-    "--log-level=warn",
-)
-SOCKET = "unix:///var/run/docker.sock"
 # What a server and an agent say once they serve; an agent that has joined before starts without its server.
 READY = re.compile(r"kubelite is ready|kubelite agent (joined|started)")
 # A process joins the host's control groups before it becomes what is to run.
@@ -38,8 +31,12 @@ JOIN = 'for each in /sys/fs/cgroup/*/cgroup.procs; do echo 0 2>/dev/null >"$each
 class Machine:
     """One host. Blocking; not to be used by two threads at once."""
 
-    def __init__(self, name: str, bed: Path, fabric: Fabric, address: IPv4Interface) -> None:
+    def __init__(
+        self, name: str, bed: Path, fabric: Fabric, address: IPv4Interface, engine: str = "docker"
+    ) -> None:
+        """`engine` is one of `engines.ENGINES`."""
         self.name = name
+        self.engine_kind = ENGINES[engine]
         self.folder = bed / name
         self.group = f"{bed.name}/{name}"
         self.logs = self.folder / "logs"
@@ -155,32 +152,13 @@ class Machine:
 
     def start_engine(self) -> None:
         """Start the container engine and wait until it answers. Raises AssertionError when it ends instead."""
-        engine = self.engine = self.start("dockerd", *ENGINE)
-
-        def is_up() -> bool:
-            if engine.poll() is not None:
-                raise AssertionError(f"{self.name}: the engine ended: {engine.output()[-3000:]}")
-            return "200 OK" in self._ping()
-
-        wait_for(is_up, f"engine on {self.name}", explain=lambda: engine.output()[-3000:])
+        self.engine = self.engine_kind.start(self)
 
     def stop_engine(self) -> int:
         """Stop the engine with its containers; return its exit code."""
         assert self.engine is not None
         code, self.engine = self.engine.stop(), None
         return code
-
-    def _ping(self) -> str:
-        # A tenth of what the engine's client costs to start.
-        return self.run(
-            "curl",
-            "-si",
-            "-m2",
-            "--unix-socket",
-            "/var/run/docker.sock",
-            "http://_/_ping",
-            check=False,
-        )
 
     def docker(self, *arguments: str, check: bool = True) -> str:
         """Run the engine's client."""

@@ -39,8 +39,19 @@ def test_the_table_counts_by_area_and_names_what_failed() -> None:
     )
 
 
-def test_only_the_results_in_the_document_are_replaced() -> None:
-    before = "head\n<!-- results -->\nold\n<!-- end of results -->\ntail\n"
-    after = replaced(before, {"suite": "v1"}, "new\n")
-    assert after == "head\n<!-- results -->\n- suite: v1\n\nnew\n<!-- end of results -->\ntail\n"
-    assert replaced(after, {"suite": "v1"}, "new\n") == after
+def test_only_the_results_of_the_engine_in_the_document_are_replaced() -> None:
+    before = "head\n<!-- results: docker -->\nold\n<!-- end of results -->\ntail\n"
+    after = replaced(before, "docker", {"suite": "v1"}, "new\n")
+    whole = "<!-- results: docker -->\n- suite: v1\n\nnew\n<!-- end of results -->\n"
+    assert after == f"head\n{whole}tail\n"
+    assert replaced(after, "docker", {"suite": "v1"}, "new\n") == after
+
+
+def test_the_first_results_of_an_engine_come_last() -> None:
+    before = "head\n<!-- results: docker -->\nold\n<!-- end of results -->\ntail\n"
+    after = replaced(before, "containerd", {"suite": "v1"}, "new\n")
+    assert after == (
+        f"{before}\n## containerd\n\n"
+        "<!-- results: containerd -->\n- suite: v1\n\nnew\n<!-- end of results -->\n"
+    )
+    assert replaced(after, "containerd", {"suite": "v1"}, "new\n") == after

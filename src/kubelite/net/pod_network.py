@@ -9,9 +9,11 @@ import asyncio
 import errno
 import hashlib
 import logging
+import os
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -27,6 +29,7 @@ POD_INTERFACE = "eth0"
 DEFAULT_MTU = 1500
 CARRIER_SECONDS_MAX = 2.0
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 
 T = TypeVar("T")
 
@@ -132,20 +135,20 @@ class PodNetwork:
         self,
         pod_uid: str,
         pod_key: str,
-        pid: int,
+        netns: str,
         *,
         host_ports: Sequence[object] = (),  # noqa: ARG002 - told by the node, read from its pods
     ) -> tuple[str, ...]:
-        """Connect the network namespace of process `pid`; return its addresses.
+        """Connect the network namespace of the file `netns`; return its addresses.
 
         Answers the same address as long as the pod is not detached, also after a restart. `host_ports` are not
-        needed here: the service proxy takes them from the pods themselves. Raises AddressesExhausted, and
-        ProcessLookupError when the process has ended.
+        needed here: the service proxy takes them from the pods themselves. Raises AddressesExhausted,
+        ProcessLookupError when the namespace is gone, and OSError when the file is no pod's namespace.
         """
         address = self._addresses.allocate(pod_uid)
         try:
-            await self._run(lambda: self._connect(pod_uid, pid, address))
-        except FileNotFoundError as error:
+            await self._run(lambda: self._connect(pod_uid, netns, address))
+        except (FileNotFoundError, ProcessLookupError) as error:
             raise ProcessLookupError(
                 f"cannot connect pod {pod_key}: its sandbox has ended"
             ) from error
@@ -153,6 +156,10 @@ class PodNetwork:
             await self.listener.pod_attached(pod_uid, address)
         log.debug("pod connected", extra={"pod": pod_key, "address": address})
         return (address,)
+
+    async def addresses_in(self, pod_uid: str, netns: str) -> tuple[str, ...]:
+        """Return the addresses by which a pod is connected in a namespace; none if it is not connected there."""
+        return await self._run(lambda: _addresses_in(pod_uid, netns))
 
     async def detach(self, pod_uid: str) -> None:
         """Remove a pod's link and release its address."""
@@ -209,12 +216,12 @@ class PodNetwork:
         if IP_FORWARD.read_text().strip() != "1":
             IP_FORWARD.write_text("1")
 
-    def _connect(self, pod_uid: str, pid: int, address: str) -> None:
+    def _connect(self, pod_uid: str, netns: str, address: str) -> None:
         name = link_name(pod_uid)
         with (
-            Path(f"/proc/{pid}/ns/net").open("rb") as namespace,
+            _opened_namespace(netns) as namespace,
             RouteSocket() as host,
-            open_in(namespace.fileno()) as pod,
+            open_in(namespace) as pod,
         ):
             link = host.find_link(name)
             inside = pod.find_link(POD_INTERFACE)
@@ -222,9 +229,7 @@ class PodNetwork:
                 return
             if link:
                 host.delete_link(link.index)  # led to an earlier sandbox of the pod
-            host.add_veth(
-                name, peer=POD_INTERFACE, peer_namespace=namespace.fileno(), mtu=self._mtu
-            )
+            host.add_veth(name, peer=POD_INTERFACE, peer_namespace=namespace, mtu=self._mtu)
             self._set_up_host_end(host, name, link_alias(pod_uid, address))
             self._set_up_pod_end(pod, address)
             carrying = (
@@ -251,6 +256,34 @@ class PodNetwork:
         pod.set_link(link.index, up=True)
         pod.replace_route(Route(self.gateway, 32, link.index))
         pod.replace_route(Route("", 0, link.index, self.gateway))
+
+
+@contextmanager
+def _opened_namespace(path: str) -> Iterator[int]:
+    """Open a network namespace that is not the host's own, whose link and routes would be replaced. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if os.path.samestat(os.fstat(descriptor), OWN_NAMESPACE.stat()):
+            raise OSError(errno.EINVAL, f"{path} is the network namespace of the host")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _addresses_in(pod_uid: str, netns: str) -> tuple[str, ...]:
+    with RouteSocket() as host:
+        link = host.find_link(link_name(pod_uid))
+    owner = None if link is None else parse_alias(link)
+    if owner is None:
+        return ()
+    try:
+        with _opened_namespace(netns) as namespace, open_in(namespace) as pod:
+            inside = pod.find_link(POD_INTERFACE)
+            if inside is not None and (owner[1], 32) in pod.addresses(inside.index):
+                return (owner[1],)
+    except (FileNotFoundError, ProcessLookupError):
+        return ()  # the namespace is gone, and its end of the link with it
+    return ()
 
 
 def _pod_links() -> list[Link]:

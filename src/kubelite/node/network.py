@@ -19,13 +19,17 @@ class PodNetwork(Protocol):
     """Gives pods their addresses."""
 
     async def attach(
-        self, pod_uid: str, pod_key: str, pid: int, *, host_ports: Sequence[HostPort] = ()
+        self, pod_uid: str, pod_key: str, netns: str, *, host_ports: Sequence[HostPort] = ()
     ) -> tuple[str, ...]:
-        """Connect the network namespace of process `pid`; return its addresses, the primary one first.
+        """Connect the network namespace of the file `netns`; return its addresses, the primary one first.
 
-        The interface is up when this returns. Called again for the same pod, also after a restart of the process, it
-        returns the same addresses.
+        The interface is up when this returns. Called again for the same pod, also after a restart of the process or
+        with another path of the same namespace, it returns the same addresses.
         """
+        ...
+
+    async def addresses_in(self, pod_uid: str, netns: str) -> tuple[str, ...]:
+        """Return the addresses by which a pod is connected in a namespace; none if it is not connected there."""
         ...
 
     async def detach(self, pod_uid: str) -> None:
@@ -35,3 +39,8 @@ class PodNetwork(Protocol):
     async def restore(self, live: Mapping[str, int]) -> None:
         """Keep the links of `live` (pod uid to sandbox pid) after a restart; remove all others."""
         ...
+
+
+def namespace_path(pid: int) -> str:
+    """Return the path of the network namespace of a process."""
+    return f"/proc/{pid}/ns/net"

@@ -12,6 +12,7 @@ from kubelite.node.container_spec import sandbox_spec
 from kubelite.node.dependencies import ActionDependencies, retry_delay
 from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.lifecycle import CreateSandbox
+from kubelite.node.network import namespace_path
 from kubelite.node.observed import Trouble
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import pod_key, reference_to
@@ -46,7 +47,7 @@ class Sandboxes:
             return
         try:
             memory.addresses = await self._network.attach(
-                memory.uid, pod_key(pod), sandbox.pid, host_ports=host_ports(pod)
+                memory.uid, pod_key(pod), namespace_path(sandbox.pid), host_ports=host_ports(pod)
             )
         except EngineUnavailable:
             raise

@@ -53,13 +53,18 @@ class SimulatedNetwork:
         self.addresses: dict[str, str] = {}  # by pod uid
 
     async def attach(
-        self, pod_uid: str, pod_key: str, pid: int, *, host_ports: Sequence[HostPort] = ()
+        self, pod_uid: str, pod_key: str, netns: str, *, host_ports: Sequence[HostPort] = ()
     ) -> tuple[str, ...]:
         """Return the pod's address."""
-        del pod_key, pid, host_ports
+        del pod_key, netns, host_ports
         if pod_uid not in self.addresses:
             self.addresses[pod_uid] = self._pool.take()
         return (self.addresses[pod_uid],)
+
+    async def addresses_in(self, pod_uid: str, netns: str) -> tuple[str, ...]:
+        """Return the pod's address, whichever namespace is asked about."""
+        del netns
+        return (self.addresses[pod_uid],) if pod_uid in self.addresses else ()
 
     async def detach(self, pod_uid: str) -> None:
         """Give the pod's address back."""

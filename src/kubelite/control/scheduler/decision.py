@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 
 from kubelite.control.scheduler.affinity import AffinityState, NamespaceLabels, affinity_scores
 from kubelite.control.scheduler.filters import Rejection, rejection
+from kubelite.control.scheduler.load import WEIGHT as LOAD_WEIGHT
+from kubelite.control.scheduler.load import NodeLoads
 from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.scores import NodeScore, totals
@@ -65,11 +67,14 @@ class Decider:
         volumes: Volumes,
         labels_of: NamespaceLabels,
         randomness: Randomness,
+        loads: NodeLoads | None = None,
     ) -> None:
+        """`loads` adds a score by what nodes really use."""
         self.snapshot = snapshot
         self.volumes = volumes
         self.labels_of = labels_of
         self._randomness = randomness
+        self._loads = loads
         self._kept: OrderedDict[bytes, dict[str, tuple[int, Judgement]]] = OrderedDict()
 
     def choose(self, info: PodInfo) -> Steps[tuple[NodeInfo, VolumeState | None]]:
@@ -120,7 +125,11 @@ class Decider:
         crowding: Mapping[str, float] = {}
         if info.constraints:
             crowding = yield from spread_scores(info, self.snapshot, feasible)
-        return totals(info, feasible, scores, near, crowding)
+        values = totals(info, feasible, scores, near, crowding)
+        if self._loads is not None:
+            for index, score in enumerate(self._loads.scores(feasible)):
+                values[index] += LOAD_WEIGHT * score
+        return values
 
     def _best(self, values: Sequence[float]) -> int:
         """Return the index of the highest value; among equals a random one."""

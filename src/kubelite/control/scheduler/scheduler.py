@@ -26,6 +26,7 @@ from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.control.pods import condition, is_terminal
 from kubelite.control.scheduler.decision import Decider, Unschedulable
+from kubelite.control.scheduler.load import NodeLoads, ReadLoads
 from kubelite.control.scheduler.node_info import Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.preemption import Candidate, Outcome, preempt
@@ -72,7 +73,9 @@ class Scheduler:
         randomness: Randomness,
         offload: Offload,
         name: str = NAME,
+        read_loads: ReadLoads | None = None,
     ) -> None:
+        """With `read_loads`, see `NodeLoads`, nodes are scored by what they really use as well."""
         self._client = client
         self._offload = offload
         self._clock = clock
@@ -88,7 +91,10 @@ class Scheduler:
         self._volumes = Volumes(mirrors)
         self.snapshot = Snapshot()
         self.queue = SchedulingQueue()
-        self._decider = Decider(self.snapshot, self._volumes, self._labels_of, randomness)
+        self._loads = NodeLoads(read_loads) if read_loads is not None else None
+        self._decider = Decider(
+            self.snapshot, self._volumes, self._labels_of, randomness, self._loads
+        )
         self._tasks = TaskSet()
         self._bindings = asyncio.Semaphore(BINDINGS_LIMIT)
         self._preempting = asyncio.Lock()
@@ -118,6 +124,8 @@ class Scheduler:
             self._volumes.volumes.subscribe(self._volume_changed),
             self._volumes.classes.subscribe(self._volume_changed),
         ]
+        if self._loads is not None:
+            self._tasks.supervise(self._loads.follow, name=f"{self._name}-loads")
         self._tasks.supervise(self._place_pods, name=f"{self._name}-placing")
 
     async def stop(self) -> None:
@@ -281,6 +289,8 @@ class Scheduler:
             return None
         self._end_nomination(info.uid, node.name)
         self.snapshot.place(info, node.name)
+        if self._loads is not None:
+            self._loads.place(info, node.name)
         binding = self._bind(waiting, node.name, preparation)
         return self._tasks.start(binding, name=f"bind {info.key}")
 
@@ -321,6 +331,8 @@ class Scheduler:
         """Remove the assumed pod from its node and requeue it after its back-off, unless it is deleted or bound."""
         info = waiting.info
         self._failed.increase()
+        if self._loads is not None:
+            self._loads.withdraw(info.uid)
         log.warning("pod not bound", extra={"pod": "/".join(info.key), "reason": str(error)})
         current = self._pods.get(info.key[1], info.key[0])
         if current is None or current.metadata.uid != info.uid:

@@ -7,7 +7,7 @@ the mounts in it, and nothing else.
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
@@ -57,6 +57,10 @@ HOSTS, RESOLVER = "etc-hosts", "resolv.conf"
 READ_ONLY = frozenset({"configmap", "secret", "downward-api", "projected", "image"})
 UNFOLLOWED_REFRESH = timedelta(minutes=1)  # for pods with more objects than can be watched
 SERVICE_ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+
+class _MounterFailed(ConfigUnavailable):
+    """A volume cannot be mounted at all, which upstream notices before it sets one up."""
 
 
 class PodVolumes(Protocol):
@@ -145,6 +149,9 @@ class HostVolumes:
         for volume in pod.spec.volumes:
             try:
                 await self._set_up_one(pod, volume, around, budget)
+            except _MounterFailed as error:
+                what = f'MountVolume.NewMounter initialization failed for volume "{volume.name}"'
+                raise ConfigUnavailable(f"{what} : {error}") from error
             except (ConfigUnavailable, UnsafePath) as error:
                 message = f'MountVolume.SetUp failed for volume "{volume.name}" : {error}'
                 raise ConfigUnavailable(message) from error
@@ -186,6 +193,8 @@ class HostVolumes:
             )
             if self._local.keeps(claimed):
                 await self._local.prepare(claimed, group)
+            if claimed.spec.local is not None:
+                await asyncio.to_thread(_check_local, claimed.spec.local.path)
 
     def _home(self, pod_uid: str) -> Path:
         """Return a pod's folder. Containers can write neither to it nor to its parents."""
@@ -238,7 +247,7 @@ class HostVolumes:
     ) -> tuple[Mount, ...]:
         """Return the mounts of a container: its volumes, hosts, resolv.conf and termination log.
 
-        Raises ConfigUnavailable.
+        Raises ConfigUnavailable, also if a source is absent: some engines would make an empty folder in its place.
         """
         found: list[Mount] = []
         volumes = {volume.name: volume for volume in pod.spec.volumes}
@@ -274,7 +283,9 @@ class HostVolumes:
             raise ConfigUnavailable(
                 f"cannot write the files of container {container.name}: {error}"
             ) from error
-        return (*found, *(mount for mount in own if mount.target not in taken))
+        made = (*found, *(mount for mount in own if mount.target not in taken))
+        await asyncio.to_thread(_check_sources, made)
+        return made
 
     def _sub_path(self, source: Path, inner: str, target: Path) -> Path:
         """Return the path of a subPath for the engine, pinned at `target`. Raises ConfigUnavailable."""
@@ -428,6 +439,29 @@ def _check_host_path(source: HostPathVolumeSource) -> None:
         check, name = checks[kind]
         if not check():
             raise ConfigUnavailable(f"hostPath type check failed: {source.path} is not a {name}")
+
+
+def _check_local(path: str) -> None:
+    if reason := _absence(path):
+        raise _MounterFailed(reason)
+
+
+def _check_sources(mounts: Sequence[Mount]) -> None:
+    """Raise ConfigUnavailable for a source that is gone; that of an image is made by the runtime."""
+    for mount in mounts:
+        if not mount.image and (reason := _absence(mount.source)):
+            raise ConfigUnavailable(reason)
+
+
+def _absence(path: str) -> str:
+    """Return why a path cannot be mounted, in upstream's words; empty if it can be."""
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return f'path "{path}" does not exist'
+    except OSError as error:
+        return f'failed to stat "{path}": {error.strerror}'
+    return ""
 
 
 def _host_hosts_file() -> str:

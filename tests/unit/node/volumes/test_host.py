@@ -544,10 +544,53 @@ async def test_the_folder_of_a_provisioned_volume_is_made_before_a_container_mou
         [{"name": "v", "mountPath": "/v"}],
         securityContext={"fsGroup": 77},
     )
-    await place.volumes.set_up(pod, AROUND)
-    assert folder.exists() is (keeper == "one")
-    assert (await place.mounts(pod))["/v"] == folder
     if keeper == "one":
+        await place.volumes.set_up(pod, AROUND)
+        assert (await place.mounts(pod))["/v"] == folder
         assert (folder.stat().st_gid, folder.stat().st_mode & 0o7777) == (77, 0o2777)
         await place.volumes.tear_down("u")
         assert folder.is_dir()
+        return
+    with pytest.raises(ConfigUnavailable) as failure:
+        await place.volumes.set_up(pod, AROUND)
+    assert str(failure.value) == (
+        'MountVolume.NewMounter initialization failed for volume "v" : '
+        f'path "{folder}" does not exist'
+    )
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("gone", 'path "{}" does not exist'),
+        ("file/below", 'path "{}" does not exist'),
+        ("dangling", 'path "{}" does not exist'),
+        ("x" * 300, 'failed to stat "{}": File name too long'),
+    ],
+)
+async def test_a_source_that_is_gone_when_a_container_starts_is_not_made_anew(
+    place: Place, source: str, reason: str
+) -> None:
+    (place.folder / "file").write_text("")
+    (place.folder / "dangling").symlink_to(place.folder / "nowhere")
+    path = place.folder / source
+    pod = pod_of(
+        [{"name": "v", "hostPath": {"path": str(path)}}], [{"name": "v", "mountPath": "/v"}]
+    )
+    await place.volumes.set_up(pod_of([], []), AROUND)
+    with pytest.raises(ConfigUnavailable) as failure:
+        await place.mounts(pod)
+    assert str(failure.value) == reason.format(path)
+    assert not (place.folder / "gone").exists()
+    assert not (place.folder / "nowhere").exists()
+
+
+async def test_the_folder_of_an_image_is_left_to_the_runtime(place: Place) -> None:
+    pod = pod_of([{"name": "v", "image": {"reference": "a:1"}}], [{"name": "v", "mountPath": "/v"}])
+    await place.volumes.set_up(pod_of([], []), AROUND)
+    around = replace(AROUND, volume_images={"v": "sha256:0"})
+    found = await place.volumes.mounts(pod, pod.spec.containers[0], 0, around, {})
+    [mount] = [mount for mount in found if mount.target == "/v"]
+    assert mount.image == "sha256:0"
+    assert not Path(mount.source).exists()
