@@ -1340,6 +1340,73 @@ CNI_CALL_SECONDS = Limit(
     reason="the plugin writes all at once; its start on a loaded machine takes a second",
 )
 
+# Remote procedure calls
+
+GRPC_MESSAGE = Limit(
+    "grpc-message",
+    16 * MIB,
+    "bytes",
+    bounds="message that an engine or a plugin sends in a gRPC call, and that is sent to it",
+    beyond="the call fails with the code ResourceExhausted",
+    reason="as the kubelet of Kubernetes; a list of 1,000 containers has some 500 KiB",
+)
+GRPC_REQUEST = Limit(
+    "grpc-request",
+    4 * MIB,
+    "bytes",
+    bounds="message that a client sends to a gRPC server of the node",
+    beyond="the call fails with the code ResourceExhausted",
+    reason="gRPC's default",
+)
+GRPC_VALUES = Limit(
+    "grpc-values",
+    500_000,
+    "values",
+    bounds="messages, list items and map entries in one decoded protobuf message",
+    beyond="the call fails with the code Internal",
+    reason="one of two bytes takes some 200 once decoded; a list of 1,000 containers has 30,000",
+)
+GRPC_HEADERS = Limit(
+    "grpc-headers",
+    64 * KIB,
+    "bytes",
+    bounds="headers or trailers of a gRPC call, encoded and decoded",
+    beyond="the connection ends",
+    reason="those of gRPC have some hundred bytes, and an error message that Go's servers cut at 8 KiB or less",
+)
+GRPC_HELD = Limit(
+    "grpc-held",
+    64 * MIB,
+    "bytes",
+    bounds="received on one gRPC connection and not yet taken by its calls",
+    beyond="the call that exceeds it fails with the code ResourceExhausted",
+    reason="four of the largest messages",
+)
+GRPC_CALLS = Limit(
+    "grpc-calls",
+    100,
+    "calls",
+    bounds="calls in progress on one connection to a gRPC server of the node",
+    beyond="refused",
+    reason="a plugin has one or two",
+)
+GRPC_CONNECTIONS = Limit(
+    "grpc-connections",
+    64,
+    "connections",
+    bounds="connections to one gRPC server of the node",
+    beyond="closed at once",
+    reason="one for each plugin is usual",
+)
+GRPC_REPLIES = Limit(
+    "grpc-replies",
+    1_000,
+    "frames",
+    bounds="answers to pings, settings and refused calls that wait until the peer of a gRPC connection reads",
+    beyond="the connection ends",
+    reason="a peer that reads never has more than a few",
+)
+
 # Programs
 
 PROGRAM_OUTPUT = Limit(

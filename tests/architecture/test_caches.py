@@ -18,6 +18,8 @@ BOUNDED = {
     "api/machinery/quantity.py": "parse_quantity asks about texts up to _LENGTH_LIMIT only",
     "api/machinery/selectors.py": "parse_selector asks about texts up to 512 characters only",
     "config.py": "takes no argument",
+    "grpc/hpack.py": "has no key",
+    "grpc/protobuf.py": "keyed by types",
     "control/policy_types.py": "has no key",
     "control/scheduler/requests.py": "keyed by validated names and canonical quantities",
     "net/netlink.py": "has no key",

@@ -14,6 +14,8 @@ AHEAD = {
     "kubelite.node.cri.executions",
     "kubelite.node.cri.log_files",
     "kubelite.node.cri.streams",
+    "kubelite.grpc.client",
+    "kubelite.grpc.server",
     "kubelite.node.cni.plugin",
     "kubelite.node.cni.server",
     "kubelite.node.simulated",
