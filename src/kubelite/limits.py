@@ -1709,6 +1709,14 @@ ENGINE_STREAM_ANSWER = Limit(
     beyond="cut",
     reason="a line or two; it becomes part of a Status",
 )
+ENGINE_STREAM_STATUS = Limit(
+    "engine-stream-status",
+    64 * KIB,
+    "bytes",
+    bounds="status that an engine sends at the end of an exec or attach",
+    beyond="the exec or attach counts as failed",
+    reason="a line or two of the engine or its low-level runtime",
+)
 STREAM_IDLE_SECONDS = Limit(
     "stream-idle-seconds",
     4 * 3600,
@@ -1748,6 +1756,30 @@ LOG_FRAME = Limit(
     bounds="one entry of a log as the engine sends it",
     beyond="the log breaks off",
     reason="the engine's entries have 16 KiB",
+)
+LOG_FILES = Limit(
+    "log-files",
+    1_000,
+    "files",
+    bounds="names in the folder of a container's logs that are looked at",
+    beyond="the others are neither read nor rotated away",
+    reason="five files of each of a few runs; a pod that has the host's logs mounted can make any number",
+)
+LOG_SEARCH = Limit(
+    "log-search",
+    1024 * MIB,
+    "bytes",
+    bounds="end of a log that is searched for its last lines",
+    beyond="the log is shown from there on",
+    reason="twenty times what the files of a container hold by default",
+)
+LOG_PIECE = Limit(
+    "log-piece",
+    256 * KIB,
+    "bytes",
+    bounds="what is kept of one line of a log file until its end has come",
+    beyond="the line is passed on in pieces",
+    reason="engines cut lines at 16 KiB unless they were told not to",
 )
 UPGRADE_RECEIVED = Limit(
     "upgrade-received",

@@ -50,6 +50,7 @@ from kubelite.node.allocatable import (
 )
 from kubelite.node.configuration import ShownSettings, kubelet_configuration
 from kubelite.node.container_owner import ensure_owner
+from kubelite.node.cri.log_rotation import RotatedLogs
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
@@ -74,9 +75,10 @@ from kubelite.node.images.registries import (
 )
 from kubelite.node.images.settings import ImageSettings
 from kubelite.node.images.verification import Verification
+from kubelite.node.inotify import Inotify
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.local_storage import LocalStorage
-from kubelite.node.log_links import LogLinks
+from kubelite.node.log_policy import read_dead_policy, read_log_policy
 from kubelite.node.machine import Machine, read_host_file, read_machine
 from kubelite.node.manifest_folder import ManifestFolder
 from kubelite.node.name_resolution import DNSSettings
@@ -299,7 +301,8 @@ class Worker:
             self._tasks.supervise(OwnEngine(folders, insecure).run, name="container engine")
         profiles = Profiles(data / "seccomp")
         owner = await asyncio.to_thread(ensure_owner, data, config.name_of_node, self._randomness)
-        return DockerRuntime(socket, owner, machine.architecture, self._clock, profiles)
+        logs = read_log_policy(config.container_log_max_size, config.container_log_max_files)
+        return DockerRuntime(socket, owner, machine.architecture, self._clock, profiles, logs)
 
     async def _read_image_settings(self) -> ImageSettings:
         """Return how the node gets its images. Raises CannotStart."""
@@ -378,7 +381,7 @@ class Worker:
             NetworkProber(self._runtime),
             self._clock,
             self._events,
-            LogLinks(Path(config.container_log_dir)),
+            self._pod_logs(),
             self._image_settings,
             self._records,
         )
@@ -415,6 +418,19 @@ class Worker:
         return ManifestFolder(
             config.manifest_path, config.name_of_node, _complete_pod, self._clock, self._offload
         )
+
+    def _pod_logs(self) -> RotatedLogs:
+        config, notices = self._config, Inotify()
+        logs = RotatedLogs(
+            Path(config.container_log_dir),
+            self._runtime,
+            read_log_policy(config.container_log_max_size, config.container_log_max_files),
+            self._clock,
+            notices,
+        )
+        self._running.callback(notices.close)
+        self._running.push_async_callback(logs.close)
+        return logs
 
     def _service_proxy(self) -> ServiceProxy:
         cluster = self._cluster
@@ -559,6 +575,9 @@ def facts_of(
         cluster.cluster_domain,
         allow_list(machine.kernel, config.allowed_unsafe_sysctls),
         apparmor_enabled(),
+        dead_containers=read_dead_policy(
+            config.maximum_dead_containers_per_container, config.minimum_container_ttl_duration
+        ),
     )
 
 

@@ -409,6 +409,13 @@ class ContainerRuntime(Protocol):
         """Yield a container's output in order; ends when it does, or at once unless following."""
         ...
 
+    async def rotate_log(self, container_id: str) -> None:
+        """Go on with a running container's output in a new file at its `log_path`, from where the old one was renamed.
+
+        Does nothing where the engine rotates its files itself.
+        """
+        ...
+
     async def usage(self, record: ContainerRecord) -> Usage | None:
         """Return the usage of a running container; None if it cannot be read, as when the container has just ended."""
         ...

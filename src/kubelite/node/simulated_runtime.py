@@ -333,6 +333,10 @@ class SimulatedRuntime:
         for entry in nothing:
             yield entry
 
+    async def rotate_log(self, container_id: str) -> None:
+        """Do nothing: nothing was written."""
+        del container_id
+
     async def usage(self, record: ContainerRecord) -> Usage | None:
         """Return half of the CPU that a container asks for, since its start, and memory in proportion."""
         spec = self._specs.get(record.id)

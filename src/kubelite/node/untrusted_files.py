@@ -103,14 +103,22 @@ def names_in(folder: int) -> Iterator[str]:
 # Files
 
 
-@contextmanager
-def _opened_file(name: str, at: int, flags: int) -> Iterator[int]:
-    """Open a regular file that exists; a FIFO or device is refused before it is opened, which could block or act."""
+def open_file(name: str, at: int, flags: int) -> int:
+    """Return a descriptor of a regular file that exists. Raises OSError.
+
+    A FIFO or device is refused before it is opened, which could block or act.
+    """
     with opened_place((name,), at) as place:
         if not stat.S_ISREG(os.fstat(place).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", name)
         # The link in /proc stands for the file that was checked, whatever has its name by now.
-        file = os.open(f"/proc/self/fd/{place}", flags | os.O_CLOEXEC | os.O_NONBLOCK)
+        return os.open(f"/proc/self/fd/{place}", flags | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+@contextmanager
+def _opened_file(name: str, at: int, flags: int) -> Iterator[int]:
+    """Open a regular file that exists for as long as the context lasts."""
+    file = open_file(name, at, flags)
     try:
         yield file
     finally:
