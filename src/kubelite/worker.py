@@ -51,6 +51,7 @@ from kubelite.node.allocatable import (
     check,
 )
 from kubelite.node.configuration import ShownSettings, kubelet_configuration
+from kubelite.node.cri.log_rotation import RotatedLogs
 from kubelite.node.csi.service import CSIService
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.engine_choice import Wanted
@@ -75,10 +76,11 @@ from kubelite.node.images.registries import (
 )
 from kubelite.node.images.settings import ImageSettings
 from kubelite.node.images.verification import Verification
+from kubelite.node.inotify import Inotify
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.kubelet_folders import prepare
 from kubelite.node.local_storage import LocalStorage
-from kubelite.node.log_links import LogLinks
+from kubelite.node.log_policy import read_dead_policy, read_log_policy
 from kubelite.node.machine import Machine, read_host_file, read_machine
 from kubelite.node.manifest_folder import ManifestFolder
 from kubelite.node.name_resolution import DNSSettings
@@ -223,19 +225,19 @@ class Worker:
         ]
         images = LocalImages(data / "images", self._runtime)
 
-        async def prepare() -> None:
+        async def make_ready() -> None:
             """Make the engine ready before the first pods, which would pull these images from a registry."""
             await self._engine.prepare()
             await images.load()
 
         async def before_pods() -> None:
-            await prepare()
+            await make_ready()
             await self._records.load(await self._runtime.images())
 
         def engine_changed() -> None:
             registration.wake()
             if not kubelet.engine_error:
-                self._tasks.start(prepare(), name="prepare the container engine")
+                self._tasks.start(make_ready(), name="prepare the container engine")
 
         kubelet.on_engine_change = engine_changed
         collector = eviction.images = self._collector(kubelet)
@@ -268,6 +270,9 @@ class Worker:
             config.run_dir,
             Wanted(*config.wanted_engine),
             logs=Path(config.container_log_dir),
+            log_policy=read_log_policy(
+                config.container_log_max_size, config.container_log_max_files
+            ),
             offload=self._offload,
             insecure=insecure,
         )
@@ -388,7 +393,7 @@ class Worker:
             NetworkProber(self._runtime),
             self._clock,
             self._events,
-            LogLinks(Path(config.container_log_dir)),
+            self._pod_logs(),
             self._image_settings,
             self._records,
         )
@@ -441,6 +446,19 @@ class Worker:
         )
         await csi.restore()
         return csi
+
+    def _pod_logs(self) -> RotatedLogs:
+        config, notices = self._config, Inotify()
+        logs = RotatedLogs(
+            Path(config.container_log_dir),
+            self._runtime,
+            read_log_policy(config.container_log_max_size, config.container_log_max_files),
+            self._clock,
+            notices,
+        )
+        self._running.callback(notices.close)
+        self._running.push_async_callback(logs.close)
+        return logs
 
     def _service_proxy(self) -> ServiceProxy:
         cluster = self._cluster
@@ -588,6 +606,9 @@ def facts_of(
         cluster.cluster_domain,
         allow_list(machine.kernel, config.allowed_unsafe_sysctls),
         apparmor_enabled(),
+        dead_containers=read_dead_policy(
+            config.maximum_dead_containers_per_container, config.minimum_container_ttl_duration
+        ),
     )
 
 

@@ -12,11 +12,6 @@ ENTRIES = {"kubelite.__main__", "kubelite.cli", "kubelite.joining.key_program"}
 # Ready for what comes next, and for now used by tests and examples only.
 AHEAD = {
     "kubelite.grpc.server",
-    "kubelite.node.cni.plugin",
-    "kubelite.node.cni.server",
-    "kubelite.node.cri.executions",
-    "kubelite.node.cri.log_files",
-    "kubelite.node.cri.streams",
     "kubelite.node.simulated",
     "kubelite.store.memory_engine",
 }

@@ -112,6 +112,20 @@ def test_registries_are_in_the_file_that_was_given_or_in_the_data_folder(tmp_pat
         assert found == tmp_path / "agent" / "etc" / "registries.yaml"
 
 
+@pytest.mark.parametrize(
+    ("flag", "value", "reason"),
+    [
+        ("container-log-max-size", "10MB", "quantities must match"),
+        ("container-log-max-files", "1", "must be greater than 1"),
+        ("minimum-container-ttl-duration", "1 minute", "time: invalid duration"),
+        ("minimum-container-ttl-duration", "-1s", "must not be less than zero"),
+    ],
+)
+def test_what_is_kept_of_containers_must_make_sense(flag: str, value: str, reason: str) -> None:
+    with pytest.raises(InvalidConfig, match=f"^cannot use --{flag} .*{reason}"):
+        load({flag.replace("-", "_"): value}, {}, NOWHERE)
+
+
 @pytest.mark.parametrize("pattern", ["vm.*", "kernel.core_pattern", "*", "net.*.x"])
 def test_a_sysctl_of_the_whole_host_cannot_be_allowed(pattern: str) -> None:
     with pytest.raises(InvalidConfig, match=r"^cannot use --allowed-unsafe-sysctls .*sysctl"):

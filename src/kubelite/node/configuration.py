@@ -23,8 +23,12 @@ from kubelite.node.user_namespaces import IDS_PER_POD
 
 
 class ShownFlags(Flags, Protocol):
-    """The flags of eviction and images, as they were given."""
+    """The flags of eviction, images and logs, as they were given."""
 
+    @property
+    def container_log_max_size(self) -> str: ...
+    @property
+    def container_log_max_files(self) -> int: ...
     @property
     def serialize_image_pulls(self) -> bool: ...
     @property
@@ -90,6 +94,8 @@ def kubelet_configuration(shown: ShownSettings) -> dict[str, Any]:
         "shutdownGracePeriod": shown.shutdown_grace_period,
         "shutdownGracePeriodCriticalPods": shown.shutdown_grace_period_critical_pods,
         "shutdownGracePeriodByPodPriority": _periods(shown.shutdown_periods),
+        "containerLogMaxSize": shown.flags.container_log_max_size,
+        "containerLogMaxFiles": shown.flags.container_log_max_files,
         "podLogsDir": f"{shown.pod_log_dir.rstrip('/')}/pods",
         "userNamespaces": {"idsPerPod": IDS_PER_POD},
         **_eviction(shown.flags),

@@ -17,6 +17,7 @@ from kubelite.node.images.records import PullRecords
 from kubelite.node.images.settings import ImageSettings
 from kubelite.node.live_node import LiveNode
 from kubelite.node.log_links import NoLogs, PodLogs
+from kubelite.node.log_policy import DeadContainerPolicy
 from kubelite.node.network import PodNetwork
 from kubelite.node.pod_config import PodConfig
 from kubelite.node.pod_memory import PodMemory
@@ -47,6 +48,7 @@ class NodeFacts(Struct, frozen=True):
     sysctls: SysctlAllowList = SysctlAllowList()
     enforces_apparmor: bool = False
     pod_ids: IdRange = ALL_IDS  # for user namespaces of pods
+    dead_containers: DeadContainerPolicy = DeadContainerPolicy()
 
 
 class Collaborators(Struct, frozen=True):

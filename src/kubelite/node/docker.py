@@ -27,6 +27,7 @@ from kubelite.node.docker_logs import read_log
 from kubelite.node.docker_stream import EngineStream, open_stream
 from kubelite.node.image_files import open_archive
 from kubelite.node.image_mounts import image_layers, show_image
+from kubelite.node.log_policy import LOGS_BY_DEFAULT, LogPolicy
 from kubelite.node.process_signals import signal_number, signal_process
 from kubelite.node.process_tree import kill_session
 from kubelite.node.profiles import LoadedProfiles, Profiles, ProfileUnavailable
@@ -91,8 +92,9 @@ class DockerRuntime:
         architecture: str,
         clock: "Clock",
         profiles: Profiles | None = None,
+        logs: LogPolicy = LOGS_BY_DEFAULT,
     ) -> None:
-        """Containers can name the profiles of `profiles`, none without it."""
+        """Containers can name the profiles of `profiles`, none without it; `logs` says how much output is kept."""
         import aiohttp
         from aiodocker import Docker
 
@@ -109,6 +111,7 @@ class DockerRuntime:
         self._architecture = architecture
         self._clock = clock
         self._profiles = profiles
+        self._log_policy = logs
         bounding = bounding_set()
         self._may_protect = "CAP_SYS_RESOURCE" in bounding
         self._privileges = full_privileges(bounding)
@@ -317,6 +320,7 @@ class DockerRuntime:
             may_protect=self._may_protect,
             privileges=self._privileges,
             ulimits=await self._ulimits(),
+            logs=self._log_policy,
         )
         return await self._create(wire.container_name(spec), body)
 

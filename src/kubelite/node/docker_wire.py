@@ -9,6 +9,7 @@ from kubelite.api.machinery.times import parse_time
 from kubelite.node import pause_image
 from kubelite.node.container_owner import NODE_LABEL, UID_LABEL, ContainerOwner
 from kubelite.node.images.names import find_name, is_image_id
+from kubelite.node.log_policy import LOGS_BY_DEFAULT, LogPolicy
 from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import (
     SANDBOX,
@@ -30,7 +31,6 @@ SANDBOX_OOM_SCORE = -998
 # network policies.
 NO_IPV6 = "net.ipv6.conf.default.disable_ipv6"
 SHM_BYTES = 64 * 1024 * 1024
-LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
 REFUSED = 128  # the exit code of a container whose process could not be started, as of CRI engines
 _ZERO_DATE = "0001-01-01"
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?", re.ASCII)
@@ -113,6 +113,7 @@ def container_body(
     may_protect: bool,
     privileges: JSON,
     ulimits: Mapping[str, int] = {},
+    logs: LogPolicy = LOGS_BY_DEFAULT,
 ) -> JSON:
     """Return the body that creates a container.
 
@@ -123,6 +124,7 @@ def container_body(
         may_protect: Whether the host allows negative out-of-memory scores.
         privileges: The settings of a privileged container on this host.
         ulimits: Resource limits of the process by name; those that are absent are the engine's.
+        logs: How much of its output is kept.
     """
     shared = f"container:{spec.sandbox_id}"
     host: JSON = {
@@ -145,7 +147,7 @@ def container_body(
         "CapAdd": list(spec.capabilities_add),
         "CapDrop": list(spec.capabilities_drop),
         "SecurityOpt": _security_options(spec, profiles),
-        "LogConfig": LOG_CONFIG,
+        "LogConfig": _log_config(logs),
         "RestartPolicy": {"Name": "no"},
         "CgroupParent": spec.cgroup_parent,
         "OomScoreAdj": spec.limits.oom_score_adj
@@ -186,6 +188,14 @@ def container_body(
     if spec.args:
         body["Cmd"] = list(spec.args)
     return body
+
+
+def _log_config(logs: LogPolicy) -> JSON:
+    """Return the settings of the engine's own log files; it counts k and m in thousands, so these are bytes."""
+    config: JSON = {"Type": "json-file"}
+    if logs.max_bytes:
+        config["Config"] = {"max-size": str(logs.max_bytes), "max-file": str(logs.max_files)}
+    return config
 
 
 def _pid_mode(spec: ContainerSpec) -> str:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import parse_time
+from kubelite.node.log_policy import DEAD_BY_DEFAULT, DeadContainerPolicy
 from kubelite.node.observed import (
     BACKOFF_LABEL,
     HASH_LABEL,
@@ -39,7 +40,6 @@ BACKOFF_FIRST_SECONDS = 10
 BACKOFF_MAX_SECONDS = 300
 BACKOFF_RESET_SECONDS = 600  # a container that ran for so long starts afresh
 EVICTED = "Evicted"  # the reason of a pod that was ended to reclaim what it uses
-DEAD_KEPT = 1  # ended containers kept beside the newest, for `logs --previous`
 
 
 class SetUpVolumes(Struct, frozen=True):
@@ -146,7 +146,14 @@ class Plan(Struct, frozen=True):
 class _Draft:
     """A plan under construction."""
 
-    def __init__(self, pod: Pod, observed: Observed, now: datetime) -> None:
+    def __init__(
+        self,
+        pod: Pod,
+        observed: Observed,
+        now: datetime,
+        dead: DeadContainerPolicy = DEAD_BY_DEFAULT,
+    ) -> None:
+        self.dead = dead
         self.pod = pod
         self.observed = observed
         self.now = now
@@ -207,9 +214,11 @@ def deadline_of(pod: Pod) -> datetime | None:
     return parse_time(pod.status.startTime) + timedelta(seconds=pod.spec.activeDeadlineSeconds)
 
 
-def plan(pod: Pod, observed: Observed, now: datetime) -> Plan:
-    """Return the plan for a pod that is in the API."""
-    draft = _Draft(pod, observed, now)
+def plan(
+    pod: Pod, observed: Observed, now: datetime, dead: DeadContainerPolicy = DEAD_BY_DEFAULT
+) -> Plan:
+    """Return the plan for a pod that is in the API; `dead` says which of its ended containers stay."""
+    draft = _Draft(pod, observed, now, dead)
     if pod.metadata.deletionTimestamp is not None:
         _end(draft, _grace(draft))
         if not draft.actions and not observed.running():
@@ -260,7 +269,7 @@ def _grace(draft: _Draft) -> int:
 
 
 def _reclaim(draft: _Draft) -> None:
-    """Free what an ended pod has on disk: volumes, and containers and logs if it was evicted or the disk is full."""
+    """Free what an ended pod has on disk: volumes; if it was evicted or the disk is full, containers and logs too."""
     observed = draft.observed
     if draft.pod.status.reason == EVICTED or observed.gives_up_containers:
         if observed.records or observed.volumes_ready:
@@ -521,9 +530,10 @@ def _ensure_images(draft: _Draft, containers: list[AnyContainer]) -> bool:
 
 def _prune(draft: _Draft) -> None:
     """Plan the removal of ended containers beyond those that `kubectl logs --previous` may read."""
-    for container in all_containers(draft.pod):
-        for record in draft.observed.attempts(container.name)[1 + DEAD_KEPT :]:
-            if not record.is_running:
+    kept = draft.dead.kept
+    for container in all_containers(draft.pod) if kept >= 0 else ():
+        for record in draft.observed.attempts(container.name)[1 + kept :]:
+            if not record.is_running and draft.is_due(record.created_at + draft.dead.age):
                 draft.add(RemoveContainer(record))
     for record in draft.observed.records:
         if record.is_sandbox and not record.is_running:

@@ -16,6 +16,7 @@ from kubelite.node.containerd import ContainerdFolders
 from kubelite.node.engine import EngineProgram, OwnEngine
 from kubelite.node.engine_choice import Engine, Wanted, choose, note_use, own_engines
 from kubelite.node.engine_client import connect
+from kubelite.node.log_policy import LogPolicy
 from kubelite.node.network import PodNetwork
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.profiles import Profiles
@@ -40,6 +41,7 @@ class NodeEngine:
         wanted: Wanted,
         *,
         logs: Path,
+        log_policy: LogPolicy,
         offload: "Offload",
         insecure: Sequence[str] = (),
     ) -> None:
@@ -50,10 +52,12 @@ class NodeEngine:
             run: Its run-time folder.
             wanted: What the user has set.
             logs: The host's folder for logs.
+            log_policy: How much output an engine keeps that rotates its files itself.
             offload: Decodes large answers of an engine.
             insecure: Registries that an engine of our own may reach without TLS, or without verifying it.
         """
         self._logs = logs
+        self._log_policy = log_policy
         self._offload = offload
         self._insecure = insecure
         self._agent = agent
@@ -81,7 +85,14 @@ class NodeEngine:
         owner = await asyncio.to_thread(ensure_owner, self._agent, node, randomness)
         profiles = Profiles(self._agent / "seccomp")
         self._runtime = connect(
-            engine, owner, architecture, clock, profiles, logs=self._logs, offload=self._offload
+            engine,
+            owner,
+            architecture,
+            clock,
+            profiles,
+            logs=self._logs,
+            log_policy=self._log_policy,
+            offload=self._offload,
         )
         return self._runtime
 

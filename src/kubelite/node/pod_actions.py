@@ -165,9 +165,10 @@ class PodActions:
             await self._remove(memory, record)
         await self._network.detach(memory.uid)
         memory.addresses = ()
+        # Before the pod's own folder, by which a pod is found again whose end a restart has cut short.
+        await self._logs.remove_pod(memory.uid)
         await self.volumes.tear_down(memory)
         self._shared.reads.forget(memory.uid)
-        await self._logs.remove_pod(memory.uid)
         memory.note_reclaimed()
 
     async def _finish(self, memory: PodMemory, pod: Pod) -> None:

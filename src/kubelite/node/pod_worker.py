@@ -310,7 +310,7 @@ class PodWorker:
             self._actions.probing.start_missing(memory, pod)
             await self._actions.ends.note_ended(memory)
             observed = memory.observe()
-            decision = plan(pod, observed, now)
+            decision = plan(pod, observed, now, self._facts.dead_containers)
             status = status_of(pod, observed, now, Host(self._facts.addresses))
             self._note_backoff(memory, pod, observed, status)
             if not await self._advance(memory, pod, observed, decision, status):

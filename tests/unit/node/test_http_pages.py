@@ -124,6 +124,7 @@ async def test_the_configuration_is_that_of_the_node() -> None:
     assert shown["systemReserved"] == {"cpu": "500m", "memory": "1Gi"}
     assert shown["enforceNodeAllocatable"] == ["pods"]
     assert "kubeReserved" not in shown
+    assert (shown["containerLogMaxSize"], shown["containerLogMaxFiles"]) == ("10Mi", 5)
     assert shown["imageGCHighThresholdPercent"] == 85
     assert shown["imageMaximumGCAge"] == "36h0m0s"
     assert (shown["serializeImagePulls"], shown["maxParallelImagePulls"]) == (False, 4)
