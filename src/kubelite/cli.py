@@ -361,7 +361,12 @@ def secrets_disable(data_dir: str | None) -> None:
 
 @main.command()
 @_data_dir
-@click.option("--docker-socket", metavar="FILE", help="Socket of the engine, if the server had one")
+@click.option(
+    "--container-runtime-endpoint",
+    metavar="unix:///FILE",
+    help="Socket of the engine, if the server had one",
+)
+@click.option("--docker-socket", metavar="FILE", help="The same for an engine with Docker's API")
 @click.option("--node-name", metavar="NAME", help="Name of this node, if the server had one")
 @click.option(
     "--container-log-dir", metavar="DIR", help="Folder of log links, if the server had one"

@@ -18,13 +18,20 @@ import socket
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_type_hints
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Struct
 
+from kubelite.image_config import ImageConfig, check_images
+from kubelite.pod_config import check_pods
+from kubelite.settings import InvalidConfig as InvalidConfig  # noqa: PLC0414 - exported
+from kubelite.settings import Setting
+from kubelite.settings import unusable as _unusable
+
 DATA_DIR = "/var/lib/kubelite"
+KUBELET_ROOT = "/var/lib/kubelet"  # where drivers' manifests expect the kubelet
 AGENT_PORT = 6443  # of a server to join whose URL names none
 LINK_LENGTH_MAX = 15  # of the name of a network interface
 NODE_PREFIX_MAX = 30  # room for a gateway and a pod
@@ -39,20 +46,9 @@ LOCAL_STORAGE, METRICS_SERVER = "local-storage", "metrics-server"
 COMPONENTS = frozenset({LOCAL_STORAGE, METRICS_SERVER})
 STORAGE_PATH_LENGTH_MAX = 1024
 
+OWN_ENGINES = ("docker", "containerd")  # what --container-runtime-endpoint may name instead
+
 CONFIG_FILE = Path("/etc/kubelite/config.yaml")
-
-
-class Setting(Struct, frozen=True):
-    """Help text and placeholder of a setting on the command line."""
-
-    help: str
-    metavar: str = ""
-    is_filled: bool = False  # an empty value is refused
-    is_secret: bool = False  # the value must not be in a message
-
-
-class InvalidConfig(Exception):
-    """A setting is unknown or has a value that cannot be used; the message names it."""
 
 
 def _default_data_dir() -> str:
@@ -81,7 +77,15 @@ class ClusterSettings(Struct, frozen=True):
     cluster_domain: str
 
 
-class NodeConfig(Struct, frozen=True, kw_only=True):
+class WantedEngine(NamedTuple):
+    """A container engine that a user names; see `node.engine_choice`."""
+
+    socket: Path | None = None
+    dialect: Literal["docker", "cri"] | None = None
+    own: str = ""  # one of OWN_ENGINES
+
+
+class NodeConfig(ImageConfig, frozen=True, kw_only=True):
     """The settings of every node, with their defaults."""
 
     data_dir: Annotated[str, Setting("Folder that holds all state", "DIR", is_filled=True)] = (
@@ -120,10 +124,23 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
             "DIR",
         ),
     ] = ""
-    docker_socket: Annotated[
+    root_dir: Annotated[
         str,
-        Setting("Socket of the container engine (default: one that answers, or start one)", "FILE"),
+        Setting(
+            "Path at which CSI drivers find the kubelet's folders, a link to the data folder "
+            "(default: /var/lib/kubelet if the data folder is the default one)",
+            "DIR",
+        ),
     ] = ""
+    container_runtime_endpoint: Annotated[
+        str,
+        Setting(
+            "Socket of the container engine: containerd, CRI-O, Docker or Podman; or docker or containerd to start one "
+            "(default: one that answers, or start one)",
+            "unix:///FILE",
+        ),
+    ] = ""
+    docker_socket: Annotated[str, Setting("The same for an engine with Docker's API", "FILE")] = ""
     allowed_unsafe_sysctls: Annotated[
         tuple[str, ...],
         Setting(
@@ -131,6 +148,14 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
         ),
     ] = ()
     debug: Annotated[bool, Setting("Log more")] = False
+
+    @property
+    def registries_file(self) -> Path:
+        """The file of registries; it need not exist."""
+        if self.private_registry:
+            return Path(self.private_registry)
+        system = CONFIG_FILE.with_name("registries.yaml")
+        return system if system.exists() else self.agent_dir / "etc" / "registries.yaml"
 
     @property
     def run_dir(self) -> Path:
@@ -143,6 +168,16 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
         return run / hashlib.sha256(folder.encode()).hexdigest()[:12]
 
     @property
+    def wanted_engine(self) -> WantedEngine:
+        """The container engine that is named, if one is."""
+        if self.docker_socket:
+            return WantedEngine(Path(self.docker_socket), "docker")
+        path = self.container_runtime_endpoint.removeprefix("unix://")
+        if path.startswith("/"):
+            return WantedEngine(Path(path))
+        return WantedEngine(own=self.container_runtime_endpoint)
+
+    @property
     def store_dir(self) -> Path:
         """The folder of the store; only a server makes it."""
         return Path(self.data_dir) / "db"
@@ -153,9 +188,23 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
         return Path(self.data_dir) / "agent"
 
     @property
+    def kubelet_root(self) -> Path:
+        """The path at which plugins find the kubelet's folders; `agent_dir` where no link is made."""
+        if self.root_dir:
+            return Path(os.path.abspath(self.root_dir))  # noqa: PTH100 - `resolve` would follow the link
+        # Nodes that share a host, as in tests, must not quarrel over one path.
+        return Path(KUBELET_ROOT) if self.data_dir == DATA_DIR else self.agent_dir
+
+    @property
     def local_storage_dir(self) -> Path:
         """The folder of the volumes that this node keeps, as an absolute path."""
         given = self.default_local_storage_path or Path(self.data_dir) / "storage"
+        return Path(os.path.abspath(given))  # noqa: PTH100 - `resolve` would read the disk
+
+    @property
+    def manifest_path(self) -> Path:
+        """The folder of the static pods, or the file of one, as an absolute path."""
+        given = self.pod_manifest_path or self.agent_dir / "pod-manifests"
         return Path(os.path.abspath(given))  # noqa: PTH100 - `resolve` would read the disk
 
     @property
@@ -363,6 +412,8 @@ _NUMBERS = {
     "audit_log_maxage": 36_500,
     "audit_log_maxbackup": 10_000,
 }
+_TWO_ENGINES = "--container-runtime-endpoint is given too"
+_NO_ENDPOINT = "must be unix:///FILE, docker or containerd"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PORT_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 _MODE = re.compile(r"(0o?)?[0-7]{1,3}")
@@ -551,8 +602,21 @@ def _check_node(config: Config | AgentConfig) -> None:
     if not path.isprintable() or len(path.encode()) > STORAGE_PATH_LENGTH_MAX or path == "/":
         reason = f"must be a folder other than /, of no more than {STORAGE_PATH_LENGTH_MAX} bytes"
         raise _unusable("default_local_storage_path", repr(path), reason)
+    _check_engine(config)
+    if config.root_dir and (not Path(config.root_dir).is_absolute() or config.root_dir == "/"):
+        raise _unusable("root_dir", config.root_dir, "must be an absolute path other than /")
     _labels_and_taints(config)
     _sysctls(config.allowed_unsafe_sysctls)
+    check_pods(config)
+    check_images(config)
+
+
+def _check_engine(config: NodeConfig) -> None:
+    endpoint = config.container_runtime_endpoint
+    if endpoint and config.docker_socket:
+        raise _unusable("docker_socket", config.docker_socket, _TWO_ENGINES)
+    if config.wanted_engine.own not in ("", *OWN_ENGINES):
+        raise _unusable("container_runtime_endpoint", endpoint, _NO_ENDPOINT)
 
 
 def _is_of_no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -731,7 +795,3 @@ def _address(field: str, value: str) -> None:
         ipaddress.ip_address(value)
     except ValueError as error:
         raise _unusable(field, value, str(error)) from None
-
-
-def _unusable(field: str, value: object, reason: str) -> InvalidConfig:
-    return InvalidConfig(f"cannot use --{field.replace('_', '-')} {value}: {reason}")

@@ -1143,6 +1143,115 @@ KEPT_CONFIG = Limit(
     reason="ten of the largest objects; once for volumes, once for environments and pull secrets",
 )
 
+MANIFEST = Limit(
+    "manifest",
+    1 * MIB,
+    "bytes",
+    bounds="file of the manifest folder",
+    beyond="not used; the log says so",
+    reason="its mirror pod could not be stored if it were much larger",
+)
+MANIFESTS = Limit(
+    "manifests",
+    1000,
+    "files",
+    bounds="static pods of a node",
+    beyond="the files last by name are not used",
+    reason="nine times the pods of a node",
+)
+MANIFEST_FOLDER_NAMES = Limit(
+    "manifest-folder-names",
+    10_000,
+    "names",
+    bounds="names read of the manifest folder",
+    beyond="the rest is not seen",
+    reason="ten times the static pods",
+)
+UNSETTLED_FILES = Limit(
+    "unsettled-files",
+    10_000,
+    "files",
+    bounds="files of a followed folder that are being written and wait for their end",
+    beyond="read at the next change",
+    reason="as many as names are read of the folder",
+)
+
+DBUS_MESSAGE = Limit(
+    "dbus-message",
+    256 * KIB,
+    "bytes",
+    bounds="message of the system's bus",
+    beyond="the connection is closed and made anew",
+    reason="those of logind have some hundred bytes",
+)
+DBUS_QUEUE = Limit(
+    "dbus-queue",
+    64,
+    "messages",
+    bounds="signals of the system's bus that wait to be read",
+    beyond="the connection is closed and made anew",
+    reason="a shutdown is told by one",
+)
+DBUS_FDS = Limit(
+    "dbus-fds",
+    16,
+    "descriptors",
+    bounds="descriptors that the system's bus passes at once",
+    beyond="the connection is closed and made anew",
+    reason="a lock is one",
+)
+
+# Images
+
+REGISTRIES_FILE = Limit(
+    "registries-file",
+    1 * MIB,
+    "bytes",
+    bounds="registries.yaml",
+    beyond="the node does not start, and says why",
+    reason="a thousand mirrors take 100 KiB",
+)
+MATCHED_LOGINS = Limit(
+    "matched-logins",
+    1_000,
+    "logins",
+    bounds="logins in the pull secrets of one pod that are matched with an image",
+    beyond="those of the last secrets are not seen",
+    reason="some 10 ms of the loop; a secret of 1 MB can hold 15,000, each with wildcards",
+)
+PULL_LOGINS = Limit(
+    "pull-logins",
+    16,
+    "logins",
+    bounds="logins that are tried for one pull from one registry",
+    beyond="not tried; those of the longest places come first",
+    reason="a secret can hold thousands, and each try asks the registry while other pods wait for their pulls",
+)
+PULL_SILENCE = Limit(
+    "pull-silence",
+    60,
+    "seconds",
+    bounds="time in which an engine that tells of a pull's progress may tell of none",
+    beyond="the pull fails, and is retried with back-off",
+    reason="as the kubelet had it: a registry that hangs would keep other pods from pulling for ever",
+)
+PULL_RECORDS = Limit(
+    "pull-records",
+    10_000,
+    "records",
+    bounds="images of which a node remembers by whom they were pulled",
+    beyond="those that were changed longest ago are forgotten: their images count as preloaded",
+    reason="a hundred times what a disk holds; a record has some KiB",
+)
+PULL_RECORD = Limit(
+    "pull-record",
+    256 * KIB,
+    "bytes",
+    bounds="file of such a record",
+    beyond="not read: the image's logins are verified anew",
+    reason="a hundred logins take 20 KiB",
+)
+
 # Usage
 
 GROUP_FILE = Limit(
@@ -1251,6 +1360,66 @@ POD_TERMINATION_MESSAGES = Limit(
     bounds="termination messages in a pod's status together, and each message of a container that waits",
     beyond="cut, all containers alike",
     reason="as Kubernetes; a status that is too large for the store would never be written",
+)
+
+COUNTED_FILES = Limit(
+    "counted-files",
+    1_000_000,
+    "files",
+    bounds="files of one volume, log folder or writable layer whose room on disk is counted at a time",
+    beyond="the rest counts for no limit of a pod; it still counts for the node's disk",
+    reason="some seconds of a thread and 60 MiB; images of whole systems have a tenth of it",
+)
+COUNTED_PART = Limit(
+    "counted-part",
+    20,
+    "times",
+    bounds="how much longer than the last count of pods' files took the node waits for the next one",
+    beyond="the next count comes later than the ten seconds of housekeeping",
+    reason="counting takes no more than a twentieth of a core, however many files containers make",
+)
+
+# CSI volumes
+
+CSI_RECORD = Limit(
+    "csi-record",
+    64 * KIB,
+    "bytes",
+    bounds="a data file beside a mounted CSI volume (vol_data.json)",
+    beyond="passed over: the volume is unmounted without its driver",
+    reason="a handle has 128 bytes at most, and names 253",
+)
+CSI_GROUP_DEPTH = Limit(
+    "csi-group-depth",
+    256,
+    "folders",
+    bounds="folders in folders of a volume whose files are given to a pod's fsGroup",
+    beyond="the pod waits with FailedMount",
+    reason="the walk holds two descriptors for each level, and a container may nest folders at will",
+)
+CSI_PLUGINS = Limit(
+    "csi-plugins",
+    64,
+    "sockets",
+    bounds="plugins that register with one node",
+    beyond="the others are not registered",
+    reason="each is a connection and an entry in the node's CSINode; nodes have a handful",
+)
+CSI_TOPOLOGY = Limit(
+    "csi-topology",
+    64,
+    "labels",
+    bounds="topology segments that one driver gives its node",
+    beyond="the driver is not registered",
+    reason="each is a label of the Node; drivers give one to three",
+)
+CSI_CALLS = Limit(
+    "csi-calls",
+    32,
+    "calls",
+    bounds="calls to CSI drivers of one node that are in flight",
+    beyond="the others wait",
+    reason="110 pods may start at once; drivers serialize by volume and slow down beyond a few",
 )
 
 # Containers on a node
@@ -1559,6 +1728,14 @@ ENGINE_LINE = Limit(
     beyond="the call fails and is made anew",
     reason="a line has some hundred bytes; an error of a registry may be long",
 )
+ENGINE_REFUSALS = Limit(
+    "engine-refusals",
+    1000,
+    "containers",
+    bounds="refused starts that are remembered of an engine that forgets them (Podman)",
+    beyond="the oldest counts as never started, and is started once more without back-off",
+    reason="a pod keeps few refused containers; each takes a text of at most 1 KiB",
+)
 ENGINE_LOG = Limit(
     "engine-log",
     16 * MIB,
@@ -1574,6 +1751,14 @@ ENGINE_STREAM_ANSWER = Limit(
     bounds="text with which the engine refuses an exec or attach",
     beyond="cut",
     reason="a line or two; it becomes part of a Status",
+)
+ENGINE_STREAM_STATUS = Limit(
+    "engine-stream-status",
+    64 * KIB,
+    "bytes",
+    bounds="status that an engine sends at the end of an exec or attach",
+    beyond="the exec or attach counts as failed",
+    reason="a line or two of the engine or its low-level runtime",
 )
 STREAM_IDLE_SECONDS = Limit(
     "stream-idle-seconds",
@@ -1614,6 +1799,30 @@ LOG_FRAME = Limit(
     bounds="one entry of a log as the engine sends it",
     beyond="the log breaks off",
     reason="the engine's entries have 16 KiB",
+)
+LOG_FILES = Limit(
+    "log-files",
+    1_000,
+    "files",
+    bounds="names in the folder of a container's logs that are looked at",
+    beyond="the others are neither read nor rotated away",
+    reason="five files of each of a few runs; a pod that has the host's logs mounted can make any number",
+)
+LOG_SEARCH = Limit(
+    "log-search",
+    1024 * MIB,
+    "bytes",
+    bounds="end of a log that is searched for its last lines",
+    beyond="the log is shown from there on",
+    reason="twenty times what the files of a container hold by default",
+)
+LOG_PIECE = Limit(
+    "log-piece",
+    256 * KIB,
+    "bytes",
+    bounds="what is kept of one line of a log file until its end has come",
+    beyond="the line is passed on in pieces",
+    reason="engines cut lines at 16 KiB unless they were told not to",
 )
 UPGRADE_RECEIVED = Limit(
     "upgrade-received",

@@ -24,7 +24,8 @@ from kubelite.maintenance import Refused, stopped
 from kubelite.tasks import TaskSet
 
 if TYPE_CHECKING:
-    from kubelite.node.engine import EngineFolders
+    from kubelite.node.engine import EngineProgram
+    from kubelite.node.engine_choice import Engine
     from kubelite.node.runtime import ContainerRecord
 
 STORAGE = "storage"  # the default folder of a node's volumes; another one is outside and stays
@@ -166,6 +167,7 @@ def reset(config: Config, say: Callable[[str], None]) -> None:
             _remove_node(config, say)
         else:
             say("no node ran here: containers and network of this host are left alone")
+        _remove_root_link(config)
         _unmount_below(removal.data)
         # The kubeconfig goes before the authority that proves whose it is, so that a failed reset can be repeated.
         for path in (*_kubeconfig_elsewhere(removal), *removal.entries):
@@ -191,10 +193,11 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
     from kubelite.net.nftables import RulesRefused, RulesUnavailable
     from kubelite.net.reset import remove_network
     from kubelite.node.cgroups import remove_all as remove_groups
+    from kubelite.node.shutdown.logind import remove_override
 
     try:
         pods = _pod_folders(config)
-        records = asyncio.run(_remove_containers(config))
+        records = asyncio.run(_remove_containers(config, say))
         say(f"removed {len(records)} containers")
         own = {*pods, *(record.pod_uid for record in records)}
         is_removed = asyncio.run(remove_network(own))
@@ -207,6 +210,20 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
     else:
         say("left the network: pods of another data folder are connected to it")
     remove_groups()
+    try:
+        if remove_override():
+            say("removed the settings of logind")
+    except OSError as error:
+        raise Refused(f"cannot remove {error.filename}: {error.strerror}") from error
+
+
+def _remove_root_link(config: Config) -> None:
+    """Remove the path at which plugins found the kubelet's folders, if it is this node's link."""
+    from kubelite.node.kubelet_folders import is_shown
+
+    root = config.kubelet_root
+    if is_shown(config.agent_dir, root):
+        root.unlink()
 
 
 def _kubeconfig_elsewhere(removal: Removal) -> tuple[Path, ...]:
@@ -228,55 +245,83 @@ def _remove_data_folder(removal: Removal, say: Callable[[str], None]) -> None:
         say(f"removed {removal.data}")
 
 
-async def _remove_containers(config: Config) -> Sequence["ContainerRecord"]:
-    """Remove this data folder's containers, and its own engine if it has one; return what was removed."""
-    from kubelite.node.engine import EngineFolders, answers, find_socket, stop_engine
+async def _remove_containers(
+    config: Config, say: Callable[[str], None]
+) -> Sequence["ContainerRecord"]:
+    """Remove this data folder's containers, and its own engines if it has any; return what was removed."""
+    from kubelite.node.cni.plugin import remove_noted
+    from kubelite.node.containerd import remove_traces
+    from kubelite.node.engine_choice import Wanted, choose, own_engines, used_engines
     from kubelite.node.runtime import EngineUnavailable, RuntimeFailure
 
-    data = Path(config.data_dir) / "agent"
-    folders = EngineFolders(data / "docker", config.run_dir / "docker")
-    given = Path(config.docker_socket) if config.docker_socket else None
-    socket = await find_socket(given, folders)
-    is_own = socket == folders.socket and folders.data.is_dir()
+    own = own_engines(config.agent_dir, config.run_dir)
+    current = await choose(Wanted(*config.wanted_engine), own, config.agent_dir)
+    left = {engine for engine, program in own.all if program.data.is_dir()}
+    others = {*used_engines(config.agent_dir), *left} - {current}
+    records: list[ContainerRecord] = []
     try:
-        if await answers(socket):
-            return await _empty_engine(config, socket)
-        if is_own:
-            return await _empty_own_engine(config, folders)
-        if _pod_folders(config):
-            what = (
-                f"the container engine does not answer on {socket}, and pods of this node are on it"
-            )
-            raise Refused(f"cannot remove containers: {what}; start it first")
-    except (EngineUnavailable, RuntimeFailure, TimeoutError) as error:
+        for engine in (current, *sorted(others, key=lambda one: one.socket)):
+            found = await _empty(config, engine, own.program(engine))
+            if found is not None:
+                records += found
+            elif engine == current and _pod_folders(config):
+                what = f"the container engine does not answer on {engine.socket}"
+                raise Refused(
+                    f"cannot remove containers: {what}, and pods of this node are on it; start it first"
+                )
+            elif engine != current:
+                say(f"left what may be on {engine.socket}, used before: nothing answers there")
+    except (EngineUnavailable, RuntimeFailure) as error:
         raise Refused(f"cannot remove containers: {error}") from error
+    # Its plugin makes the engine able to remove sandboxes, so it goes last.
+    await asyncio.to_thread(remove_noted, config.agent_dir)
+    await asyncio.to_thread(_remove_run, config.run_dir / "cni")
+    if any(engine.dialect == "cri" for engine in (current, *others)):
+        await asyncio.to_thread(remove_traces)
+    return records
+
+
+async def _empty(
+    config: Config, engine: "Engine", program: "EngineProgram | None"
+) -> Sequence["ContainerRecord"] | None:
+    """Remove this data folder's containers from one engine, and the engine if it is our own; None: it is silent."""
+    from kubelite.node.engine import stop_engine
+    from kubelite.node.engine_choice import engine_answers
+
+    is_own = program is not None and program.data.is_dir()
+    try:
+        if await engine_answers(engine):
+            return await _empty_engine(config, engine)
+        return await _empty_own_engine(config, engine, program) if program and is_own else None
+    except TimeoutError as error:
+        raise Refused(f"cannot remove containers: {program and program.name} is silent") from error
     finally:
-        if is_own:
-            await stop_engine(folders)
-            await asyncio.to_thread(_remove_run, folders.run)
-    return ()
+        if program is not None and is_own:
+            await stop_engine(program)
+            await asyncio.to_thread(program.end_remains)
+            await asyncio.to_thread(_remove_run, program.run)
 
 
 async def _empty_own_engine(
-    config: Config, folders: "EngineFolders"
+    config: Config, engine: "Engine", program: "EngineProgram"
 ) -> Sequence["ContainerRecord"]:
-    """Restart our own engine to remove its containers, which outlive it; return what was removed."""
+    """Restart an engine of our own to remove its containers, which outlive it; return what was removed."""
     from kubelite.node.engine import OwnEngine, until_answers
 
     tasks = TaskSet()
-    tasks.start(OwnEngine(folders).run(), name="container engine")
+    tasks.start(OwnEngine(program).run(), name="container engine")
     try:
         async with asyncio.timeout(ENGINE_START_SECONDS):
-            await until_answers(folders.socket)
-        return await _empty_engine(config, folders.socket)
+            await until_answers(program)
+        return await _empty_engine(config, engine)
     finally:
         await tasks.stop()
 
 
-async def _empty_engine(config: Config, socket: Path) -> Sequence["ContainerRecord"]:
+async def _empty_engine(config: Config, engine: "Engine") -> Sequence["ContainerRecord"]:
     from kubelite.node import pause_image
     from kubelite.node.container_owner import read_owner
-    from kubelite.node.docker import DockerRuntime
+    from kubelite.node.engine_client import connect
     from kubelite.node.log_links import LogLinks
     from kubelite.node.machine import read_machine
     from kubelite.node.runtime import RuntimeFailure
@@ -285,7 +330,7 @@ async def _empty_engine(config: Config, socket: Path) -> Sequence["ContainerReco
     owner = await asyncio.to_thread(
         read_owner, Path(config.data_dir) / "agent", config.name_of_node
     )
-    runtime = DockerRuntime(socket, owner, machine.architecture, SystemClock())
+    runtime = connect(engine, owner, machine.architecture, SystemClock())
     try:
         records = await runtime.records()
         for record in sorted(records, key=lambda one: one.is_sandbox):

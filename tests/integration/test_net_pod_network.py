@@ -80,8 +80,13 @@ def test_a_new_sandbox_of_a_pod_gets_the_pods_address() -> None:
         await network.start("10.42.0.0/24")
         one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))
         first = await network.attach("a", "default/a", namespace_path(one))
+        other = stack.enter_context(process_in_namespace())
+        await network.attach("b", "default/b", namespace_path(other))
+        shell(f"nsenter -t {one} -n busybox ping -c1 -W1 10.42.0.3")
         assert await network.attach("a", "default/a", namespace_path(two)) == first
-        shell(f"nsenter -t {two} -n busybox ping -c1 -W1 10.42.0.1")
+        # Within a second of the last packet, in which the host believes no other hardware address.
+        shell(f"nsenter -t {two} -n busybox ping -c1 -W1 10.42.0.3")
+        shell("busybox ping -c1 -W1 10.42.0.2")
         await network.stop()
 
     in_new_namespace(main)

@@ -115,6 +115,40 @@ def test_logs_show_what_was_attached(server: Server) -> None:
     assert tail.split()[1:] == ["got", "hello"]
 
 
+FLOOD = """
+apiVersion: v1
+kind: Pod
+metadata: {name: flood}
+spec:
+  terminationGracePeriodSeconds: 1
+  restartPolicy: OnFailure
+  containers:
+  - name: app
+    image: kubelite.local/hello:1
+    imagePullPolicy: IfNotPresent
+    command: [sh, -c, "yes 0123456789abcdef0123456789abcdef | head -n 4000000; echo last; exit 1"]
+"""
+WRITTEN_BYTES = 4_000_000 * 33 + 5
+KEPT_BYTES = 5 * 10 * 1024 * 1024  # of the engine's files, in which a line of 33 bytes has 110
+
+
+def test_a_container_that_writes_much_keeps_little_and_is_read_once_it_has_ended(
+    server: Server,
+) -> None:
+    server.kubectl("create", "-f", "-", stdin=FLOOD)
+    wait_for(
+        lambda: "CrashLoopBackOff" in server.kubectl("get", "pod", "flood"), "end of flood", 120
+    )
+    for options in ([], ["--previous"]):
+        assert server.kubectl("logs", "flood", "--tail=1", *options) == "last\n"
+    whole = server.kubectl("logs", "flood")
+    assert WRITTEN_BYTES > 2 * KEPT_BYTES > 20 * 1024 * 1024
+    assert KEPT_BYTES // 8 < len(whole) < KEPT_BYTES
+    assert whole.endswith("last\n")
+    assert server.kubectl("logs", "flood", "--limit-bytes=10") == whole[:10]
+    server.kubectl("delete", "pod", "flood")
+
+
 @pytest.mark.parametrize("variables", [WEBSOCKET, SPDY], ids=["websocket", "spdy"])
 def test_a_forwarded_port_reaches_a_server_on_loopback(
     server: Server, variables: dict[str, str]

@@ -2,6 +2,7 @@
 
 from kubelite.control.api_availability import APIAvailability
 from kubelite.control.api_registration import APIRegistration
+from kubelite.control.attach_detach import AttachDetachController
 from kubelite.control.certificate_approval import CertificateApprover
 from kubelite.control.certificates import CertificateCleaner, CertificateSigningController
 from kubelite.control.cluster_role_aggregation import ClusterRoleAggregationController
@@ -88,6 +89,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         VolumeProtectionController,
         AttributesProtectionController,
         EphemeralVolumeController,
+        AttachDetachController,
         LocalPathProvisioner,
         LocalPathReclaimer,
         APIRegistration,

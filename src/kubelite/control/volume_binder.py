@@ -18,6 +18,7 @@ from kubelite.api.kinds.core.persistent_volumes import (
 )
 from kubelite.api.kinds.storage import StorageClass
 from kubelite.api.machinery.default_classes import DEFAULT_STORAGE, newest_default
+from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.api.machinery.times import format_time
 from kubelite.control.runtime import Context, Key, Watch
 from kubelite.control.volume_matching import (
@@ -170,8 +171,15 @@ class VolumeClaimBinder:
             accessModes=volume.spec.accessModes,
             capacity=claim.status.capacity or volume.spec.capacity,
         )
+        if claim.status.phase != "Bound":
+            # From then on the driver's resizer tells which attributes the volume has.
+            attributes = volume.spec.volumeAttributesClassName or None
+            status = replace(status, currentVolumeAttributesClassName=attributes)
         if status != claim.status:
-            await self._report(claim, status)
+            claim = await self._report(claim, status)
+        if volume.spec.csi is not None and _is_to_grow(claim):
+            text = "waiting for an external controller to expand this PVC"
+            self._context.events.event(claim, NORMAL, "ExternalExpanding", text)
 
     async def _report(
         self, claim: PersistentVolumeClaim, status: PersistentVolumeClaimStatus
@@ -231,6 +239,11 @@ class VolumePhaseController:
         if claim is None or claim.metadata.uid != reference.uid:
             return "Failed" if volume.status.phase == "Failed" else "Released"
         return "Bound"
+
+
+def _is_to_grow(claim: PersistentVolumeClaim) -> bool:
+    has = claim.status.capacity.get("storage", "0")
+    return parse_quantity(has) < parse_quantity(claim.spec.resources.requests.get("storage", "0"))
 
 
 def _volume_of(claim: PersistentVolumeClaim) -> tuple[Key, ...]:

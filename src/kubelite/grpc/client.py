@@ -5,6 +5,7 @@ A call that is given up, by its deadline or because its caller was cancelled, is
 
 import asyncio
 from collections.abc import AsyncGenerator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -21,17 +22,28 @@ from kubelite.grpc.method import A, Method, Q
 from kubelite.grpc.protobuf import Malformed, decode, encode
 from kubelite.grpc.status import HTTP_CODES, Code, GrpcError, code_of, decode_message
 from kubelite.limits import GRPC_HEADERS, GRPC_MESSAGE, Limit
+from kubelite.offload import AtOnce, Offload
 
 GIVEN_UP: Final = GrpcError(Code.CANCELLED, "context canceled")
+BYTES_A_PASS: Final = (
+    2  # of a message, which decode in the time of one pass over a byte, see `limits.INLINE_WORK`
+)
 MILLISECONDS_MAX: Final = 99_999_999  # the header has room for eight digits
 
 
 class GrpcClient:
     """A client of the server on a Unix socket; calls share one connection and run side by side."""
 
-    def __init__(self, socket: Path, message_limit: Limit = GRPC_MESSAGE) -> None:
-        """`message_limit` bounds a received message."""
+    def __init__(
+        self,
+        socket: Path,
+        message_limit: Limit = GRPC_MESSAGE,
+        *,
+        offload: Offload | None = None,
+    ) -> None:
+        """`message_limit` bounds a received message; `offload` decodes the large ones, by default on the loop."""
         self._socket = socket
+        self._offload = offload or AtOnce()
         self._message_limit = message_limit
         self._connection: ClientConnection | None = None
         self._connecting = asyncio.Lock()
@@ -48,7 +60,7 @@ class GrpcClient:
                     if await stream.receive() is not None:
                         raise GrpcError(Code.INTERNAL, "there is more than one answer")
                     _raise_status(stream)
-                    return _decoded(method, data)
+                    return await self._decoded(method, data)
                 finally:
                     _let_go(stream)
         except TimeoutError as error:
@@ -59,10 +71,18 @@ class GrpcClient:
         stream = await self._begin(method, request)
         try:
             while (data := await stream.receive()) is not None:
-                yield _decoded(method, data)
+                yield await self._decoded(method, data)
             _raise_status(stream)
         finally:
             _let_go(stream)
+
+    async def _decoded(self, method: Method[Q, A], data: bytes) -> A:
+        work = partial(decode, method.response, data)
+        try:
+            return await self._offload.run(len(data) // BYTES_A_PASS, work)
+        except Malformed as error:
+            text = f"grpc: failed to unmarshal the received message: {error}"
+            raise GrpcError(Code.INTERNAL, text) from error
 
     async def close(self) -> None:
         """Close the connection; calls in progress fail."""
@@ -94,8 +114,10 @@ class GrpcClient:
         head = pack_frame(
             frames.HEADERS, frames.END_HEADERS, stream.number, encode_headers(headers)
         )
+        # At once: streams have to begin in the order of their numbers, and the body may have to wait.
+        connection.write(head)
         try:
-            await stream.send(body, end=True, head=head)
+            await stream.send(body, end=True)
         except BaseException:
             _let_go(stream)
             raise
@@ -209,14 +231,6 @@ def _let_go(stream: Stream) -> None:
     """Cancel a call unless it is over, and free what it holds."""
     stream.reset(ErrorCode.CANCEL, GIVEN_UP)
     stream.drop()
-
-
-def _decoded(method: Method[Q, A], data: bytes) -> A:
-    try:
-        return decode(method.response, data)
-    except Malformed as error:
-        text = f"grpc: failed to unmarshal the received message: {error}"
-        raise GrpcError(Code.INTERNAL, text) from error
 
 
 def _raise_status(stream: Stream) -> None:

@@ -81,6 +81,7 @@ class ServerConnection(Connection):
         self._tasks = tasks
         self._connections = connections
         self._calls: dict[int, asyncio.Task[Any]] = {}  # by stream
+        self._running = 0  # calls, also those that are cancelled and have not ended
         self._preface: bytearray | None = bytearray()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -126,7 +127,8 @@ class ServerConnection(Connection):
             return
         if not number % 2:
             raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "a stream has an even number")
-        if len(self.streams) >= GRPC_CALLS.value:
+        # Not the open streams: a client could reset each at once, and the cancelled calls would pile up.
+        if self._running >= GRPC_CALLS.value:
             GRPC_CALLS.reached()
             self.last_number = number
             code = frames.pack_number(ErrorCode.REFUSED_STREAM)
@@ -136,7 +138,13 @@ class ServerConnection(Connection):
         stream.headers = dict(headers)
         if end:
             stream.end()
-        self._calls[number] = self._tasks.start(self._serve(stream), name="gRPC call")
+        call = self._tasks.start(self._serve(stream), name="gRPC call")
+        self._calls[number] = call
+        self._running += 1
+        call.add_done_callback(self._call_ended)
+
+    def _call_ended(self, _: asyncio.Task[Any]) -> None:
+        self._running -= 1
 
     def forget(self, stream: Stream) -> None:
         """Drop a stream that is over, and cancel its call if that goes on."""

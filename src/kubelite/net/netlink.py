@@ -117,9 +117,16 @@ class RouteSocket:
         with self._errors_named():
             self._route.link("add", ifname=name, kind="bridge", address=mac.hex(":"), mtu=mtu)
 
-    def add_veth(self, name: str, *, peer: str, peer_namespace: int, mtu: int) -> None:
+    def add_veth(
+        self, name: str, *, peer: str, peer_namespace: int, peer_mac: bytes, mtu: int
+    ) -> None:
         """Make a pair of links, the other end called `peer` in the namespace of the open file `peer_namespace`."""
-        other = {"ifname": peer, "net_ns_fd": peer_namespace, "mtu": mtu}
+        other = {
+            "ifname": peer,
+            "net_ns_fd": peer_namespace,
+            "mtu": mtu,
+            "address": peer_mac.hex(":"),
+        }
         with self._errors_named():
             self._route.link("add", ifname=name, kind="veth", mtu=mtu, peer=other)
 

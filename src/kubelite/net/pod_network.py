@@ -63,6 +63,15 @@ def link_name(pod_uid: str) -> str:
     return LINK_PREFIX + hashlib.sha256(pod_uid.encode()).hexdigest()[:12]
 
 
+def hardware_address(address: str) -> bytes:
+    """Return the MAC address of the link with an IPv4 address, the same for whichever pod has it.
+
+    For a second after a packet the kernel ignores that a neighbour has another one, so a new sandbox that has the
+    address of the former one would get no answers.
+    """
+    return b"\x0a\x58" + socket.inet_aton(address)
+
+
 def link_alias(pod_uid: str, address: str) -> str:
     """Return the alias of the host's end of a pod's pair of links, which `parse_alias` reads."""
     return f"{ALIAS_PREFIX} {pod_uid} {address}"
@@ -199,8 +208,7 @@ class PodNetwork:
         with RouteSocket() as route:
             mtu = self._mtu = self._mtu or _default_route_mtu(route)
             if (bridge := route.find_link(BRIDGE)) is None:
-                mac = b"\x0a\x58" + socket.inet_aton(pool.gateway)
-                route.add_bridge(BRIDGE, mac=mac, mtu=mtu)
+                route.add_bridge(BRIDGE, mac=hardware_address(pool.gateway), mtu=mtu)
                 bridge = route.find_link(BRIDGE)
                 assert bridge is not None
             wanted = {(pool.gateway, pool.network.prefixlen)}
@@ -229,7 +237,13 @@ class PodNetwork:
                 return
             if link:
                 host.delete_link(link.index)  # led to an earlier sandbox of the pod
-            host.add_veth(name, peer=POD_INTERFACE, peer_namespace=namespace, mtu=self._mtu)
+            host.add_veth(
+                name,
+                peer=POD_INTERFACE,
+                peer_namespace=namespace,
+                peer_mac=hardware_address(address),
+                mtu=self._mtu,
+            )
             self._set_up_host_end(host, name, link_alias(pod_uid, address))
             self._set_up_pod_end(pod, address)
             carrying = (

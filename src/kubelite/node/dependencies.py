@@ -13,15 +13,19 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
 from kubelite.node.environment import Surroundings
+from kubelite.node.images.records import PullRecords
+from kubelite.node.images.settings import ImageSettings
 from kubelite.node.live_node import LiveNode
 from kubelite.node.log_links import NoLogs, PodLogs
+from kubelite.node.log_policy import DeadContainerPolicy
 from kubelite.node.network import PodNetwork
 from kubelite.node.pod_config import PodConfig
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import Prober, ProbeTarget
-from kubelite.node.runtime import ContainerRecord, ContainerRuntime
+from kubelite.node.runtime import ContainerRecord, ContainerRuntime, IdRange
 from kubelite.node.sysctls import SysctlAllowList
+from kubelite.node.user_namespaces import ALL_IDS, UserNamespaces
 from kubelite.node.volumes.host import PodVolumes
 from kubelite.tasks import TaskSet
 
@@ -43,6 +47,8 @@ class NodeFacts(Struct, frozen=True):
     cluster_domain: str = "cluster.local"
     sysctls: SysctlAllowList = SysctlAllowList()
     enforces_apparmor: bool = False
+    pod_ids: IdRange = ALL_IDS  # for user namespaces of pods
+    dead_containers: DeadContainerPolicy = DeadContainerPolicy()
 
 
 class Collaborators(Struct, frozen=True):
@@ -56,6 +62,8 @@ class Collaborators(Struct, frozen=True):
     clock: Clock
     events: EventRecorder
     logs: PodLogs = NoLogs()
+    images: ImageSettings = ImageSettings()
+    pull_records: PullRecords | None = None  # None: what is pulled is forgotten with the process
 
 
 class ActionDependencies:
@@ -80,6 +88,7 @@ class ActionDependencies:
         self.pods = pods
         self.reads = PodConfig(parts.client)
         self.starting = asyncio.Semaphore(STARTS_AT_ONCE)
+        self.user_namespaces = UserNamespaces(facts.pod_ids)
         self._node = node
         self._warned: set[str] = set()  # texts that were logged once
 

@@ -1,17 +1,17 @@
-"""Finds a Docker engine, or starts one of kubelite's own where there is none but the program is installed.
+"""Keeps a container engine of kubelite's own running: a Docker engine here, containerd in `containerd`.
 
 An engine that was started here is left running when kubelite ends, so that pods go on, and found again by its socket.
-All it writes lies in two folders of kubelite's; it makes neither a bridge nor firewall rules.
+All it writes lies in folders of kubelite's; it makes neither a bridge nor firewall rules.
 """
 
 import asyncio
 import contextlib
 import logging
 import os
-import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -22,7 +22,6 @@ from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
-SYSTEM_SOCKET = Path("/var/run/docker.sock")
 ANSWER_SECONDS = 2.0
 RESTART_FIRST_SECONDS = 1.0
 RESTART_MAX_SECONDS = 60.0
@@ -31,11 +30,74 @@ STOP_SECONDS = 30.0
 LOG_CHECK_SECONDS = 600.0
 
 
+class EngineProgram(Protocol):
+    """A container engine that kubelite can start, in folders of its own."""
+
+    @property
+    def name(self) -> str:
+        """The name of the program."""
+        ...
+
+    @property
+    def data(self) -> Path:
+        """The folder of images and containers; persistent."""
+        ...
+
+    @property
+    def run(self) -> Path:
+        """The folder of sockets and process ids; empty after a boot."""
+        ...
+
+    @property
+    def socket(self) -> Path:
+        """The socket of its API."""
+        ...
+
+    @property
+    def log(self) -> Path:
+        """The file of its standard output and error."""
+        ...
+
+    @property
+    def mark(self) -> str:
+        """The argument by which a process is known to be this engine."""
+        ...
+
+    def arguments(self) -> list[str]:
+        """Return how it is started; containers outlive it."""
+        ...
+
+    def prepare(self) -> None:
+        """Make the folders and files that it needs. Blocking; raises OSError."""
+        ...
+
+    def started(self, pid: int) -> None:
+        """Note the process that was started. Blocking; raises OSError."""
+        ...
+
+    def pid(self) -> int:
+        """Return its process id as noted, or as the socket's. Raises OSError, ValueError if none is known."""
+        ...
+
+    def end_remains(self) -> None:
+        """End what goes on without the engine, which has been stopped. Blocking."""
+        ...
+
+    async def answers(self) -> bool:
+        """Return whether it answers."""
+        ...
+
+
 class EngineFolders(Struct, frozen=True):
-    """The folders of an engine that kubelite starts itself."""
+    """A Docker engine of kubelite's own, as an `EngineProgram`: its folders."""
 
     data: Path  # images and containers; persistent
     run: Path  # sockets and process ids; empty after a boot
+
+    @property
+    def name(self) -> str:
+        """The name of the program."""
+        return "dockerd"
 
     @property
     def socket(self) -> Path:
@@ -46,6 +108,44 @@ class EngineFolders(Struct, frozen=True):
     def log(self) -> Path:
         """The file of its standard output and error."""
         return self.run / "docker.log"
+
+    @property
+    def mark(self) -> str:
+        """The argument by which a process is known to be this engine."""
+        return f"--data-root={self.data}"
+
+    def arguments(self) -> list[str]:
+        """Return how it is started; containers outlive it."""
+        return [
+            "dockerd",
+            self.mark,
+            f"--exec-root={self.run / 'exec'}",
+            f"--pidfile={self.run / 'docker.pid'}",
+            f"--host=unix://{self.socket}",
+            "--bridge=none",
+            "--iptables=false",
+            "--ip-forward=false",
+            "--live-restore",
+        ]
+
+    def prepare(self) -> None:
+        """Make the folders that it needs. Blocking; raises OSError."""
+        self.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.data.mkdir(mode=0o710, parents=True, exist_ok=True)
+
+    def started(self, pid: int) -> None:
+        """Do nothing: it notes its process id itself."""
+
+    def pid(self) -> int:
+        """Return its process id as it has noted it. Raises OSError, ValueError if it has not."""
+        return int((self.run / "docker.pid").read_text())
+
+    def end_remains(self) -> None:
+        """Do nothing: its shims end with their containers."""
+
+    async def answers(self) -> bool:
+        """Return whether it answers."""
+        return await answers(self.socket)
 
 
 async def answers(socket: Path) -> bool:
@@ -62,44 +162,18 @@ async def answers(socket: Path) -> bool:
         return False
 
 
-async def until_answers(socket: Path) -> None:
+async def until_answers(engine: EngineProgram) -> None:
     """Wait until an engine answers."""
-    while not await answers(socket):  # noqa: ASYNC110 - nothing tells when another process listens
+    while not await engine.answers():  # noqa: ASYNC110 - nothing tells when another process listens
         await asyncio.sleep(LOOK_SECONDS)
-
-
-async def find_socket(given: Path | None, folders: EngineFolders) -> Path:
-    """Return the socket to use: the one that was given, our own engine's if it runs or must, else the system's."""
-    if given is not None:
-        return given
-    if await answers(folders.socket):
-        return folders.socket
-    if await answers(SYSTEM_SOCKET) or shutil.which("dockerd") is None:
-        return SYSTEM_SOCKET
-    return folders.socket
-
-
-def command_line(folders: EngineFolders) -> list[str]:
-    """Return how our own engine is started; containers outlive it."""
-    return [
-        "dockerd",
-        f"--data-root={folders.data}",
-        f"--exec-root={folders.run / 'exec'}",
-        f"--pidfile={folders.run / 'docker.pid'}",
-        f"--host=unix://{folders.socket}",
-        "--bridge=none",
-        "--iptables=false",
-        "--ip-forward=false",
-        "--live-restore",
-    ]
 
 
 class OwnEngine:
     """Keeps an engine of our own running while kubelite does."""
 
-    def __init__(self, folders: EngineFolders, arguments: Sequence[str] = ()) -> None:
-        self._folders = folders
-        self._arguments = [*command_line(folders), *arguments]
+    def __init__(self, engine: EngineProgram, arguments: Sequence[str] = ()) -> None:
+        self._engine = engine
+        self._arguments = [*engine.arguments(), *arguments]
 
     async def run(self) -> None:
         """Start the engine if it does not answer, and again whenever it ends; until cancelled."""
@@ -113,7 +187,7 @@ class OwnEngine:
     async def _bound_log(self) -> None:
         """Cut the engine's log every `LOG_CHECK_SECONDS`, since the engine never rotates it."""
         while True:
-            await asyncio.to_thread(cut_log, self._folders.log)
+            await asyncio.to_thread(cut_log, self._engine.log)
             await asyncio.sleep(LOG_CHECK_SECONDS)
 
     async def _keep_running(self) -> None:
@@ -121,7 +195,7 @@ class OwnEngine:
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
-            if await answers(self._folders.socket):
+            if await self._engine.answers():
                 await self._until_gone()
             else:
                 await self._start_and_wait()
@@ -144,14 +218,15 @@ class OwnEngine:
 
     def _spawn(self) -> int:
         """Start the engine, which outlives this process; return its process id."""
-        self._folders.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._folders.data.mkdir(mode=0o710, parents=True, exist_ok=True)
-        return start_detached(self._arguments, self._folders.log)
+        self._engine.prepare()
+        pid = start_detached(self._arguments, self._engine.log)
+        self._engine.started(pid)
+        return pid
 
     async def _until_gone(self) -> None:
         """Wait for the end of an engine that an earlier run of kubelite started."""
         with contextlib.suppress(OSError, ValueError):
-            await _ended(int((self._folders.run / "docker.pid").read_text()))
+            await _ended(await asyncio.to_thread(self._engine.pid))
 
 
 def cut_log(path: Path) -> None:
@@ -170,13 +245,13 @@ def cut_log(path: Path) -> None:
         log_file.truncate(0)
 
 
-async def stop_engine(folders: EngineFolders) -> None:
+async def stop_engine(engine: EngineProgram) -> None:
     """Terminate an engine of our own, whichever process started it, and wait for its end. Raises TimeoutError."""
     try:
-        pid = int((folders.run / "docker.pid").read_text())
+        pid = await asyncio.to_thread(engine.pid)
         with _opened_process(pid) as descriptor:
             # The file of an engine that was killed stays, and its number may be another process's by now.
-            if not _is_engine(pid, folders):
+            if not is_engine(pid, engine):
                 return
             signal.pidfd_send_signal(descriptor, signal.SIGTERM)
             async with asyncio.timeout(STOP_SECONDS):
@@ -187,9 +262,10 @@ async def stop_engine(folders: EngineFolders) -> None:
         return  # it does not run
 
 
-def _is_engine(pid: int, folders: EngineFolders) -> bool:
+def is_engine(pid: int, engine: EngineProgram) -> bool:
+    """Return whether a process is this engine. Raises OSError."""
     arguments = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return os.fsencode(f"--data-root={folders.data}") in arguments
+    return os.fsencode(engine.mark) in arguments
 
 
 async def _ended(pid: int) -> None:

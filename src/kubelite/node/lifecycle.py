@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import parse_time
+from kubelite.node.log_policy import DEAD_BY_DEFAULT, DeadContainerPolicy
 from kubelite.node.observed import (
     BACKOFF_LABEL,
     HASH_LABEL,
@@ -38,7 +39,7 @@ from kubelite.node.runtime import ContainerLimits, ContainerRecord
 BACKOFF_FIRST_SECONDS = 10
 BACKOFF_MAX_SECONDS = 300
 BACKOFF_RESET_SECONDS = 600  # a container that ran for so long starts afresh
-DEAD_KEPT = 1  # ended containers kept beside the newest, for `logs --previous`
+EVICTED = "Evicted"  # the reason of a pod that was ended to reclaim what it uses
 
 
 class SetUpVolumes(Struct, frozen=True):
@@ -106,6 +107,10 @@ class RemoveContainer(Struct, frozen=True):
     record: ContainerRecord
 
 
+class ReclaimVolumes(Struct, frozen=True):
+    """Remove the volumes and folders of a pod that has ended but stays in the API, as upstream does."""
+
+
 class TearDown(Struct, frozen=True):
     """Remove the containers, address, volumes and folders of a pod that is over."""
 
@@ -125,6 +130,7 @@ Action = (
     | ResizeContainer
     | StopSandbox
     | RemoveContainer
+    | ReclaimVolumes
     | TearDown
     | FinishDeletion
 )
@@ -140,7 +146,14 @@ class Plan(Struct, frozen=True):
 class _Draft:
     """A plan under construction."""
 
-    def __init__(self, pod: Pod, observed: Observed, now: datetime) -> None:
+    def __init__(
+        self,
+        pod: Pod,
+        observed: Observed,
+        now: datetime,
+        dead: DeadContainerPolicy = DEAD_BY_DEFAULT,
+    ) -> None:
+        self.dead = dead
         self.pod = pod
         self.observed = observed
         self.now = now
@@ -201,15 +214,19 @@ def deadline_of(pod: Pod) -> datetime | None:
     return parse_time(pod.status.startTime) + timedelta(seconds=pod.spec.activeDeadlineSeconds)
 
 
-def plan(pod: Pod, observed: Observed, now: datetime) -> Plan:
-    """Return the plan for a pod that is in the API."""
-    draft = _Draft(pod, observed, now)
+def plan(
+    pod: Pod, observed: Observed, now: datetime, dead: DeadContainerPolicy = DEAD_BY_DEFAULT
+) -> Plan:
+    """Return the plan for a pod that is in the API; `dead` says which of its ended containers stay."""
+    draft = _Draft(pod, observed, now, dead)
     if pod.metadata.deletionTimestamp is not None:
-        _end(draft, grace_seconds(pod))
+        _end(draft, _grace(draft))
         if not draft.actions and not observed.running():
             draft.add(FinishDeletion())
     elif observed.ending is not None or is_terminal(pod):
-        _end(draft, grace_seconds(pod))
+        _end(draft, _grace(draft))
+        if is_terminal(pod) and not draft.actions and not observed.running():
+            _reclaim(draft)
     else:
         deadline = deadline_of(pod)
         if deadline is not None:
@@ -243,6 +260,22 @@ def _end(draft: _Draft, grace: int) -> None:
         draft.add(StopContainer(record, grace, f"Stopping container {record.name}"))
     if not running:
         _end_sandboxes(draft)
+
+
+def _grace(draft: _Draft) -> int:
+    """Return the grace period of a pod that ends; an eviction may shorten it."""
+    own, ending = grace_seconds(draft.pod), draft.observed.ending
+    return own if ending is None or ending.grace_seconds is None else min(own, ending.grace_seconds)
+
+
+def _reclaim(draft: _Draft) -> None:
+    """Free what an ended pod has on disk: volumes; if it was evicted or the disk is full, containers and logs too."""
+    observed = draft.observed
+    if draft.pod.status.reason == EVICTED or observed.gives_up_containers:
+        if observed.records or observed.volumes_ready:
+            draft.add(TearDown())
+    elif observed.volumes_ready:
+        draft.add(ReclaimVolumes())
 
 
 def _end_sandboxes(draft: _Draft) -> None:
@@ -497,9 +530,10 @@ def _ensure_images(draft: _Draft, containers: list[AnyContainer]) -> bool:
 
 def _prune(draft: _Draft) -> None:
     """Plan the removal of ended containers beyond those that `kubectl logs --previous` may read."""
-    for container in all_containers(draft.pod):
-        for record in draft.observed.attempts(container.name)[1 + DEAD_KEPT :]:
-            if not record.is_running:
+    kept = draft.dead.kept
+    for container in all_containers(draft.pod) if kept >= 0 else ():
+        for record in draft.observed.attempts(container.name)[1 + kept :]:
+            if not record.is_running and draft.is_due(record.created_at + draft.dead.age):
                 draft.add(RemoveContainer(record))
     for record in draft.observed.records:
         if record.is_sandbox and not record.is_running:

@@ -1,9 +1,9 @@
-"""Links under /var/log by which log collectors find the output of containers.
+"""The names under /var/log by which log collectors find the output of containers.
 
-As the kubelet had it with Docker: ``pods/NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log`` leads to the engine's own file (of
-its json-file driver), and ``containers/NAME_NAMESPACE_CONTAINER-ID.log`` to that link. Only names are made and removed,
-relative to open folders: nothing is ever read through a link, and a pod that has the host's /var/log mounted gains
-nothing by turning one.
+As the kubelet has it: ``pods/NAMESPACE_NAME_UID/CONTAINER/ATTEMPT.log`` is the file to which an engine of the CRI
+writes, and ``containers/NAME_NAMESPACE_CONTAINER-ID.log`` leads to it. Docker keeps its own file, to which the first is
+a link then. Only names are made and removed, relative to open folders: nothing is ever read through a link, and a pod
+that has the host's /var/log mounted gains nothing by turning one.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from kubelite.node.runtime import ContainerRecord
+from kubelite.node.runtime import ContainerRecord, ContainerSpec
 from kubelite.node.untrusted_files import is_name, names_in, opened_below, opened_folder, remove
 
 log = logging.getLogger(__name__)
@@ -121,8 +121,9 @@ class LogLinks:
         folder, file = pod_folder(record), f"{record.attempt}.log"
         if not (is_name(folder) and is_name(record.name)):
             return
-        with self._opened(PODS, folder, record.name, make=True) as place:
-            _link(record.log_path, file, place)
+        if not is_own(record, self._root):
+            with self._opened(PODS, folder, record.name, make=True) as place:
+                _link(record.log_path, file, place)
         with self._opened(CONTAINERS, make=True) as place:
             target = self._root / PODS / folder / record.name / file
             _link(str(target), container_link(record), place)
@@ -133,7 +134,10 @@ class LogLinks:
         folder = pod_folder(record)
         if is_name(folder) and is_name(record.name):
             with self._opened(PODS, folder, record.name) as place:
-                _unlink(f"{record.attempt}.log", place)
+                if is_own(record, self._root):
+                    _remove_files(f"{record.attempt}.log", place)
+                else:
+                    _unlink(f"{record.attempt}.log", place)
 
     def _remove_pod(self, pod_uid: str) -> None:
         with self._opened(PODS) as pods:
@@ -161,9 +165,19 @@ class LogLinks:
                         raise
 
 
-def pod_folder(record: ContainerRecord) -> str:
+def pod_folder(record: ContainerRecord | ContainerSpec) -> str:
     """Return the name of a pod's folder; no part of it holds an underscore, so it can be taken apart again."""
     return f"{record.namespace}_{record.pod_name}_{record.pod_uid}"
+
+
+def log_file(root: Path, record: ContainerRecord | ContainerSpec) -> Path:
+    """Return the file of a container's output below the host's folder for logs, as engines of the CRI are given it."""
+    return root / PODS / pod_folder(record) / record.name / f"{record.attempt}.log"
+
+
+def is_own(record: ContainerRecord, root: Path) -> bool:
+    """Return whether the engine writes a container's output where the node has told it, and leaves its files to it."""
+    return record.log_path == str(log_file(root, record))
 
 
 def container_link(record: ContainerRecord) -> str:
@@ -191,6 +205,14 @@ def _link(target: str, name: str, at: int) -> None:
             raise
         os.unlink(name, dir_fd=at)
         os.symlink(target, name, dir_fd=at)
+
+
+def _remove_files(name: str, at: int) -> None:
+    """Remove a log's file with those that were rotated away from it."""
+    names = islice(names_in(at), NAMES_MAX)
+    for other in [one for one in names if one == name or one.startswith(f"{name}.")]:
+        with suppress(FileNotFoundError):
+            os.unlink(other, dir_fd=at)
 
 
 def _unlink(name: str, at: int) -> None:

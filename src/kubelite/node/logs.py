@@ -19,6 +19,10 @@ from kubelite.node.status import WAITING_FOR_CREATION
 
 LAST_OUTPUT_LINES = 80
 LAST_OUTPUT_SECONDS = 10.0
+PULL_PROBLEMS = {
+    "ErrImagePull": "image can't be pulled",
+    "ImagePullBackOff": "trying and failing to pull image",
+}
 NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -69,6 +73,8 @@ def record_to_read(
 ) -> ContainerRecord:
     """Return the run of a container whose log is requested: the newest, or the one before it.
 
+    Of a container that waits to be started again the newest run is the previous one, as its status says.
+
     Raises:
         NotFound: The pod has no such container.
         BadRequest: It has not run yet, or only once.
@@ -77,22 +83,32 @@ def record_to_read(
     if find_container(pod, container) is None:
         raise NotFound(f"container {container} is not valid for pod {name}")
     attempts = [r for r in memory.observe().attempts(container) if r.phase != "created"]
+    waiting = _waiting_reason(pod, container)
     if previous:
-        if len(attempts) < 2:
+        if attempts and (attempts[0].is_running or not waiting):
+            attempts = attempts[1:]
+        if not attempts:
             raise BadRequest(
                 f'previous terminated container "{container}" in pod "{name}" not found'
             )
-        return attempts[1]
+        return attempts[0]
     if attempts:
         return attempts[0]
-    reason = WAITING_FOR_CREATION
-    for status in (*pod.status.containerStatuses, *pod.status.initContainerStatuses):
-        if status.name == container and status.state.waiting is not None:
-            reason = status.state.waiting.reason
-    problem = "trying and failing to pull image"
-    if reason not in {"ErrImagePull", "ImagePullBackOff"}:
-        problem = reason
+    problem = PULL_PROBLEMS.get(waiting, waiting or WAITING_FOR_CREATION)
     raise BadRequest(f'container "{container}" in pod "{name}" is waiting to start: {problem}')
+
+
+def _waiting_reason(pod: Pod, container: str) -> str:
+    """Return why a container waits; "" if it does not."""
+    status = pod.status
+    for known in (
+        *status.containerStatuses,
+        *status.initContainerStatuses,
+        *status.ephemeralContainerStatuses,
+    ):
+        if known.name == container and known.state.waiting is not None:
+            return known.state.waiting.reason
+    return ""
 
 
 async def last_output(runtime: ContainerRuntime, container_id: str) -> str:

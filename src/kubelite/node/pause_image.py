@@ -105,7 +105,7 @@ def pause_program(architecture: str) -> bytes:
     return _elf(_amd64() if architecture == "amd64" else _arm64(), machine)
 
 
-def pause_archive(architecture: str) -> bytes:
-    """Return the sandbox image."""
+def pause_archive(architecture: str, name: str = NAME) -> bytes:
+    """Return the sandbox image under a name."""
     entries = {"pause": ArchiveEntry(pause_program(architecture))}
-    return image_archive(NAME, entries, architecture=architecture, entrypoint=["/pause"])
+    return image_archive(name, entries, architecture=architecture, entrypoint=["/pause"])

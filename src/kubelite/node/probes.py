@@ -126,6 +126,8 @@ class NetworkProber:
                 output += piece[1][:left]
             code = await session.exit_code()
             has_ended = True
+        except RuntimeFailure as error:  # an engine may say only here that there is no such program
+            return Outcome(healthy=False, message=str(error))
         finally:
             if not has_ended:
                 # Out of time, or given up: the process would go on beside that of the next probe.

@@ -53,6 +53,10 @@ class Profiles:
             apparmor = self.apparmor(spec.apparmor.name)
         return LoadedProfiles(seccomp, apparmor)
 
+    def seccomp_file(self, name: str) -> Path:
+        """Return the path of a seccomp profile that `seccomp` has accepted."""
+        return self._seccomp_root / name
+
     def seccomp(self, name: str) -> str:
         """Return the content of a seccomp profile; raises ProfileUnavailable."""
         path = PurePosixPath(name)

@@ -1,8 +1,8 @@
-"""The server side of SPDY/3.1, as far as kubectl speaks it for exec, attach and port-forward.
+"""Both sides of SPDY/3.1, as far as kubectl and engines speak it for exec, attach and port-forward.
 
 Sans I/O towards the socket: bytes go in by `feed` and out by the `write` that was given, so the same connection runs on
 an upgraded HTTP connection and in a WebSocket. Window updates are neither sent nor obeyed, since kubectl sends none:
-what slows a fast sender down is the transport's own back-pressure. A client may send frames as small, as many and as
+what slows a fast sender down is the transport's own back-pressure. A peer may send frames as small, as many and as
 well compressed as it likes, so all that is kept for it is counted, and the loop gets its turn between frames.
 Source: SPDY Protocol Draft 3.1 (chromium.org).
 """
@@ -93,12 +93,25 @@ class SPDYStream:
         while not self._chunks and not self._ended:
             self._arrived.clear()
             await self._arrived.wait()
+        return self.take()
+
+    def take(self) -> bytes:
+        """Return the next bytes that have arrived; empty if there are none now."""
         if not self._chunks:
             return b""
         data = self._chunks.popleft()
         self._count(-len(data))
         self._connection.check_pressure()
         return bytes(data)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all was read and nothing more arrives."""
+        return self._ended and not self._chunks
+
+    def share_arrival(self, arrived: asyncio.Event) -> None:
+        """Have `arrived` set when bytes or the end arrive, so that one reader can wait for several streams."""
+        self._arrived = arrived
 
     async def write(self, data: bytes) -> None:
         """Send data; waits while the other side does not read."""
@@ -135,9 +148,13 @@ class SPDYStream:
         self._connection.count_unread(change_bytes, is_full - was_full)
 
     def abort(self) -> None:
-        """Handle the client's RST_STREAM: unread bytes are dropped, and nothing more is sent."""
+        """Handle a client's RST_STREAM: unread bytes are dropped, and nothing more is sent."""
         self._chunks.clear()
         self._count(-self._unread_bytes)
+        self.end()
+
+    def end(self) -> None:
+        """Handle a server's RST_STREAM: unread bytes stay, nothing more arrives, and nothing more is sent."""
         self._closed = True
         self.feed_end()
         self.gone.set()
@@ -149,14 +166,18 @@ class SPDYStream:
 
 
 class SPDYConnection:
-    """The streams between one client and this server."""
+    """The streams between one client and one server; this process is either."""
 
     def __init__(
         self,
         write: Callable[[bytes], Awaitable[None]],
         pause: Callable[[bool], None] = lambda _: None,
+        *,
+        is_client: bool = False,
     ) -> None:
         """`write` sends bytes, `pause` stops (True) or resumes (False) the arrival of more."""
+        self._is_client = is_client
+        self._last_opened = -1  # the client's streams have odd numbers
         self._write = write
         self._pause = pause
         self._is_paused = False
@@ -174,6 +195,18 @@ class SPDYConnection:
     async def accept(self) -> SPDYStream | None:
         """Return the next stream the client opens, or None once the connection has ended."""
         return await self._accepted.get()
+
+    async def open(self, headers: Mapping[str, str]) -> SPDYStream:
+        """Open a stream as the client; its reply is not waited for."""
+        assert self._is_client, "streams are opened by the client"
+        self._last_opened += 2
+        stream = self._streams[self._last_opened] = SPDYStream(self, self._last_opened, headers)
+        if self._is_closed:
+            stream.end()
+        # Compressed in the order of sending, which both sides' compressors need.
+        block = self._compressed(headers)
+        await self.send(_control(SYN_STREAM, 0, struct.pack(">IIH", stream.number, 0, 0) + block))
+        return stream
 
     def count_unread(self, change_bytes: int, change_full_streams: int) -> None:
         """Change the numbers of unread bytes and of full streams, which are sums over all streams."""
@@ -213,7 +246,7 @@ class SPDYConnection:
             await self.send(b"")
 
     async def feed(self, data: bytes) -> None:
-        """Take bytes from the client; raises SPDYViolation."""
+        """Take bytes from the other side; raises SPDYViolation."""
         self._buffer += data
         start = count = 0
         while not self._is_closed and len(self._buffer) - start >= 8:
@@ -236,7 +269,7 @@ class SPDYConnection:
         self.check_pressure()
 
     def feed_end(self) -> None:
-        """Handle the end of the client's connection."""
+        """Handle the end of the connection."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -255,6 +288,8 @@ class SPDYConnection:
         match first & 0xFFFF:
             case kind if kind == SYN_STREAM:
                 self._open(flags, payload)
+            case kind if kind == SYN_REPLY:
+                self._reply(flags, payload)
             case kind if kind == RST_STREAM:
                 self._reset(payload)
             case kind if kind == PING:
@@ -276,7 +311,18 @@ class SPDYConnection:
         if flags & FIN:
             stream.feed_end()
 
+    def _reply(self, flags: int, payload: bytes) -> None:
+        """Take that the server has accepted a stream; a client's own replies mean nothing."""
+        if len(payload) < 4:
+            raise SPDYViolation("SYN_REPLY too short")
+        self._plain_headers(payload[4:])  # part of the compressed sequence
+        stream = self._streams.get(struct.unpack_from(">I", payload)[0] & 0x7FFFFFFF)
+        if flags & FIN and stream is not None:
+            stream.feed_end()
+
     def _open(self, flags: int, payload: bytes) -> None:
+        if self._is_client:
+            raise SPDYViolation("a server opens no streams")
         if len(payload) < 10:
             raise SPDYViolation("SYN_STREAM too short")
         number = struct.unpack_from(">I", payload)[0] & 0x7FFFFFFF
@@ -293,9 +339,7 @@ class SPDYConnection:
         stream = self._streams[number] = SPDYStream(self, number, headers)
         if flags & FIN:
             stream.feed_end()
-        block = self._compress.compress(struct.pack(">I", 0)) + self._compress.flush(
-            zlib.Z_SYNC_FLUSH
-        )
+        block = self._compressed({})
         self._replies.append(_control(SYN_REPLY, 0, struct.pack(">I", number) + block))
         self._accepted.put_nowait(stream)
 
@@ -303,8 +347,21 @@ class SPDYConnection:
         if len(payload) < 4:
             raise SPDYViolation("RST_STREAM too short")
         stream = self._streams.pop(struct.unpack_from(">I", payload)[0] & 0x7FFFFFFF, None)
-        if stream is not None:
+        if stream is None:
+            return
+        if self._is_client:
+            # A server resets its streams to close them, right behind the last of their data.
+            stream.end()
+        else:
             stream.abort()
+
+    def _compressed(self, headers: Mapping[str, str]) -> bytes:
+        plain = struct.pack(">I", len(headers)) + b"".join(
+            struct.pack(">I", len(text)) + text
+            for pair in headers.items()
+            for text in (part.encode("latin-1") for part in pair)
+        )
+        return self._compress.compress(plain) + self._compress.flush(zlib.Z_SYNC_FLUSH)
 
     def forget(self, stream: SPDYStream) -> None:
         """Drop a stream that has ended in both directions, with its unread bytes."""

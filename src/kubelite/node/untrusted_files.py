@@ -103,14 +103,22 @@ def names_in(folder: int) -> Iterator[str]:
 # Files
 
 
-@contextmanager
-def _opened_file(name: str, at: int, flags: int) -> Iterator[int]:
-    """Open a regular file that exists; a FIFO or device is refused before it is opened, which could block or act."""
+def open_file(name: str, at: int, flags: int) -> int:
+    """Return a descriptor of a regular file that exists. Raises OSError.
+
+    A FIFO or device is refused before it is opened, which could block or act.
+    """
     with opened_place((name,), at) as place:
         if not stat.S_ISREG(os.fstat(place).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", name)
         # The link in /proc stands for the file that was checked, whatever has its name by now.
-        file = os.open(f"/proc/self/fd/{place}", flags | os.O_CLOEXEC | os.O_NONBLOCK)
+        return os.open(f"/proc/self/fd/{place}", flags | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+@contextmanager
+def _opened_file(name: str, at: int, flags: int) -> Iterator[int]:
+    """Open a regular file that exists for as long as the context lasts."""
+    file = open_file(name, at, flags)
     try:
         yield file
     finally:
@@ -120,10 +128,11 @@ def _opened_file(name: str, at: int, flags: int) -> Iterator[int]:
 def read_file(name: str, at: int, limit_bytes: int) -> bytes:
     """Return the first bytes of a regular file, `limit_bytes` at most; raises OSError."""
     with _opened_file(name, at, os.O_RDONLY) as file:
-        return _read(file, limit_bytes)
+        return read_up_to(file, limit_bytes)
 
 
-def _read(file: int, limit_bytes: int) -> bytes:
+def read_up_to(file: int, limit_bytes: int) -> bytes:
+    """Return the first bytes of an open file, `limit_bytes` at most. Raises OSError."""
     data = b""
     while len(data) < limit_bytes and (piece := os.read(file, limit_bytes - len(data))):
         data += piece
@@ -136,7 +145,7 @@ def holds(name: str, at: int, data: bytes, mode: int) -> bool:
         with _opened_file(name, at, os.O_RDONLY) as file:
             state = os.fstat(file)
             is_alike = state.st_size == len(data) and stat.S_IMODE(state.st_mode) == mode
-            return is_alike and _read(file, len(data) + 1) == data
+            return is_alike and read_up_to(file, len(data) + 1) == data
     except OSError:
         return False
 

@@ -3,7 +3,7 @@ from itertools import pairwise
 from typing import Any
 
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from unit.control.autoscaling.pods import metrics, pods
 
@@ -43,6 +43,16 @@ behaviors = st.none() | st.builds(
 steps = st.lists(st.tuples(st.integers(1, 60), st.integers(0, 1000)), min_size=1, max_size=30)
 
 
+def _one_by_one(period: int) -> Behavior:
+    rule = {
+        "policies": [{"type": "Pods", "value": 1, "periodSeconds": period}],
+        "stabilizationWindowSeconds": 0,
+    }
+    return msgspec.convert({"scaleUp": rule, "scaleDown": rule}, Behavior)
+
+
+# The second rise starts from the size at the start of its period, 2, though the size before it is 1.
+@example(1, 9, _one_by_one(2), [(2, 9), (1, 1), (1, 9)])
 @given(st.integers(1, 20), st.integers(0, 100), behaviors, steps)
 def test_sizes_stay_within_bounds_and_policies(
     least: int, more: int, behavior: Behavior | None, asked: list[tuple[int, int]]
@@ -63,21 +73,22 @@ def test_sizes_stay_within_bounds_and_policies(
 
 
 def _assert_policies(behavior: Behavior, sizes: list[tuple[datetime, int]]) -> None:
-    """Assert for one policy of a direction, if it has only one, that no period sees more of it."""
-    assert behavior.scaleUp is not None
-    if behavior.scaleUp.selectPolicy == "Disabled":
-        assert all(after <= before for (_, before), (_, after) in pairwise(sizes))
-        return
-    limits = [one for one in behavior.scaleUp.policies if one.type == "Pods"]
-    if len(behavior.scaleUp.policies) != 1 or not limits:
-        return
-    for index, (_, first) in enumerate(sizes):
-        for at, last in sizes[index + 1 :]:
-            if at - sizes[index][0] < timedelta(seconds=limits[0].periodSeconds):
-                lost = sum(
-                    max(0, before - after) for (_, before), (_, after) in pairwise(sizes[index:])
-                )
-                assert last <= first + limits[0].value + lost
+    """Assert for each change that it stays within what the one policy of its direction adds to, or takes from, the
+    size at the start of its period.
+
+    A change at the very start of a period is not in it, and one that went the other way within it counts back.
+    """
+    for (_, before), (at, after) in pairwise(sizes):
+        rules, sign = (behavior.scaleUp, 1) if after > before else (behavior.scaleDown, -1)
+        assert rules is not None
+        if after == before:
+            continue
+        assert rules.selectPolicy != "Disabled"
+        if len(rules.policies) == 1 and rules.policies[0].type == "Pods":
+            (policy,) = rules.policies
+            start = at - timedelta(seconds=policy.periodSeconds)
+            (*_, first) = [sizes[0][1], *(size for then, size in sizes if then <= start)]
+            assert sign * (after - first) <= policy.value
 
 
 @given(

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.persistent_volumes import (
+    CSIPersistentVolumeSource,
     PersistentVolume,
     PersistentVolumeClaim,
     PersistentVolumeClaimStatus,
@@ -320,3 +321,35 @@ async def test_a_volume_without_a_class_comes_before_the_default_class() -> None
         await harness.client.create(replace(made, spec=replace(made.spec, storageClassName=None)))
         await harness.settle()
         assert the_claim(harness.client).spec.volumeName == "pv"
+
+
+def csi_volume(size: str = "1Gi", attributes: str = "") -> PersistentVolume:
+    source = CSIPersistentVolumeSource(driver="d.example.com", volumeHandle="h")
+    made = volume(size=size)
+    spec = replace(made.spec, csi=source, volumeAttributesClassName=attributes or None)
+    return replace(made, spec=spec)
+
+
+async def test_a_bound_claim_shows_the_attributes_of_its_volume() -> None:
+    async with Harness(*BOTH) as harness:
+        await harness.client.create(csi_volume(attributes="gold"))
+        await harness.client.create(claim())
+        await harness.settle()
+        found = await harness.client.get(PersistentVolumeClaim, "data", "default")
+        assert found.status.phase == "Bound"
+        assert found.status.currentVolumeAttributesClassName == "gold"
+
+
+async def test_a_claim_that_asks_for_more_is_left_to_the_drivers_resizer() -> None:
+    async with Harness(*BOTH) as harness:
+        await harness.client.create(csi_volume())
+        await harness.client.create(claim())
+        await harness.settle()
+        assert not [e for e in harness.client.all(Event) if e.reason == "ExternalExpanding"]
+        more = {"spec": {"resources": {"requests": {"storage": "2Gi"}}}}
+        await harness.client.patch(PersistentVolumeClaim, "data", more, "default")
+        await harness.settle()
+        (event,) = [e for e in harness.client.all(Event) if e.reason == "ExternalExpanding"]
+        assert event.message == "waiting for an external controller to expand this PVC"
+        found = await harness.client.get(PersistentVolumeClaim, "data", "default")
+        assert found.status.capacity == {"storage": "1Gi"}

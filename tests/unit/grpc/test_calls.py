@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 import uvloop
+from fakes.recorded_offload import RecordedOffload
 
 from kubelite.grpc import frames
 from kubelite.grpc.client import GrpcClient
@@ -16,7 +17,7 @@ from kubelite.grpc.method import Method
 from kubelite.grpc.protobuf import Message
 from kubelite.grpc.server import GrpcServer, Handler
 from kubelite.grpc.status import Code, GrpcError
-from kubelite.limits import GRPC_CALLS, GRPC_CONNECTIONS, GRPC_MESSAGE
+from kubelite.limits import GRPC_CALLS, GRPC_CONNECTIONS, GRPC_MESSAGE, INLINE_WORK
 
 
 class Text(Message):
@@ -124,6 +125,18 @@ async def test_calls_share_a_connection_and_run_side_by_side(tmp_path: Path) -> 
         assert not client._connection.held_bytes
 
 
+async def test_small_calls_pass_a_large_one_that_waits(tmp_path: Path) -> None:
+    """Streams have to begin in the order of their numbers, whoever waits for the socket meanwhile."""
+    async with serving(tmp_path) as (client, _):
+        await call(client, ECHO, "connected")
+        large = [asyncio.create_task(call(client, ECHO, "x" * 3_000_000)) for _ in range(3)]
+        small: list[asyncio.Task[str]] = []
+        while not all(task.done() for task in large):
+            small.append(asyncio.create_task(call(client, ECHO, str(len(small)))))
+            await asyncio.sleep(0)
+        assert await asyncio.gather(*small) == [str(number) for number in range(len(small))]
+
+
 async def test_answers_come_as_a_stream(tmp_path: Path) -> None:
     async with serving(tmp_path) as (client, _):
         found = [answer.text async for answer in client.stream(COUNT, Text("12"))]
@@ -219,6 +232,51 @@ async def test_connections_and_calls_of_a_client_are_bounded(
             task.cancel()
         await asyncio.gather(*hanging, return_exceptions=True)
         assert await call(client, ECHO, "room again") == "room again"
+
+
+async def test_calls_that_end_slowly_after_a_reset_still_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(GRPC_CALLS, "value", 2)
+    released = asyncio.Event()
+    begun: list[Text] = []
+
+    async def linger(request: Text) -> Text:
+        begun.append(request)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await released.wait()  # as when it undoes what it has done
+        return request
+
+    server = GrpcServer(tmp_path / "grpc.sock", {HANG: linger, ECHO: Service().echo})
+    await server.start()
+    client = GrpcClient(tmp_path / "grpc.sock")
+    hanging = [asyncio.create_task(call(client, HANG, "")) for _ in range(2)]
+    await until(lambda: len(begun) == 2)
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+    assert (await refusal(client, ECHO, "")).code == Code.UNAVAILABLE
+    released.set()
+    await until(lambda: not server._tasks._tasks)
+    assert await call(client, ECHO, "room again") == "room again"
+    await client.close()
+    await server.stop()
+
+
+async def test_a_large_answer_is_decoded_off_the_loop(tmp_path: Path) -> None:
+    async with serving(tmp_path):
+        offload = RecordedOffload()
+        client = GrpcClient(tmp_path / "grpc.sock", offload=offload)
+        await call(client, ECHO, "small")
+        assert not offload.leaves_the_loop
+        await call(client, ECHO, "x" * 4 * INLINE_WORK.value)
+        assert offload.leaves_the_loop
+        offload.costs.clear()
+        answers = [answer async for answer in client.stream(COUNT, Text("3"))]
+        assert len(offload.costs) == len(answers)
+        await client.close()
 
 
 async def test_only_the_owner_can_open_the_socket(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kubelite.node.docker_wire import (
     sandbox_body,
     with_tag,
 )
+from kubelite.node.log_policy import LogPolicy
 from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import (
     ContainerLimits,
@@ -62,6 +63,25 @@ def test_a_sandbox_has_no_network_of_the_engine() -> None:
     assert body["HostConfig"]["IpcMode"] == "shareable"
     assert body["Hostname"] == "p"
     assert _sandbox(host_network=True)["HostConfig"]["NetworkMode"] == "host"
+
+
+@pytest.mark.parametrize(
+    ("logs", "config"),
+    [
+        (LogPolicy(), {"max-size": "10485760", "max-file": "5"}),
+        (LogPolicy(1000, 2), {"max-size": "1000", "max-file": "2"}),
+        (LogPolicy(0), None),
+    ],
+)
+def test_the_engine_keeps_as_much_output_as_the_node_says(
+    logs: LogPolicy, config: dict[str, str] | None
+) -> None:
+    spec = ContainerSpec(**POD, name="app", attempt=2, sandbox_id="s", image="i")
+    body = container_body(
+        spec, OWNER, LoadedProfiles(), may_protect=False, privileges={}, logs=logs
+    )
+    assert body["HostConfig"]["LogConfig"].get("Config") == config
+    assert body["HostConfig"]["LogConfig"]["Type"] == "json-file"
 
 
 def test_a_container_joins_its_sandbox() -> None:

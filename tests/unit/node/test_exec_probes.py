@@ -11,7 +11,7 @@ from kubelite.api.kinds.core.containers import Container, LifecycleHandler, Prob
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.limits import EXEC_PROBE_OUTPUT
 from kubelite.node.probes import NetworkProber, Outcome, ProbeTarget
-from kubelite.node.runtime import ContainerRuntime
+from kubelite.node.runtime import ContainerRuntime, RuntimeFailure
 from unit.node.cluster import run_virtually
 
 PIECE = b"x" * 4096
@@ -72,6 +72,18 @@ async def test_a_child_that_keeps_the_output_open_keeps_nothing_here() -> None:
     assert outcome.message == 'command timed out: "talk" timed out after 1s'
     assert talker.closed
     assert talker.killed
+
+
+async def test_a_command_that_the_engine_could_not_start_fails_with_its_words() -> None:
+    class Refused(Talker):
+        async def exit_code(self) -> int:
+            raise RuntimeFailure('exec: "talk": executable file not found in $PATH')
+
+    talker = Refused(0)
+    outcome = await probed(talker)
+    assert not outcome.healthy
+    assert "not found in $PATH" in outcome.message
+    assert talker.closed
 
 
 async def test_a_hook_that_is_given_up_is_killed() -> None:

@@ -13,6 +13,7 @@ from kubelite.api.kinds.core.containers import Probe
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.log_links import NoLogs
 from kubelite.node.probes import Outcome, ProbeTarget
 from kubelite.node.runtime import Resynced, RuntimeEvent
 from kubelite.node.simulated import SharedPods, SimulatedNode
@@ -90,6 +91,35 @@ def test_deletion_waits_for_the_grace_period_of_a_deaf_container() -> None:
             assert 7 <= loop.time() - started < 9
             assert await cluster.node.runtime.records() == []
             assert cluster.node.network.addresses == {}
+
+    run_virtually(main())
+
+
+def test_the_logs_of_a_pod_go_before_the_folder_by_which_a_restart_finds_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    tear_down = SimulatedVolumes.tear_down
+
+    async def volumes(self: SimulatedVolumes, pod_uid: str) -> None:
+        calls.append("volumes")
+        await tear_down(self, pod_uid)
+
+    async def logs(_: NoLogs, pod_uid: str) -> None:
+        assert pod_uid
+        calls.append("logs")
+
+    monkeypatch.setattr(SimulatedVolumes, "tear_down", volumes)
+    monkeypatch.setattr(NoLogs, "remove_pod", logs)
+
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.create({"containers": [container()]})
+            await cluster.until(is_ready)
+            await cluster.client.delete(Pod, "pod", "default", grace_seconds=0)
+            while "volumes" not in calls:
+                await asyncio.sleep(1)
+            assert calls == ["logs", "volumes"]
 
     run_virtually(main())
 

@@ -19,6 +19,7 @@ from kubelite.node.lifecycle import (
     deadline_of,
     plan,
 )
+from kubelite.node.log_policy import DeadContainerPolicy
 from kubelite.node.observed import BACKOFF_LABEL, ImageState, Observed, Trouble
 from kubelite.node.runtime import SANDBOX, ContainerRecord
 from unit.node.test_lifecycle import IMAGES, NOW, SANDBOX_UP, kinds, pod_of, record, up
@@ -188,6 +189,27 @@ def test_one_ended_container_is_kept_beside_the_newest() -> None:
     removed = [a.record.attempt for a in plan(pod_of(), up(*map(ended, (7, 8)), running), NOW).actions
                if isinstance(a, RemoveContainer)]  # fmt: skip
     assert removed == [7]
+
+
+@pytest.mark.parametrize(
+    ("policy", "removed", "wait"),
+    [
+        (DeadContainerPolicy(-1), [], 299),
+        (DeadContainerPolicy(0), [0, 1, 2], 299),
+        (DeadContainerPolicy(2), [0], 299),
+        (DeadContainerPolicy(0, timedelta(seconds=60)), [], 60),
+    ],
+)
+def test_how_many_ended_containers_are_kept_is_set(
+    policy: DeadContainerPolicy, removed: list[int], wait: float
+) -> None:
+    runs = [
+        msgspec.structs.replace(ended(n), created_at=NOW, finished_at=NOW - timedelta(seconds=1))
+        for n in range(4)
+    ]
+    decision = plan(pod_of(), up(*runs), NOW, policy)
+    found = [a.record.attempt for a in decision.actions if isinstance(a, RemoveContainer)]
+    assert (sorted(found), decision.wait_seconds) == (removed, wait)
 
 
 def test_a_running_container_is_never_removed_however_old() -> None:

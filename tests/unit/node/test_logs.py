@@ -5,12 +5,15 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from kubelite.api.errors import BadRequest
+from kubelite.api.kinds.core.pods import Pod
 from kubelite.limits import TERMINATION_LOG
-from kubelite.node.logs import last_output, read_request
-from kubelite.node.runtime import LogEntry, LogQuery, RuntimeFailure
+from kubelite.node.logs import last_output, read_request, record_to_read
+from kubelite.node.pod_memory import PodMemory
+from kubelite.node.runtime import ContainerRecord, LogEntry, LogQuery, RuntimeFailure
 from kubelite.node.simulated_runtime import SimulatedRuntime
 from unit.node.cluster import Cluster, container, run_virtually
 
@@ -34,6 +37,68 @@ def test_a_number_is_some_digits(name: str, text: str) -> None:
 def test_a_date_before_all_dates_is_refused() -> None:
     with pytest.raises(BadRequest):
         read_request({"sinceSeconds": "9" * 18}, NOW)
+
+
+def seen(state: dict[str, Any], *phases: Any) -> tuple[Pod, PodMemory]:
+    """Return a pod whose container has this state, after runs with these phases, the oldest first."""
+    pod = msgspec.convert(
+        {
+            "metadata": {"name": "web"},
+            "spec": {"containers": [{"name": "app"}]},
+            "status": {"containerStatuses": [{"name": "app", "state": state}]},
+        },
+        Pod,
+    )
+    memory = PodMemory("u")
+    for attempt, phase in enumerate(phases):
+        memory.update_container(
+            ContainerRecord(str(attempt), "u", "web", "d", "app", attempt, phase, NOW)
+        )
+    return pod, memory
+
+
+WAITING: dict[str, Any] = {"waiting": {"reason": "CrashLoopBackOff"}}
+RUNNING: dict[str, Any] = {"running": {}}
+ENDED: dict[str, Any] = {"terminated": {"exitCode": 1}}
+
+
+@pytest.mark.parametrize(
+    ("state", "phases", "newest", "previous"),
+    [
+        (RUNNING, ["running"], "0", None),
+        (RUNNING, ["exited", "running"], "1", "0"),
+        (RUNNING, ["exited", "exited", "created"], "1", "0"),
+        (WAITING, ["exited"], "0", "0"),
+        (WAITING, ["exited", "exited"], "1", "1"),
+        (WAITING, ["exited", "running"], "1", "0"),  # the status is not written yet
+        (ENDED, ["exited", "exited"], "1", "0"),
+        (ENDED, ["exited"], "0", None),
+    ],
+)
+def test_which_run_of_a_container_is_read(
+    state: dict[str, Any], phases: list[str], newest: str, previous: str | None
+) -> None:
+    pod, memory = seen(state, *phases)
+    assert record_to_read(pod, memory, "app", previous=False).id == newest
+    if previous is not None:
+        assert record_to_read(pod, memory, "app", previous=True).id == previous
+    else:
+        with pytest.raises(BadRequest, match='previous terminated container "app" in pod "web"'):
+            record_to_read(pod, memory, "app", previous=True)
+
+
+@pytest.mark.parametrize(
+    ("reason", "shown"),
+    [
+        ("ErrImagePull", "image can't be pulled"),
+        ("ImagePullBackOff", "trying and failing to pull image"),
+        ("ContainerCreating", "ContainerCreating"),
+    ],
+)
+def test_what_keeps_a_container_from_having_a_log_is_said(reason: str, shown: str) -> None:
+    pod, memory = seen({"waiting": {"reason": reason}})
+    with pytest.raises(BadRequest, match=f"is waiting to start: {shown}"):
+        record_to_read(pod, memory, "app", previous=False)
 
 
 DATE = "2026-05-01T12:00:00Z"

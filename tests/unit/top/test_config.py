@@ -54,3 +54,70 @@ def test_unknown_keys_are_named(tmp_path: Path) -> None:
     file.write_text("- 1\n")
     with pytest.raises(InvalidConfig, match="must hold keys and values"):
         load({}, {}, file)
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ({}, (None, None, "")),
+        ({"docker_socket": "d.sock"}, (Path("d.sock"), "docker", "")),
+        ({"container_runtime_endpoint": "unix:///run/x.sock"}, (Path("/run/x.sock"), None, "")),
+        ({"container_runtime_endpoint": "/run/x.sock"}, (Path("/run/x.sock"), None, "")),
+        ({"container_runtime_endpoint": "containerd"}, (None, None, "containerd")),
+        ({"container_runtime_endpoint": "docker"}, (None, None, "docker")),
+    ],
+)
+def test_an_engine_is_named_by_its_socket_or_its_kind(
+    flags: dict[str, str], wanted: object, tmp_path: Path
+) -> None:
+    assert load(flags, {}, tmp_path / "none").wanted_engine == wanted
+
+
+@pytest.mark.parametrize("endpoint", ["tcp://127.0.0.1:2375", "unix://x", "x.sock", "rkt", "unix:"])
+def test_an_engine_that_cannot_be_meant_is_refused(endpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match=r"must be unix:///FILE, docker or containerd"):
+        load({"container_runtime_endpoint": endpoint}, {}, tmp_path / "none")
+
+
+def test_two_engines_are_refused(tmp_path: Path) -> None:
+    flags = {"container_runtime_endpoint": "containerd", "docker_socket": "/run/docker.sock"}
+    with pytest.raises(InvalidConfig, match=r"--container-runtime-endpoint is given too"):
+        load(flags, {}, tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"shutdown_grace_period": "x"}, "--shutdown-grace-period x: time: invalid duration"),
+        ({"shutdown_grace_period": "10ms"}, "must be either zero or otherwise >= 1 sec"),
+        (
+            {"shutdown_grace_period_critical_pods": "5s"},
+            "--shutdown-grace-period 0s: must be >= the part of critical pods, 5s",
+        ),
+        (
+            {"shutdown_grace_period_by_pod_priority": ("1",)},
+            "--shutdown-grace-period-by-pod-priority 1: 1 must be PRIORITY=DURATION",
+        ),
+    ],
+)
+def test_shutdown_periods_that_cannot_be(flags: dict[str, str], words: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match=words):
+        load(flags, {}, tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("cpu_manager_policy", "static", "--cpu-manager-policy static: this node supports none"),
+        ("memory_manager_policy", "Static", "this node supports None alone"),
+        ("topology_manager_policy", "single-numa-node", "this node supports none alone"),
+        ("memory_swap_behavior", "LimitedSwap", "this node supports NoSwap alone"),
+        ("cpu_manager_policy", "None", "--cpu-manager-policy None: must be none"),
+        ("topology_manager_policy", "x", "must be none"),
+    ],
+)
+def test_policies_that_are_not_supported_are_refused(
+    field: str, value: str, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidConfig, match=words):
+        load({field: value}, {}, tmp_path / "absent")

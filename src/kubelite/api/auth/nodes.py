@@ -185,6 +185,10 @@ class NodeAuthorizer:
         return self._needed(node, attributes)
 
     def _claim(self, node: str, attributes: Attributes) -> str:
+        """Beyond the kubelet's rights: watch by name the claims that it may get, to hear of their growth."""
+        is_named = bool(attributes.namespace and asked(attributes).name)
+        if attributes.verb in ("list", "watch") and is_named and not attributes.subresource:
+            return self._needed(node, attributes)
         if attributes.subresource != "status":
             return self._get_needed(node, attributes)
         if attributes.verb not in ("update", "patch"):

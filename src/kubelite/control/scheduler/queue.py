@@ -26,6 +26,7 @@ REQUEUE_EVENTS: dict[str, frozenset[str]] = {
     "NodeResourcesFit": frozenset({NODE, POD_REMOVED}),
     "InterPodAffinity": frozenset({NODE, POD_REMOVED, POD_PLACED}),
     "PodTopologySpread": frozenset({NODE, POD_REMOVED, POD_PLACED}),
+    "NodeVolumeLimits": frozenset({NODE, VOLUME, POD_REMOVED}),
     "VolumeBinding": frozenset({NODE, VOLUME, POD_REMOVED}),
 }
 # The attempt failed, or what it was based on changed meanwhile, so no event requeues the pod; its back-off does.

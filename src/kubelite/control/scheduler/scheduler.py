@@ -16,12 +16,11 @@ from kubelite.api.client.protocol import Client
 from kubelite.api.errors import APIError, Conflict, NotFound
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.nodes import Node
-from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Binding, Pod
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.api.kinds.model import Kind
 from kubelite.api.kinds.policy import PodDisruptionBudget
-from kubelite.api.kinds.storage import StorageClass
 from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.control.pods import condition, is_terminal
@@ -114,15 +113,13 @@ class Scheduler:
         """Wait for the mirrors, then place pods."""
         for mirror in (self._nodes, self._pods, self._namespaces, self._budgets):
             await mirror.synced()
-        for volume_mirror in (self._volumes.claims, self._volumes.volumes, self._volumes.classes):
+        for volume_mirror in self._volumes.mirrors:
             await volume_mirror.synced()
         self._ends = [
             self._budgets.subscribe(self._budget_index.changed),
             self._nodes.subscribe(self._node_changed),
             self._pods.subscribe(self._pod_changed),
-            self._volumes.claims.subscribe(self._volume_changed),
-            self._volumes.volumes.subscribe(self._volume_changed),
-            self._volumes.classes.subscribe(self._volume_changed),
+            *(mirror.subscribe(self._volume_changed) for mirror in self._volumes.mirrors),
         ]
         if self._loads is not None:
             self._tasks.supervise(self._loads.follow, name=f"{self._name}-loads")
@@ -218,11 +215,7 @@ class Scheduler:
         else:
             known.pod = after
 
-    def _volume_changed(
-        self,
-        _before: PersistentVolumeClaim | PersistentVolume | StorageClass | None,
-        _after: PersistentVolumeClaim | PersistentVolume | StorageClass | None,
-    ) -> None:
+    def _volume_changed(self, _before: Kind | None, _after: Kind | None) -> None:
         self.queue.wake(VOLUME)
 
     def _is_ours(self, pod: Pod) -> bool:

@@ -2,15 +2,27 @@
 
 import asyncio
 from collections.abc import Sequence, Set
+from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from kubelite.api.client.protocol import Client
+from kubelite.api.client.protocol import Client, Mirror
 from kubelite.api.errors import Conflict, NotFound
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.storage import StorageClass
 from kubelite.api.machinery.node_matching import TermMatcher
 from kubelite.api.machinery.pod_claims import foreign_claim
+from kubelite.control.scheduler.csi_limits import (
+    NO_SPACE,
+    TOO_MANY_VOLUMES,
+    CSIFacts,
+    CSIVolume,
+    csi_volume,
+    exceeds,
+    future_volume,
+    is_allowed,
+    limits_of,
+)
 from kubelite.control.scheduler.filters import Rejection
 from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
@@ -107,15 +119,26 @@ class VolumeState:
     @property
     def steps(self) -> int:
         """About how many steps it takes to judge one node."""
-        return len(self._bound) + sum(map(len, self._fitting))
+        capacities = (self._volumes.csi.steps(class_of(claim)) for claim in self._waiting)
+        return len(self._bound) + sum(map(len, self._fitting)) + sum(capacities)
 
     def rejection(self, node: NodeInfo) -> Rejection | None:
         """Return why the pod's volumes cannot be had on a node, or None."""
+        if self._exceeds_limits(node):
+            return TOO_MANY_VOLUMES
         if not all(self._reachable(volume, node) for volume in self._bound):
             return NODE_CONFLICT
-        if self._waiting and self.preparation(node) is None:
-            return NO_VOLUME
-        return None
+        prepared = self._prepared(node)
+        return prepared if isinstance(prepared, Rejection) else None
+
+    def _exceeds_limits(self, node: NodeInfo) -> bool:
+        """Return whether the node would have more volumes attached than a CSI driver can attach there."""
+        limits = limits_of(self._volumes.csi.nodes.get(node.name))
+        if not limits:
+            return False
+        new = [known for one in self._bound if (known := csi_volume(one)) is not None]
+        new += [known for one in self._waiting if (known := self._volumes.future(one)) is not None]
+        return bool(new) and exceeds(limits, new, self._volumes.used(node))
 
     def find_volumes(self) -> Steps[None]:
         """Find the free volumes that each waiting claim may have on some node, the best first."""
@@ -131,6 +154,10 @@ class VolumeState:
 
     def preparation(self, node: NodeInfo) -> Preparation | None:
         """Return what must be written before the pod is bound to a node; None if a claim finds no volume there."""
+        prepared = self._prepared(node)
+        return None if isinstance(prepared, Rejection) else prepared
+
+    def _prepared(self, node: NodeInfo) -> Preparation | Rejection:
         bind: list[tuple[PersistentVolume, PersistentVolumeClaim]] = []
         provision: list[PersistentVolumeClaim] = []
         taken: set[str] = set()
@@ -138,7 +165,7 @@ class VolumeState:
             if selected := _selected(claim):
                 # Its provisioner may be creating a volume there already, so no other node will do.
                 if selected != node.name:
-                    return None
+                    return NO_VOLUME
                 provision.append(claim)
                 continue
             reachable = (
@@ -150,10 +177,12 @@ class VolumeState:
             if volume is not None:
                 taken.add(volume.metadata.name)
                 bind.append((volume, claim))
-            elif self._volumes.is_provisioned(claim):
-                provision.append(claim)
+            elif not self._volumes.is_provisioned(claim, node):
+                return NO_VOLUME
+            elif not self._volumes.has_space(claim, node):
+                return NO_SPACE
             else:
-                return None
+                provision.append(claim)
         return Preparation(bind=tuple(bind), provision=tuple(provision))
 
     def _reachable(self, volume: PersistentVolume, node: NodeInfo) -> bool:
@@ -175,16 +204,54 @@ class Volumes:
         self.claims = mirrors.mirror(PersistentVolumeClaim)
         self.volumes = mirrors.mirror(PersistentVolume)
         self.classes = mirrors.mirror(StorageClass)
+        self.csi = CSIFacts(mirrors)
+
+    @property
+    def mirrors(self) -> tuple[Mirror[Any], ...]:
+        """All that has to be synced first, and whose changes may make a pod schedulable."""
+        csi = self.csi
+        return (
+            *(self.claims, self.volumes, self.classes),
+            *(csi.nodes, csi.drivers, csi.attachments, csi.capacities),
+        )
 
     def waits_for_consumer(self, claim: PersistentVolumeClaim) -> bool:
         """Tell whether the claim is bound only when a pod needs it."""
         found = self.classes.get(class_of(claim))
         return found is not None and found.volumeBindingMode == "WaitForFirstConsumer"
 
-    def is_provisioned(self, claim: PersistentVolumeClaim) -> bool:
-        """Tell whether somebody makes a volume for the claim."""
+    def is_provisioned(self, claim: PersistentVolumeClaim, node: NodeInfo) -> bool:
+        """Return whether a provisioner creates volumes of the claim's class for a node."""
         found = self.classes.get(class_of(claim))
-        return found is not None and found.provisioner != NO_PROVISIONER
+        if found is None or found.provisioner == NO_PROVISIONER:
+            return False
+        return is_allowed(found, node.labels)
+
+    def has_space(self, claim: PersistentVolumeClaim, node: NodeInfo) -> bool:
+        """Return whether the storage that a node reaches has room for a claim, as far as its driver tells."""
+        found = self.classes.get(class_of(claim))
+        return found is None or self.csi.has_space(claim, found, node)
+
+    def future(self, claim: PersistentVolumeClaim) -> CSIVolume | None:
+        """Return the volume that will be provisioned for an unbound claim; None without a provisioner."""
+        found = self.classes.get(class_of(claim))
+        if found is None or found.provisioner == NO_PROVISIONER:
+            return None
+        return future_volume(claim, found)
+
+    def used(self, node: NodeInfo) -> dict[str, str]:
+        """Return the CSI volumes of a node's pods and attachments: drivers by unique name."""
+        found = dict(self.csi.attached(node.name, self.volumes))
+        for info in node.pods.values():
+            for name in info.claims:
+                claim = self.claims.get(name, info.namespace)
+                if claim is None:
+                    continue
+                volume = self.volumes.get(claim.spec.volumeName) if claim.spec.volumeName else None
+                known = csi_volume(volume) if volume is not None else self.future(claim)
+                if known is not None:
+                    found[known[0]] = known[1]
+        return found
 
     async def prepare(self, client: Client, decided: Preparation, node: str) -> None:
         """Write what makes the claims find their volumes. Raises APIError and ProvisioningFailed."""

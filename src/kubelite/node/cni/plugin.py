@@ -7,11 +7,15 @@ a sandbox that is gone by itself.
 """
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+import msgspec
+from msgspec import Struct
 
 from kubelite.node.cni.messages import (
     NOT_AVAILABLE,
@@ -22,15 +26,18 @@ from kubelite.node.cni.messages import (
     encode_success,
 )
 
+log = logging.getLogger(__name__)
+
 NAME: Final = "kubelite"
 LOOPBACK: Final = "loopback"
+NOTED_FILE: Final = "cni.json"  # in the agent's part of the data folder
 CONFIG_FILE: Final = "10-kubelite.conflist"  # before those that other packages install
 INTERPRETER_LINE_MAX = 120  # older kernels take 127 bytes of a file's first line
 ADD_SECONDS, OTHER_SECONDS = 100.0, 10.0
 
 _PLUGIN = """\
 {start}
-# Made by kubelite at each start; see docs/engines.md.
+# Made by kubelite at each start; see docs/operations.md.
 import posix
 from _socket import socket
 
@@ -125,6 +132,39 @@ def install(socket: Path, programs: Path, configs: Path) -> None:
     if not (programs / LOOPBACK).exists():
         _write(programs / LOOPBACK, _LOOPBACK, 0o755)
     _write(configs / CONFIG_FILE, config_text(), 0o644)
+
+
+class _Places(Struct):
+    programs: str
+    configs: str
+
+
+def install_noted(agent: Path, socket: Path, programs: Path, configs: Path) -> None:
+    """Install into folders of another's engine, and note them for `remove_noted`. Blocking; raises OSError."""
+    places = _Places(str(programs), str(configs))
+    noted = _noted(agent)
+    if places not in noted:
+        written = agent / f"{NOTED_FILE}.new"
+        written.write_bytes(msgspec.json.encode([*noted, places]))
+        written.replace(agent / NOTED_FILE)
+    install(socket, programs, configs)
+
+
+def remove_noted(agent: Path) -> None:
+    """Remove what `install_noted` has installed for a data folder's agent part. Blocking; raises OSError."""
+    for places in _noted(agent):
+        remove(Path(places.programs), Path(places.configs))
+    (agent / NOTED_FILE).unlink(missing_ok=True)
+
+
+def _noted(agent: Path) -> list[_Places]:
+    try:
+        return msgspec.json.decode((agent / NOTED_FILE).read_bytes(), type=list[_Places])
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        log.warning("cannot read where the CNI plugin is", extra={"reason": str(error)})
+        return []
 
 
 def remove(programs: Path, configs: Path) -> None:

@@ -5,14 +5,16 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from kubelite.limits import CNI_CALL, CNI_CALL_SECONDS, CNI_CALLS
+from kubelite.node.admission import host_ports
 from kubelite.node.cni import messages
 from kubelite.node.cni.messages import Call, CallRefused, encode_failure, encode_success
 from kubelite.node.network import HostPort, PodNetwork
+from kubelite.node.pod_memory import PodMemory
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -22,6 +24,16 @@ PIECE_BYTES = 1 << 16
 
 # Returns the host ports of a pod of this node by its uid; None if the node has no such pod.
 PodPorts = Callable[[str], Sequence[HostPort] | None]
+
+
+def pod_ports(memories: Mapping[str, PodMemory]) -> PodPorts:
+    """Return the host ports of the pods that a node has, by what it remembers of them."""
+
+    def look(pod_uid: str) -> Sequence[HostPort] | None:
+        memory = memories.get(pod_uid)
+        return None if memory is None or memory.pod is None else host_ports(memory.pod)
+
+    return look
 
 
 class PluginCalls:

@@ -44,6 +44,7 @@ from kubelite.node.untrusted_files import (
 )
 from kubelite.node.volumes.atomic_writer import File, write_atomically
 from kubelite.node.volumes.followed import FollowedObjects
+from kubelite.node.volumes.plugins import PluginVolumes
 from kubelite.node.volumes.sources import FileBudget, VolumeContent
 from kubelite.node.volumes.sub_path import open_inside, pin
 from kubelite.node.volumes.tmpfs import mount_tmpfs, unmount_below
@@ -97,7 +98,7 @@ class PodVolumes(Protocol):
         ...
 
     async def tear_down(self, pod_uid: str) -> None:
-        """Unmount and remove a pod's volumes and folders."""
+        """Unmount and remove a pod's volumes and folders. Raises VolumeBusy and OSError."""
         ...
 
     async def leftovers(self) -> list[str]:
@@ -126,6 +127,7 @@ class HostVolumes:
         no provisioned volumes.
         """
         self._local = local
+        self._plugins: PluginVolumes | None = None
         self._host_resolver = host_resolver
         self._pods = root / "pods"
         self._clock = clock
@@ -135,6 +137,15 @@ class HostVolumes:
         self._randomness = randomness
         self._dns = dns
         self._may_mount = may_mount
+
+    @property
+    def content(self) -> VolumeContent:
+        """What volumes show, and the tokens and objects of pods."""
+        return self._content
+
+    def use(self, plugins: PluginVolumes) -> None:
+        """Mount the volumes of CSI drivers with these; call it before any pod is set up."""
+        self._plugins = plugins
 
     def _object_changed(self, pod_uid: str) -> None:
         self.changed(pod_uid)  # read late, since the agent sets it after construction
@@ -146,9 +157,10 @@ class HostVolumes:
         self._content.begin(pod.metadata.uid)
         await asyncio.to_thread(_make_home, self._home(pod.metadata.uid))
         budget = FileBudget()
+        due: list[datetime] = []
         for volume in pod.spec.volumes:
             try:
-                await self._set_up_one(pod, volume, around, budget)
+                refresh_at = await self._set_up_one(pod, volume, around, budget)
             except _MounterFailed as error:
                 what = f'MountVolume.NewMounter initialization failed for volume "{volume.name}"'
                 raise ConfigUnavailable(f"{what} : {error}") from error
@@ -158,15 +170,18 @@ class HostVolumes:
             except OSError as error:
                 message = f'MountVolume.SetUp failed for volume "{volume.name}" : {error.strerror}'
                 raise ConfigUnavailable(message) from error
-        renew_at = self._content.renew_at(pod.metadata.uid)
-        if hears_of_all:
-            return renew_at
-        look_at = self._clock.now() + UNFOLLOWED_REFRESH
-        return look_at if renew_at is None else min(look_at, renew_at)
+            if refresh_at is not None:
+                due.append(refresh_at)
+        if (renew_at := self._content.renew_at(pod.metadata.uid)) is not None:
+            due.append(renew_at)
+        if not hears_of_all:
+            due.append(self._clock.now() + UNFOLLOWED_REFRESH)
+        return min(due, default=None)
 
     async def _set_up_one(
         self, pod: Pod, volume: Volume, around: Surroundings, budget: FileBudget
-    ) -> None:
+    ) -> datetime | None:
+        """Create or refresh one volume; return when to refresh it, beside the renewal of its tokens."""
         files = await self._content.files(pod, volume, around, budget)
         folder = self._folder(pod, volume)
         context = pod.spec.securityContext
@@ -185,16 +200,20 @@ class HostVolumes:
             await asyncio.to_thread(_check_host_path, volume.hostPath)
         elif volume.image is not None:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        elif volume.persistentVolumeClaim is None and volume.ephemeral is None:
+        elif volume.csi is not None and self._plugins is not None:
+            return await self._plugins.set_up(pod, volume, None, None)
+        elif not (name := claim_name(pod, volume)):
             raise ConfigUnavailable("no volume plugin matched")
-        elif self._local is not None:
-            claimed = await self._claimed(
-                pod, claim_name(pod, volume), is_ephemeral=volume.ephemeral is not None
-            )
-            if self._local.keeps(claimed):
+        elif self._local is not None or self._plugins is not None:
+            is_own = volume.ephemeral is not None
+            claim, claimed = await self._claimed(pod, name, is_ephemeral=is_own)
+            if self._plugins is not None and claimed.spec.csi is not None:
+                return await self._plugins.set_up(pod, volume, claim, claimed)
+            if self._local is not None and self._local.keeps(claimed):
                 await self._local.prepare(claimed, group)
             if claimed.spec.local is not None:
                 await asyncio.to_thread(_check_local, claimed.spec.local.path)
+        return None
 
     def _home(self, pod_uid: str) -> Path:
         """Return a pod's folder. Containers can write neither to it nor to its parents."""
@@ -209,10 +228,14 @@ class HostVolumes:
         """Return the path of a volume on the host. Raises ConfigUnavailable."""
         if volume.hostPath is not None:
             return Path(volume.hostPath.path)
+        if volume.csi is not None and self._plugins is not None:
+            return self._plugins.path(pod.metadata.uid, volume, None)
         name = claim_name(pod, volume)
         if not name:
             return self._folder(pod, volume)
-        claimed = await self._claimed(pod, name, is_ephemeral=volume.ephemeral is not None)
+        _, claimed = await self._claimed(pod, name, is_ephemeral=volume.ephemeral is not None)
+        if self._plugins is not None and claimed.spec.csi is not None:
+            return self._plugins.path(pod.metadata.uid, volume, claimed)
         if claimed.spec.hostPath is not None:
             await asyncio.to_thread(_check_host_path, claimed.spec.hostPath)
             return Path(claimed.spec.hostPath.path)
@@ -222,8 +245,10 @@ class HostVolumes:
             f'no volume plugin matched for persistent volume "{claimed.metadata.name}"'
         )
 
-    async def _claimed(self, pod: Pod, name: str, *, is_ephemeral: bool) -> PersistentVolume:
-        """Return the volume that a pod's claim is bound to. Raises ConfigUnavailable."""
+    async def _claimed(
+        self, pod: Pod, name: str, *, is_ephemeral: bool
+    ) -> tuple[PersistentVolumeClaim, PersistentVolume]:
+        """Return a pod's claim, and the volume that it is bound to. Raises ConfigUnavailable."""
         namespace = pod.metadata.namespace
         try:
             claim = await self._content.reads.get(pod, PersistentVolumeClaim, name)
@@ -231,11 +256,13 @@ class HostVolumes:
                 raise ConfigUnavailable(refusal)
             if claim.status.phase != "Bound":
                 raise ConfigUnavailable(f'PVC "{namespace}/{name}" is not bound')
-            return await self._content.reads.get(
-                pod, PersistentVolume, claim.spec.volumeName, namespace=""
+            name_of_volume = claim.spec.volumeName
+            found = await self._content.reads.get(
+                pod, PersistentVolume, name_of_volume, namespace=""
             )
         except NotFound as error:
             raise ConfigUnavailable(f'persistentvolumeclaim "{name}" not found') from error
+        return claim, found
 
     async def mounts(
         self,
@@ -358,9 +385,14 @@ class HostVolumes:
         self._followed.close()
 
     async def tear_down(self, pod_uid: str) -> None:
-        """Unmount and remove a pod's volumes and folders. Raises OSError if a mount stays."""
+        """Unmount and remove a pod's volumes and folders. Raises VolumeBusy, and OSError if a mount stays."""
         assert pod_uid, "an empty uid would name the folder of all pods"
         self._followed.forget(pod_uid)
+        if self._plugins is not None:
+            # What is pinned of a volume has to go before the volume.
+            pins = self._home(pod_uid) / "volume-subpaths"
+            await asyncio.to_thread(unmount_below, pins)
+            await self._plugins.tear_down(pod_uid)
         self._content.forget(pod_uid)
         await asyncio.to_thread(_remove_home, self._home(pod_uid))
 

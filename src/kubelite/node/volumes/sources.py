@@ -27,7 +27,7 @@ from kubelite.api.kinds.core.volumes import (
     Volume,
     VolumeProjection,
 )
-from kubelite.api.machinery.times import parse_time
+from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.clock import Clock
 from kubelite.limits import POD_FILES
 from kubelite.log import Complaint
@@ -191,16 +191,25 @@ class VolumeContent:
 
     async def _token(self, pod: Pod, wanted: ServiceAccountTokenProjection) -> str:
         seconds = wanted.expirationSeconds or TOKEN_SECONDS
-        key = (pod.metadata.uid, pod.spec.serviceAccountName, wanted.audience, seconds)
-        kept = self._tokens.get(key)
-        if kept is None or self._clock.now() >= kept.renew_at:
-            kept = await self._renewed(pod, wanted.audience, seconds, kept)
-            if key in self._tokens or len(self._tokens) < TOKENS_LIMIT:
-                self._tokens[key] = kept
+        kept = await self._current_token(pod, wanted.audience, seconds)
         due = self._renewals.get(pod.metadata.uid)
         renew_at = kept.renew_at if due is None else min(due, kept.renew_at)
         self._renewals[pod.metadata.uid] = renew_at
         return kept.text
+
+    async def token(self, pod: Pod, audience: str, seconds: int) -> tuple[str, str]:
+        """Return a token and the date at which it expires. Raises ConfigUnavailable and APIError."""
+        kept = await self._current_token(pod, audience, seconds)
+        return kept.text, format_time(kept.expires_at)
+
+    async def _current_token(self, pod: Pod, audience: str, seconds: int) -> _Token:
+        key = (pod.metadata.uid, pod.spec.serviceAccountName, audience, seconds)
+        kept = self._tokens.get(key)
+        if kept is None or self._clock.now() >= kept.renew_at:
+            kept = await self._renewed(pod, audience, seconds, kept)
+            if key in self._tokens or len(self._tokens) < TOKENS_LIMIT:
+                self._tokens[key] = kept
+        return kept
 
     async def _renewed(self, pod: Pod, audience: str, seconds: int, old: _Token | None) -> _Token:
         """Return a new token; if that fails, the old one, to be renewed after TOKEN_RETRY or up to twice that.

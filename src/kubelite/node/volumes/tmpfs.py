@@ -11,7 +11,7 @@ from pathlib import Path
 from kubelite.node.untrusted_files import opened_folder, opened_place
 
 _UNMOUNT_DETACH, _UNMOUNT_NOFOLLOW = 2, 8
-_BIND, _SLAVE = 0x1000, 0x80000
+_BIND, _SLAVE, _SHARED = 0x1000, 0x80000, 0x100000
 _READ_ONLY, _NO_SETUID, _NO_DEVICES, _NO_PROGRAMS = 1, 2, 4, 8
 _ESCAPED = re.compile(
     r"\\([0-7]{3})"
@@ -34,6 +34,16 @@ def bind_mount(source: Path, target: Path) -> None:
         unmount(target)
     _mount(os.fsencode(source), target, None, _BIND, None)
     _mount(None, target, None, _SLAVE, None)
+
+
+def share(folder: Path) -> None:
+    """Make a folder a mount of its own whose mounts propagate to and from other mount namespaces. Raises OSError."""
+    _mount(os.fsencode(folder), folder, None, _BIND, None)
+    try:
+        _mount(None, folder, None, _SHARED, None)
+    except OSError:
+        unmount(folder)
+        raise
 
 
 def mount_overlay(target: Path, layers: Sequence[str]) -> None:

@@ -160,6 +160,10 @@ def test_volumes_through_claims(nodes: Nodes) -> None:
     assert nodes.may("get", "persistentvolumeclaims", "data")
     assert nodes.may("get", "persistentvolumeclaims", "web-0-d")
     assert nodes.may("update", "persistentvolumeclaims", "data", subresource="status")
+    # Beyond upstream: a node hears of the growth of its pods' claims, by name.
+    assert nodes.may("watch", "persistentvolumeclaims", "data")
+    assert not nodes.may("watch", "persistentvolumeclaims", "theirs")
+    assert not nodes.may("watch", "persistentvolumeclaims", "")
     assert nodes.may("get", "persistentvolumes", "pv-1", namespace="")
     assert nodes.may("get", "secrets", "stage", namespace="storage")
     assert not nodes.may("get", "secrets", "control", namespace="storage")

@@ -16,10 +16,12 @@ from kubelite.api.auth.pod_references import MIRROR
 from kubelite.api.auth.signing import RequestInvalid
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.nodes import Node
-from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.storage import CSIDriver
 from kubelite.api.machinery.local_volumes import FINALIZER, awaits_removal
 from kubelite.api.machinery.node_flags import is_reserved
+from kubelite.api.machinery.pod_claims import claim_names
 from kubelite.api.registry.admission import certificates
 from kubelite.api.registry.admission.refusal import forbidden, metadata
 from kubelite.api.registry.admission.request import AdmissionRequest, Verb
@@ -268,7 +270,7 @@ class NodeRestriction:
         if len(audiences) > 1:
             return "node may only request 0 or 1 audiences"
         audience = audiences[0] if audiences else ""
-        if audience in _mounted_audiences(pod):
+        if audience in _mounted_audiences(pod) or audience in self._driver_audiences(pod):
             return ""
         attributes = request.attributes
         right = Attributes(
@@ -286,6 +288,19 @@ class NodeRestriction:
             f'audience "{audience}" not found in pod spec volume, {request.caller.user} is not authorized to request '
             "tokens for this audience"
         )
+
+    def _driver_audiences(self, pod: Pod) -> set[str]:
+        """Return the audiences of the tokens that the drivers of a pod's CSI volumes are given."""
+        names = {volume.csi.driver for volume in pod.spec.volumes if volume.csi is not None}
+        for name, _ in claim_names(pod):
+            claim = self._lookup.get(PersistentVolumeClaim, name, pod.metadata.namespace)
+            bound_to = claim.spec.volumeName if claim is not None else ""
+            volume = self._lookup.get(PersistentVolume, bound_to) if bound_to else None
+            if volume is not None and volume.spec.csi is not None:
+                names.add(volume.spec.csi.driver)
+        drivers = [self._lookup.get(CSIDriver, name) for name in sorted(names)]
+        requests = [one.spec.tokenRequests for one in drivers if one is not None]
+        return {request.audience for several in requests for request in several}
 
     def _lease(self, node: str, request: AdmissionRequest) -> str:
         if request.attributes.namespace != LEASE_NAMESPACE:

@@ -11,8 +11,10 @@ from kubelite.api.auth.lookup import FixedLookup
 from kubelite.api.auth.rbac import RBAC
 from kubelite.api.kinds.core.containers import EnvFromSource, EnvVarSource
 from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import Volume, VolumeProjection
+from kubelite.api.kinds.storage import CSIDriver
 from kubelite.api.machinery.local_volumes import (
     FINALIZER,
     IN_USE,
@@ -338,6 +340,50 @@ async def test_token_that_the_pod_mounts(ask: Any) -> None:
     ref = {"kind": "Pod", "apiVersion": "v1", "name": "m", "uid": "u"}
     body = {"spec": {"boundObjectRef": ref, "audiences": ["vault"]}}
     assert (await ask(plugin, "serviceaccounts/token", body, name="web", caller=NODE)).error is None
+
+
+@pytest.mark.parametrize(
+    ("source", "audience", "is_allowed"),
+    [
+        ({"csi": {"driver": "d.example.com"}}, "vault", True),
+        ({"persistentVolumeClaim": {"claimName": "data"}}, "vault", True),
+        ({"csi": {"driver": "d.example.com"}}, "other", False),
+        ({"csi": {"driver": "e.example.com"}}, "vault", False),
+        ({"persistentVolumeClaim": {"claimName": "none"}}, "vault", False),
+    ],
+)
+async def test_token_that_the_driver_of_a_volume_is_given(
+    ask: Any, source: dict[str, Any], audience: str, is_allowed: bool
+) -> None:
+    spec = {"nodeName": "one", "volumes": [{"name": "v", **source}]}
+    csi = {"driver": "d.example.com", "volumeHandle": "h"}
+    lookup = FixedLookup(
+        [
+            convert(
+                {"metadata": {"name": "m", "namespace": "shop", "uid": "u"}, "spec": spec}, Pod
+            ),
+            convert(
+                {
+                    "metadata": {"name": "d.example.com"},
+                    "spec": {"tokenRequests": [{"audience": "vault"}]},
+                },
+                CSIDriver,
+            ),
+            convert(
+                {
+                    "metadata": {"name": "data", "namespace": "shop"},
+                    "spec": {"volumeName": "pv-1"},
+                },
+                PersistentVolumeClaim,
+            ),
+            convert({"metadata": {"name": "pv-1"}, "spec": {"csi": csi}}, PersistentVolume),
+        ]
+    )
+    plugin = NodeRestriction(lookup, UnionAuthorizer(RBAC(lookup)))
+    ref = {"kind": "Pod", "apiVersion": "v1", "name": "m", "uid": "u"}
+    body = {"spec": {"boundObjectRef": ref, "audiences": [audience]}}
+    asked = await ask(plugin, "serviceaccounts/token", body, name="web", caller=NODE)
+    assert (asked.error is None) is is_allowed
 
 
 async def test_others_are_not_asked(ask: Any) -> None:

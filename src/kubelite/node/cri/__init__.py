@@ -1,0 +1,1 @@
+"""Engines that speak the Container Runtime Interface: containerd, CRI-O."""

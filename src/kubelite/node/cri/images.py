@@ -1,0 +1,134 @@
+"""The images of an engine of the Container Runtime Interface."""
+
+import asyncio
+import logging
+import shutil
+from pathlib import Path
+from typing import Final
+
+from kubelite.node.cri import messages as cri
+from kubelite.node.cri import wire
+from kubelite.node.cri.calls import EngineCalls
+from kubelite.node.docker_wire import is_reference
+from kubelite.node.image_files import open_archive
+from kubelite.node.runtime import (
+    ContainerNotFound,
+    Credentials,
+    EngineUnavailable,
+    Image,
+    ImagePullFailed,
+    InvalidImageName,
+    RegistryUnavailable,
+    RuntimeFailure,
+)
+from kubelite.spawn import ProgramFailed, run_program
+
+log = logging.getLogger(__name__)
+
+NAMESPACE: Final = "k8s.io"  # in which containerd keeps what belongs to the interface
+PULL_SECONDS: Final = 6 * 3600.0  # the caller gives up sooner, or not at all
+LOAD_SECONDS: Final = 3600.0
+_UNREACHABLE: Final = ("dial tcp", "no such host", "i/o timeout", "connection refused", "TLS")
+
+
+class EngineImages:
+    """Reads, fetches, loads and removes images."""
+
+    def __init__(self, calls: EngineCalls, socket: Path) -> None:
+        self._calls = calls
+        self._socket = socket
+
+    async def all(self) -> list[Image]:
+        """Return the images on the node."""
+        found = await self._calls(cri.LIST_IMAGES, cri.Nothing())
+        return [wire.image_of(image) for image in found.images]
+
+    async def find(self, reference: str) -> Image | None:
+        """Return an image that is on the node by name, digest or id; raises InvalidImageName."""
+        found = await self.details(reference)
+        return None if found.image is None else wire.image_of(found.image, found.info)
+
+    async def details(self, reference: str) -> cri.ImageStatusResponse:
+        """Return the verbose status of an image; raises InvalidImageName."""
+        if not is_reference(reference):
+            raise invalid_name(reference)
+        spec = cri.ImageSpec(wire.full_name(reference))
+        return await self._calls(cri.IMAGE_STATUS, cri.ImageStatusRequest(spec, True))
+
+    async def pull(self, reference: str, credentials: Credentials | None) -> Image:
+        """Fetch an image; raises ImagePullFailed, RegistryUnavailable or InvalidImageName."""
+        if not is_reference(reference):
+            raise invalid_name(reference)
+        spec = cri.ImageSpec(wire.full_name(reference))
+        request = cri.PullImageRequest(spec, wire.auth_of(credentials))
+        try:
+            await self._calls(cri.PULL_IMAGE, request, PULL_SECONDS)
+        except ContainerNotFound as error:
+            raise ImagePullFailed(f"rpc error: code = NotFound desc = {error}") from error
+        except EngineUnavailable:
+            raise
+        except RuntimeFailure as error:
+            raise pull_failure(str(error)) from error
+        image = await self.find(reference)
+        if image is None:
+            raise ImagePullFailed(f"image {reference} is not there after it was pulled")
+        return image
+
+    async def load(self, archive: Path) -> None:
+        """Bring in the images of an archive, a regular file; raises OSError.
+
+        The interface has no call for it, so containerd's own program does it, which comes with it.
+        """
+        open_archive(archive).close()  # says what is wrong with the file
+        await self._ctr("import", "--all-platforms", str(archive), what="load image")
+
+    async def tag(self, image_id: str, name: str) -> None:
+        """Give an image that is on the node another name, with a tag; the image that had the name loses it."""
+        found = await self.find(image_id)
+        if found is None:
+            raise ContainerNotFound(f"No such image: {image_id}")
+        source = next((one for one in found.names if "@" not in one), found.id)
+        await self._ctr("tag", "--force", source, wire.full_name(name), what="name image")
+
+    async def _ctr(self, *arguments: str, what: str) -> None:
+        program = shutil.which("ctr")
+        if program is None:
+            raise RuntimeFailure(f"cannot {what}: the program ctr of containerd is not installed")
+        line = [program, f"--address={self._socket}", f"--namespace={NAMESPACE}", "images"]
+        try:
+            done = await run_program([*line, *arguments], timeout_seconds=LOAD_SECONDS)
+        except ProgramFailed as error:
+            raise RuntimeFailure(f"cannot {what}: {error}") from error
+        if done.code:
+            reason = done.errors.decode("utf-8", "replace").strip().rpartition("ctr: ")[2]
+            raise RuntimeFailure(f"cannot {what}: {reason}")
+
+    async def folder(self) -> Path | None:
+        """Return the folder of the filesystem of images; None if this host does not have it."""
+        found = await self._calls(cri.IMAGE_FILESYSTEMS, cri.Nothing())
+        folders = [Path(one.place.mountpoint) for one in found.images if one.place is not None]
+        if not folders or not await asyncio.to_thread(folders[0].is_dir):
+            return None
+        return folders[0]
+
+    async def remove(self, image_id: str) -> None:
+        """Delete an image with all its names; harmless if there is none."""
+        await self._calls(cri.REMOVE_IMAGE, cri.RemoveImageRequest(cri.ImageSpec(image_id)))
+
+
+def invalid_name(reference: str) -> InvalidImageName:
+    """Return the refusal of a text that names no image."""
+    return InvalidImageName(
+        f'Failed to apply default image tag "{reference}": couldn\'t parse image name '
+        f'"{reference}": invalid reference format'
+    )
+
+
+def pull_failure(text: str) -> ImagePullFailed:
+    """Return what a failed pull means, by the engine's words."""
+    message = f"rpc error: code = Unknown desc = {text}"
+    if "failed to parse image reference" in text or "invalid reference format" in text:
+        return InvalidImageName(message)
+    if any(part in text for part in _UNREACHABLE):
+        return RegistryUnavailable(message)
+    return ImagePullFailed(message)

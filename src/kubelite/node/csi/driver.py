@@ -1,0 +1,99 @@
+"""The calls that the node makes to one CSI driver."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from kubelite.grpc.method import Method
+from kubelite.grpc.protobuf import Message
+from kubelite.grpc.status import Code, GrpcError
+from kubelite.node.csi.messages import (
+    NODE_EXPAND,
+    NODE_GET_CAPABILITIES,
+    NODE_GET_INFO,
+    NODE_PUBLISH,
+    NODE_STAGE,
+    NODE_UNPUBLISH,
+    NODE_UNSTAGE,
+    Empty,
+    NodeExpandVolumeRequest,
+    NodeGetInfoResponse,
+    NodePublishVolumeRequest,
+    NodeStageVolumeRequest,
+    NodeUnpublishVolumeRequest,
+    NodeUnstageVolumeRequest,
+)
+
+Q = TypeVar("Q", bound=Message)
+A = TypeVar("A", bound=Message)
+
+CALL_SECONDS = 120.0  # as upstream's csiTimeout
+INFO_SECONDS = 10.0  # of the calls that a registration makes
+
+
+class Channel(Protocol):
+    """A connection to one socket, made with the first call and again after it broke."""
+
+    async def unary(self, method: Method[Q, A], request: Q, *, timeout_seconds: float) -> A:
+        """Make one call. Raises GrpcError."""
+        ...
+
+    async def close(self) -> None:
+        """Close the connection; calls in flight fail."""
+        ...
+
+
+Connect = Callable[[Path], Channel]
+
+
+def is_away(error: GrpcError) -> bool:
+    """Return whether nothing answers at a driver's socket."""
+    return error.code is Code.UNAVAILABLE
+
+
+class Driver:
+    """A registered driver. Its calls raise GrpcError."""
+
+    def __init__(
+        self,
+        name: str,
+        channel: Channel,
+        info: NodeGetInfoResponse,
+        capabilities: Collection[int],
+    ) -> None:
+        self.name = name
+        self.info = info
+        self.capabilities = frozenset(capabilities)
+        self._channel = channel
+
+    @classmethod
+    async def meet(cls, name: str, channel: Channel) -> "Driver":
+        """Ask a driver how it knows this node and what it can do. Raises GrpcError."""
+        info = await channel.unary(NODE_GET_INFO, Empty(), timeout_seconds=INFO_SECONDS)
+        found = await channel.unary(NODE_GET_CAPABILITIES, Empty(), timeout_seconds=INFO_SECONDS)
+        types = [one.rpc.type for one in found.capabilities if one.rpc is not None]
+        return cls(name, channel, info, types)
+
+    async def stage(self, request: NodeStageVolumeRequest) -> None:
+        """Make a volume usable on the node."""
+        await self._channel.unary(NODE_STAGE, request, timeout_seconds=CALL_SECONDS)
+
+    async def unstage(self, request: NodeUnstageVolumeRequest) -> None:
+        """Undo `stage`; succeeds if it is undone already."""
+        await self._channel.unary(NODE_UNSTAGE, request, timeout_seconds=CALL_SECONDS)
+
+    async def publish(self, request: NodePublishVolumeRequest) -> None:
+        """Make a volume usable by a pod."""
+        await self._channel.unary(NODE_PUBLISH, request, timeout_seconds=CALL_SECONDS)
+
+    async def unpublish(self, request: NodeUnpublishVolumeRequest) -> None:
+        """Undo `publish`; succeeds if it is undone already."""
+        await self._channel.unary(NODE_UNPUBLISH, request, timeout_seconds=CALL_SECONDS)
+
+    async def expand(self, request: NodeExpandVolumeRequest) -> None:
+        """Grow a volume's file system."""
+        await self._channel.unary(NODE_EXPAND, request, timeout_seconds=CALL_SECONDS)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._channel.close()

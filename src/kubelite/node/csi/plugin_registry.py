@@ -1,0 +1,160 @@
+"""Registers plugins through the sockets that they put in a folder, `plugins_registry`.
+
+The folder is watched by inotify. For each socket the plugin is asked who it is, its handler registers it, and the
+plugin is told the result; a failure is tried again. A socket that is replaced registers anew, and one that is removed
+ends the registration. Protocol: k8s.io/kubelet `pluginregistration/v1`.
+"""
+
+import asyncio
+import logging
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from kubelite.backoff import backoff_seconds
+from kubelite.grpc.status import GrpcError
+from kubelite.limits import CSI_PLUGINS
+from kubelite.node.csi.driver import INFO_SECONDS, Channel, Connect
+from kubelite.node.csi.messages import GET_INFO, NOTIFY, Empty, PluginInfo, RegistrationStatus
+from kubelite.node.inotify import Inotify
+from kubelite.tasks import TaskSet
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS = 0.5, 120.0  # as upstream's goroutinemap
+Identity = tuple[
+    int, int, int
+]  # of a socket: device, inode, time of its last change in nanoseconds
+
+
+class Refused(Exception):
+    """A plugin cannot be registered; `str()` is what the plugin is told."""
+
+
+class PluginHandler(Protocol):
+    """Registers the plugins of one type."""
+
+    async def register(self, info: PluginInfo, endpoint: Path) -> None:
+        """Register a plugin, or again one that is known. Raises Refused."""
+        ...
+
+    async def unregister(self, name: str, endpoint: Path) -> None:
+        """End the registration of a plugin whose socket was removed."""
+        ...
+
+
+class _Known:
+    """A socket, with the plugin that registered through it once it has."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.task: asyncio.Task[None] | None = None
+        self.plugin: tuple[PluginHandler, str, Path] | None = None
+
+
+class PluginRegistry:
+    """The plugins of one node."""
+
+    def __init__(
+        self, folder: Path, handlers: Mapping[str, PluginHandler], connect: Connect
+    ) -> None:
+        """`handlers` are by type, such as CSIPlugin; plugins of another type are refused."""
+        self._folder = folder
+        self._handlers = handlers
+        self._connect = connect
+        self._known: dict[str, _Known] = {}
+        self._tasks = TaskSet()
+
+    async def run(self) -> None:
+        """Follow the folder until cancelled; it is made if it is missing."""
+        await asyncio.to_thread(self._folder.mkdir, mode=0o750, parents=True, exist_ok=True)
+        inotify = Inotify()
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            while True:
+                with inotify.armed(folder) as changed:
+                    await self._follow(await asyncio.to_thread(_sockets, folder))
+                    await changed
+        finally:
+            inotify.close()
+            os.close(folder)
+            await self._tasks.stop()
+
+    async def _follow(self, sockets: Mapping[str, Identity]) -> None:
+        for name, known in list(self._known.items()):
+            if sockets.get(name) != known.identity:
+                del self._known[name]
+                await self._forget(known, is_replaced=name in sockets)
+        for name, identity in sockets.items():
+            if name in self._known:
+                continue
+            if len(self._known) >= CSI_PLUGINS.value:
+                CSI_PLUGINS.reached()
+                return
+            known = self._known[name] = _Known(identity)
+            work = self._register(self._folder / name, known)
+            known.task = self._tasks.start(work, name=f"plugin {name}")
+
+    async def _forget(self, known: _Known, *, is_replaced: bool) -> None:
+        """End a registration, unless the same plugin is about to register again through a new socket."""
+        if known.task is not None:
+            known.task.cancel()
+            await asyncio.wait([known.task])
+        if known.plugin is not None and not is_replaced:
+            handler, name, endpoint = known.plugin
+            await handler.unregister(name, endpoint)
+
+    async def _register(self, socket: Path, known: _Known) -> None:
+        failures = 0
+        while True:
+            channel = self._connect(socket)
+            try:
+                known.plugin = await self._introduce(socket, channel)
+            except (GrpcError, Refused) as error:
+                log.warning("cannot register plugin: %s", error, extra={"socket": str(socket)})
+            else:
+                return
+            finally:
+                await channel.close()
+            await asyncio.sleep(backoff_seconds(failures, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS))
+            failures += 1
+
+    async def _introduce(self, socket: Path, channel: Channel) -> tuple[PluginHandler, str, Path]:
+        """Register one plugin and tell it so. Raises GrpcError and Refused."""
+        info = await channel.unary(GET_INFO, Empty(), timeout_seconds=INFO_SECONDS)
+        endpoint = Path(info.endpoint) if info.endpoint else socket
+        handler = self._handlers.get(info.type)
+        try:
+            if handler is None:
+                raise Refused(
+                    f"no handler registered for plugin type: {info.type} at socket {socket}"
+                )
+            await handler.register(info, endpoint)
+        except Refused as error:
+            status = RegistrationStatus(plugin_registered=False, error=str(error))
+            await self._notify(channel, status)
+            raise
+        await self._notify(channel, RegistrationStatus(plugin_registered=True))
+        log.info("plugin registered", extra={"plugin": info.name, "type": info.type})
+        return handler, info.name, endpoint
+
+    async def _notify(self, channel: Channel, status: RegistrationStatus) -> None:
+        await channel.unary(NOTIFY, status, timeout_seconds=INFO_SECONDS)
+
+
+def _sockets(folder: int) -> dict[str, Identity]:
+    """Return the sockets in a folder; hidden names are passed over, as upstream does."""
+    found: dict[str, Identity] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            try:
+                state = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISSOCK(state.st_mode):
+                found[entry.name] = (state.st_dev, state.st_ino, state.st_ctime_ns)
+    return found

@@ -1,0 +1,81 @@
+"""CSI on one node: the plugins that register, their volumes, and what is owed to them, composed."""
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+
+from kubelite.api.client.events import EventRecorder
+from kubelite.api.client.protocol import Client
+from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.volumes import Volume
+from kubelite.clock import Clock
+from kubelite.node.csi.driver import Connect
+from kubelite.node.csi.drivers import Drivers
+from kubelite.node.csi.expansion import Expansion
+from kubelite.node.csi.paths import KubeletFolders
+from kubelite.node.csi.plugin_registry import PluginRegistry
+from kubelite.node.csi.volumes import CSIVolumes
+from kubelite.node.volumes.host import HostVolumes
+
+CSI_PLUGIN = "CSIPlugin"
+
+
+class CSIService:
+    """The CSI volumes of a node's pods; `run` registers drivers and settles what they are owed."""
+
+    def __init__(
+        self,
+        node: str,
+        folders: KubeletFolders,
+        client: Client,
+        clock: Clock,
+        events: EventRecorder,
+        volumes: HostVolumes,
+        connect: Connect,
+    ) -> None:
+        """`volumes` mount the volumes of drivers with this service from now on."""
+
+        def changed(pod_uid: str) -> None:
+            volumes.changed(pod_uid)  # read late, since the agent sets it after construction
+
+        content = volumes.content
+        self._drivers = Drivers(node, client, connect)
+        self._expansion = Expansion(client, events, changed)
+        self._volumes = CSIVolumes(
+            node, folders, client, clock, self._drivers, content, self._expansion, changed
+        )
+        self._registry = PluginRegistry(folders.registry, {CSI_PLUGIN: self._drivers}, connect)
+        volumes.use(self)
+
+    async def restore(self) -> None:
+        """Find what was mounted before the agent started. Call it before any pod is set up."""
+        await self._volumes.restore()
+
+    async def run(self) -> None:
+        """Register drivers and settle what they are owed, until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._drivers.run())
+                group.create_task(self._volumes.run())
+                group.create_task(self._registry.run())
+        finally:
+            self._expansion.close()
+
+    async def set_up(
+        self,
+        pod: Pod,
+        volume: Volume,
+        claim: PersistentVolumeClaim | None,
+        claimed: PersistentVolume | None,
+    ) -> datetime | None:
+        """Mount a volume, or refresh it; return when to refresh. Raises ConfigUnavailable, APIError and OSError."""
+        return await self._volumes.set_up(pod, volume, claim, claimed)
+
+    def path(self, pod_uid: str, volume: Volume, claimed: PersistentVolume | None) -> Path:
+        """Return the path of a pod's volume on the host. Raises ConfigUnavailable."""
+        return self._volumes.path(pod_uid, volume, claimed)
+
+    async def tear_down(self, pod_uid: str) -> None:
+        """Unmount a pod's volumes. Raises VolumeBusy and OSError."""
+        await self._volumes.tear_down(pod_uid)
