@@ -34,9 +34,10 @@ DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*
 
 DOMAIN_LENGTH_MAX = 253
 
-LOCAL_STORAGE, METRICS_SERVER = "local-storage", "metrics-server"
+LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB = "local-storage", "metrics-server", "servicelb"
 # What --disable may name, spelt as in k3s.
-COMPONENTS = frozenset({LOCAL_STORAGE, METRICS_SERVER})
+COMPONENTS = frozenset({LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
+POOL_ADDRESSES_MAX = 65536
 STORAGE_PATH_LENGTH_MAX = 1024
 
 CONFIG_FILE = Path("/etc/kubelite/config.yaml")
@@ -194,7 +195,17 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     )
     disable: Annotated[
         tuple[str, ...],
-        Setting("Built-in component not to use: local-storage or metrics-server", "NAME"),
+        Setting(
+            "Built-in component not to use: local-storage, metrics-server or servicelb", "NAME"
+        ),
+    ] = ()
+    load_balancer_pool: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Addresses for Services of type LoadBalancer, 192.0.2.240/28 or 192.0.2.10-192.0.2.20, on the link of the "
+            "nodes and used by nobody else (default: the nodes' own addresses)",
+            "CIDR|RANGE",
+        ),
     ] = ()
     scheduler_load_aware: Annotated[
         bool, Setting("Place pods by what nodes really use as well, not only by requests")
@@ -246,6 +257,12 @@ class Config(NodeConfig, frozen=True, kw_only=True):
         """The components that are not deployed; `disable` may have several in one value, with commas."""
         names = (name.strip() for text in self.disable for name in text.split(","))
         return frozenset(filter(None, names))
+
+    @property
+    def load_balancer_ranges(self) -> tuple[tuple[int, int], ...]:
+        """The ranges of `load_balancer_pool` as numbers, both ends included. Raises ValueError."""
+        texts = (part.strip() for text in self.load_balancer_pool for part in text.split(","))
+        return tuple(map(address_range, filter(None, texts)))
 
     @property
     def secrets_key_file(self) -> Path:
@@ -520,7 +537,7 @@ def _validate(config: Config | AgentConfig) -> None:
     _check_node(config)
     match config:
         case Config():
-            for check in (_check_numbers, _check_texts, _check_networks, _check_names):
+            for check in (_check_numbers, _check_texts, _check_networks, _check_names, _check_pool):
                 check(config)
             _mask_size(config)
             for field in ("enable_admission_plugins", "disable_admission_plugins"):
@@ -646,6 +663,48 @@ def _check_networks(config: Config) -> None:
     pods, services = (ipaddress.ip_network(c) for c in (config.cluster_cidr, config.service_cidr))
     if pods.overlaps(services):
         raise _unusable("service_cidr", config.service_cidr, "must not overlap --cluster-cidr")
+
+
+def address_range(text: str) -> tuple[int, int]:
+    """Return first and last address of a CIDR, or of FIRST-LAST, as numbers. Raises ValueError with what is wrong.
+
+    Of a CIDR the addresses of network and broadcast are left out, which some clients cannot talk to.
+    """
+    first, dash, last = text.partition("-")
+    if dash:
+        ends = ipaddress.ip_address(first.strip()), ipaddress.ip_address(last.strip())
+        numbers = int(ends[0]), int(ends[1])
+    else:
+        network = ipaddress.ip_network(text)
+        ends = network[0], network[-1]
+        inner = 1 if network.num_addresses > 2 else 0
+        numbers = int(ends[0]) + inner, int(ends[1]) - inner
+    if any(end.version != 4 for end in ends):
+        raise ValueError("must be IPv4: the service proxy knows no other family")
+    if numbers[0] > numbers[1]:
+        raise ValueError("must not end before it begins")
+    if numbers[1] - numbers[0] >= POOL_ADDRESSES_MAX:
+        raise ValueError(f"must be no more than {POOL_ADDRESSES_MAX} addresses")
+    if any(end.is_loopback or end.is_multicast or end.is_link_local for end in ends):
+        raise ValueError("must be addresses that clients on the link can reach")
+    return numbers
+
+
+def _check_pool(config: Config) -> None:
+    if config.load_balancer_pool and SERVICE_LB in config.disabled:
+        given = ",".join(config.load_balancer_pool)
+        raise _unusable("load_balancer_pool", given, "--disable servicelb is given too")
+    for text in config.load_balancer_pool:
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            try:
+                first, last = address_range(part)
+            except ValueError as error:
+                raise _unusable("load_balancer_pool", part, str(error)) from None
+            for field in ("cluster_cidr", "service_cidr"):
+                network = ipaddress.ip_network(getattr(config, field))
+                if first <= int(network[-1]) and last >= int(network[0]):
+                    flag = f"--{field.replace('_', '-')}"
+                    raise _unusable("load_balancer_pool", part, f"must not overlap {flag}")
 
 
 def _check_names(config: Config) -> None:
