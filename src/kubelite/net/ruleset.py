@@ -51,6 +51,9 @@ class ProxySettings(Struct, frozen=True):
         "10.43.0.10",
     )  # of services that the node itself serves, such as DNS
     bridge: str = "kubelite0"
+    node_addresses: tuple[
+        str, ...
+    ] = ()  # those of the Node object, by which load balancers name the node
 
     def __post_init__(self) -> None:
         ranges = all(ipv4_range(text) for text in (self.cluster_cidr, self.service_cidr))
