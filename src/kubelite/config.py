@@ -685,9 +685,13 @@ def address_range(text: str) -> tuple[int, int]:
         raise ValueError("must not end before it begins")
     if numbers[1] - numbers[0] >= POOL_ADDRESSES_MAX:
         raise ValueError(f"must be no more than {POOL_ADDRESSES_MAX} addresses")
-    if any(end.is_loopback or end.is_multicast or end.is_link_local for end in ends):
+    if not numbers[0] >= 1 << 24 or any(map(_is_of_no_link, ends)):
         raise ValueError("must be addresses that clients on the link can reach")
     return numbers
+
+
+def _is_of_no_link(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    return address.is_loopback or address.is_multicast or address.is_link_local
 
 
 def _check_pool(config: Config) -> None:
