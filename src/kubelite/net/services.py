@@ -10,12 +10,13 @@ from kubelite.api.kinds.core.containers import ContainerPort
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service, ServicePort
 from kubelite.api.kinds.discovery import EndpointSlice
-from kubelite.api.machinery.load_balancing import addresses_of
+from kubelite.api.machinery.load_balancing import addresses_of, announcement_of
 from kubelite.limits import SERVICE_RULES
 from kubelite.net.health_ports import LocalEndpoints
 from kubelite.net.intervals import ALL_ADDRESSES, address_text, merged, of_network
 from kubelite.net.ruleset import (
     ANY_HOST_PORTS,
+    BALANCED,
     HOST_PORTS,
     NODE_PORT_FILTER,
     NODE_PORTS,
@@ -102,6 +103,9 @@ def service_rules(
     rules = RulesetBuilder()
     # A node may be known by an address that it does not have itself, such as one of a router in front of it.
     at_node = not set(settings.node_addresses).isdisjoint(addresses_of(service))
+    if announcement_of(service) is not None:
+        for balanced in set(addresses_of(service)) & {str(one) for one in addresses[:each]}:
+            rules.element(BALANCED, balanced)  # its other ports lead nowhere
     external = External(addresses[:each], _source_ranges(service), at_node)
     ports = _ServiceRules(service, settings, external, rules)
     local: set[str] = set()
