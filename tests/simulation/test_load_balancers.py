@@ -3,8 +3,9 @@
 import asyncio
 from ipaddress import IPv4Address
 
+from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.services import Service
-from kubelite.api.machinery.load_balancing import addresses_of, announcer_of
+from kubelite.api.machinery.load_balancing import FINALIZER, addresses_of, announcer_of
 from kubelite.control.load_balancers import SILENCE_SECONDS
 from kubelite.control.options import LoadBalancing
 from simulation.cluster import SimulatedCluster
@@ -48,3 +49,8 @@ async def test_addresses_stay_over_a_restart_and_move_from_a_lost_node_within_se
         assert seconds <= SILENCE_SECONDS + 1
         assert addresses(cluster) == given
         assert others.items() <= announcers(cluster).items()
+        assert all(one.metadata.finalizers == [FINALIZER] for one in balanced(cluster))
+        await cluster.client.delete(Service, "s0", "default")
+        await cluster.until(lambda: len(balanced(cluster)) == NUMBER - 1, seconds=60)
+        reasons = {one.reason for one in cluster.all(Event) if one.involvedObject.name == "s0"}
+        assert reasons >= {"EnsuringLoadBalancer", "EnsuredLoadBalancer", "DeletedLoadBalancer"}
