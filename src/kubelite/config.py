@@ -18,13 +18,15 @@ import socket
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 from msgspec import Struct
 
-from kubelite.image_config import ImageConfig, check_images
+from kubelite.address_pool import check_pool, pool_ranges
+from kubelite.engine_config import EngineConfig, check_engine
+from kubelite.image_config import check_images
 from kubelite.pod_config import check_pods
 from kubelite.settings import InvalidConfig as InvalidConfig  # noqa: PLC0414 - exported
 from kubelite.settings import Setting
@@ -41,12 +43,11 @@ DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*
 
 DOMAIN_LENGTH_MAX = 253
 
-LOCAL_STORAGE, METRICS_SERVER = "local-storage", "metrics-server"
+LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB = "local-storage", "metrics-server", "servicelb"
 # What --disable may name, spelt as in k3s.
-COMPONENTS = frozenset({LOCAL_STORAGE, METRICS_SERVER})
+COMPONENTS = frozenset({LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
 STORAGE_PATH_LENGTH_MAX = 1024
 
-OWN_ENGINES = ("docker", "containerd")  # what --container-runtime-endpoint may name instead
 
 CONFIG_FILE = Path("/etc/kubelite/config.yaml")
 
@@ -77,15 +78,7 @@ class ClusterSettings(Struct, frozen=True):
     cluster_domain: str
 
 
-class WantedEngine(NamedTuple):
-    """A container engine that a user names; see `node.engine_choice`."""
-
-    socket: Path | None = None
-    dialect: Literal["docker", "cri"] | None = None
-    own: str = ""  # one of OWN_ENGINES
-
-
-class NodeConfig(ImageConfig, frozen=True, kw_only=True):
+class NodeConfig(EngineConfig, frozen=True, kw_only=True):
     """The settings of every node, with their defaults."""
 
     data_dir: Annotated[str, Setting("Folder that holds all state", "DIR", is_filled=True)] = (
@@ -132,15 +125,6 @@ class NodeConfig(ImageConfig, frozen=True, kw_only=True):
             "DIR",
         ),
     ] = ""
-    container_runtime_endpoint: Annotated[
-        str,
-        Setting(
-            "Socket of the container engine: containerd, CRI-O, Docker or Podman; or docker or containerd to start one "
-            "(default: one that answers, or start one)",
-            "unix:///FILE",
-        ),
-    ] = ""
-    docker_socket: Annotated[str, Setting("The same for an engine with Docker's API", "FILE")] = ""
     allowed_unsafe_sysctls: Annotated[
         tuple[str, ...],
         Setting(
@@ -166,16 +150,6 @@ class NodeConfig(ImageConfig, frozen=True, kw_only=True):
         if folder == DATA_DIR:
             return run
         return run / hashlib.sha256(folder.encode()).hexdigest()[:12]
-
-    @property
-    def wanted_engine(self) -> WantedEngine:
-        """The container engine that is named, if one is."""
-        if self.docker_socket:
-            return WantedEngine(Path(self.docker_socket), "docker")
-        path = self.container_runtime_endpoint.removeprefix("unix://")
-        if path.startswith("/"):
-            return WantedEngine(Path(path))
-        return WantedEngine(own=self.container_runtime_endpoint)
 
     @property
     def store_dir(self) -> Path:
@@ -243,7 +217,17 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     )
     disable: Annotated[
         tuple[str, ...],
-        Setting("Built-in component not to use: local-storage or metrics-server", "NAME"),
+        Setting(
+            "Built-in component not to use: local-storage, metrics-server or servicelb", "NAME"
+        ),
+    ] = ()
+    load_balancer_pool: Annotated[
+        tuple[str, ...],
+        Setting(
+            "Addresses for Services of type LoadBalancer, 192.0.2.240/28 or 192.0.2.10-192.0.2.20, on the link of the "
+            "nodes and used by nobody else (default: the nodes' own addresses)",
+            "CIDR|RANGE",
+        ),
     ] = ()
     scheduler_load_aware: Annotated[
         bool, Setting("Place pods by what nodes really use as well, not only by requests")
@@ -295,6 +279,11 @@ class Config(NodeConfig, frozen=True, kw_only=True):
         """The components that are not deployed; `disable` may have several in one value, with commas."""
         names = (name.strip() for text in self.disable for name in text.split(","))
         return frozenset(filter(None, names))
+
+    @property
+    def load_balancer_ranges(self) -> tuple[tuple[int, int], ...]:
+        """The ranges of `load_balancer_pool` as numbers, both ends included. Raises ValueError."""
+        return pool_ranges(self.load_balancer_pool)
 
     @property
     def secrets_key_file(self) -> Path:
@@ -412,8 +401,6 @@ _NUMBERS = {
     "audit_log_maxage": 36_500,
     "audit_log_maxbackup": 10_000,
 }
-_TWO_ENGINES = "--container-runtime-endpoint is given too"
-_NO_ENDPOINT = "must be unix:///FILE, docker or containerd"
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PORT_RANGE = re.compile(r"([0-9]{1,5})-([0-9]{1,5})")
 _MODE = re.compile(r"(0o?)?[0-7]{1,3}")
@@ -571,7 +558,7 @@ def _validate(config: Config | AgentConfig) -> None:
     _check_node(config)
     match config:
         case Config():
-            for check in (_check_numbers, _check_texts, _check_networks, _check_names):
+            for check in (_check_numbers, _check_texts, _check_networks, _check_names, _check_pool):
                 check(config)
             _mask_size(config)
             for field in ("enable_admission_plugins", "disable_admission_plugins"):
@@ -602,21 +589,13 @@ def _check_node(config: Config | AgentConfig) -> None:
     if not path.isprintable() or len(path.encode()) > STORAGE_PATH_LENGTH_MAX or path == "/":
         reason = f"must be a folder other than /, of no more than {STORAGE_PATH_LENGTH_MAX} bytes"
         raise _unusable("default_local_storage_path", repr(path), reason)
-    _check_engine(config)
+    check_engine(config)
     if config.root_dir and (not Path(config.root_dir).is_absolute() or config.root_dir == "/"):
         raise _unusable("root_dir", config.root_dir, "must be an absolute path other than /")
     _labels_and_taints(config)
     _sysctls(config.allowed_unsafe_sysctls)
     check_pods(config)
     check_images(config)
-
-
-def _check_engine(config: NodeConfig) -> None:
-    endpoint = config.container_runtime_endpoint
-    if endpoint and config.docker_socket:
-        raise _unusable("docker_socket", config.docker_socket, _TWO_ENGINES)
-    if config.wanted_engine.own not in ("", *OWN_ENGINES):
-        raise _unusable("container_runtime_endpoint", endpoint, _NO_ENDPOINT)
 
 
 def _is_of_no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -696,6 +675,14 @@ def _check_numbers(config: Config) -> None:
 def _check_texts(config: Config) -> None:
     if _MODE.fullmatch(config.write_kubeconfig_mode) is None:
         raise _unusable("write_kubeconfig_mode", config.write_kubeconfig_mode, "must be octal")
+
+
+def _check_pool(config: Config) -> None:
+    if config.load_balancer_pool and SERVICE_LB in config.disabled:
+        given = ",".join(config.load_balancer_pool)
+        raise _unusable("load_balancer_pool", given, "--disable servicelb is given too")
+    networks = {"--cluster-cidr": config.cluster_cidr, "--service-cidr": config.service_cidr}
+    check_pool(config.load_balancer_pool, networks)
 
 
 def _check_networks(config: Config) -> None:

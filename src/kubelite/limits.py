@@ -1095,6 +1095,18 @@ POLICY_RULES = Limit(
     reason="about 20 MiB of rules; a thousand policies of a few hundred peers each",
 )
 
+# Load balancers
+
+ARP_MESSAGES = Limit(
+    "arp-messages",
+    64,
+    "messages",
+    bounds="ARP messages of a link that a node which announces addresses reads at once",
+    beyond="it rests for 10 ms, and the kernel drops what its buffer does not hold",
+    reason="anybody on the link may send any number of them; 6400 a second cost a tenth of a core",
+)
+
+
 # DNS
 
 DNS_STEPS = Limit(

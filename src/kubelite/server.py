@@ -37,9 +37,9 @@ from kubelite.api.http.webhooks import Webhooks
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
 from kubelite.clock import SystemClock
-from kubelite.config import METRICS_SERVER, Config
+from kubelite.config import METRICS_SERVER, SERVICE_LB, Config
 from kubelite.control import CONTROLLERS
-from kubelite.control.options import Options
+from kubelite.control.options import LoadBalancing, Options
 from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.load import loads_of
 from kubelite.control.scheduler.requests import Amounts
@@ -196,7 +196,9 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.callback(expiry.stop)
     parts = Parts(plane)
     running.push_async_callback(parts.stop)
-    await _start_control(config, parts, plane, pki, host, offload, APIServiceProbe(delegation))
+    await _start_control(
+        config, parts, plane, pki, host, offload, APIServiceProbe(delegation), port
+    )
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
 
@@ -214,6 +216,7 @@ async def _start_control(
     host: HostAddresses,
     offload: Offload,
     probe: APIServiceProbe,
+    port: int,
 ) -> None:
     clock, randomness = SystemClock(), SystemRandomness()
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
@@ -228,6 +231,9 @@ async def _start_control(
         system=plane.system,
         probe_api_service=probe,
         serves_metrics=METRICS_SERVER not in config.disabled,
+        load_balancing=LoadBalancing(
+            SERVICE_LB not in config.disabled, config.load_balancer_ranges, port
+        ),
     )
     await parts.start(
         "controller-manager",

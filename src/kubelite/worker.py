@@ -36,6 +36,7 @@ from kubelite.api.machinery.times import parse_duration
 from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
 from kubelite.grpc.client import GrpcClient
+from kubelite.net.announcer import Announcer
 from kubelite.net.dns import CannotListen, DNSServer
 from kubelite.net.nftables import RulesUnavailable
 from kubelite.net.overlay import Overlay
@@ -460,18 +461,20 @@ class Worker:
         self._running.push_async_callback(logs.close)
         return logs
 
-    def _service_proxy(self) -> ServiceProxy:
+    def _proxy_settings(self) -> ProxySettings:
         cluster = self._cluster
-        settings = ProxySettings(
+        return ProxySettings(
             self._config.name_of_node,
             cluster.cluster_cidr,
             cluster.service_cidr,
             local_addresses=(cluster.dns_address,),
         )
+
+    def _service_proxy(self) -> ServiceProxy:
         events = EventRecorder(
             self._identities.network, self._clock, self._randomness, component="kube-proxy"
         )
-        return ServiceProxy(self._identities.network, settings, self._offload, events)
+        return ServiceProxy(self._identities.network, self._proxy_settings(), self._offload, events)
 
     async def _run_pods(self, kubelet: Kubelet) -> None:
         """Wait for the node's pod CIDR, set up network and DNS, then run pods."""
@@ -480,7 +483,9 @@ class Worker:
         await self._network.start(pod_cidr)
         name = self._config.name_of_node
         overlay = Overlay(self._identities.network, name, self._address, pod_cidr)
-        self._followers.append(overlay.move)
+        announcer = Announcer(self._identities.network, self._proxy_settings(), self._address)
+        moved = [overlay.move, announcer.move]
+        self._followers += moved
         dns = self._dns_server()
         await dns.start()
         try:
@@ -490,10 +495,12 @@ class Worker:
             ):
                 group.create_task(dns.run())
                 group.create_task(overlay.run())
+                group.create_task(announcer.run())
                 group.create_task(kubelet.run())
                 group.create_task(self._leave_range(pod_cidr))
         finally:
-            self._followers.remove(overlay.move)
+            for follower in moved:
+                self._followers.remove(follower)
             await dns.stop()
 
     async def _pod_cidr(self) -> str:

@@ -1,3 +1,4 @@
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,23 @@ def test_no_value_has_control_characters(field: str, plain: type, text: str) -> 
         ({"cluster_cidr": "0.0.0.0/0"}, "must be a range of addresses"),
         ({"service_cidr": "127.0.0.0/16"}, "must be a range of addresses"),
         ({"service_cidr": "10.43.0.1/16"}, "has host bits set"),
+        ({"load_balancer_pool": ("nonsense",)}, "--load-balancer-pool nonsense: "),
+        ({"load_balancer_pool": ("192.0.2.9-192.0.2.1",)}, "must not end before it begins"),
+        ({"load_balancer_pool": ("192.0.2.1-2001:db8::1",)}, "must be IPv4"),
+        ({"load_balancer_pool": ("2001:db8::/120",)}, "must be IPv4"),
+        ({"load_balancer_pool": ("192.0.2.1/24",)}, "has host bits set"),
+        ({"load_balancer_pool": ("172.0.0.0/8",)}, "must be no more than 65536 addresses"),
+        ({"load_balancer_pool": ("127.0.0.0/24",)}, "must be addresses that clients"),
+        ({"load_balancer_pool": ("0.0.0.0/24",)}, "must be addresses that clients"),
+        ({"load_balancer_pool": ("10.41.255.0-10.42.0.9",)}, "must not overlap --cluster-cidr"),
+        (
+            {"load_balancer_pool": ("192.0.2.1/32, 10.43.9.0/24",)},
+            "must not overlap --service-cidr",
+        ),
+        (
+            {"load_balancer_pool": ("192.0.2.0/24",), "disable": ("servicelb",)},
+            "--disable servicelb is given too",
+        ),
     ],
 )
 def test_values_that_no_server_can_use(flags: dict[str, object], words: str) -> None:
@@ -210,6 +228,25 @@ def test_values_that_no_server_can_use(flags: dict[str, object], words: str) -> 
         load(flags, {}, NOWHERE)
     assert words in str(refused.value)
     assert str(refused.value).startswith("cannot use --")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (("192.0.2.240/28",), [("192.0.2.241", "192.0.2.254")]),
+        (
+            ("192.0.2.7/32", "192.0.2.8/31"),
+            [("192.0.2.7", "192.0.2.7"), ("192.0.2.8", "192.0.2.9")],
+        ),
+        (
+            ("192.0.2.7 - 192.0.2.9,192.0.2.20/32",),
+            [("192.0.2.7", "192.0.2.9"), ("192.0.2.20",) * 2],
+        ),
+    ],
+)
+def test_pools_are_ranges(given: tuple[str, ...], expected: list[tuple[str, str]]) -> None:
+    found = load({"load_balancer_pool": given}, {}, NOWHERE).load_balancer_ranges
+    assert [tuple(str(IPv4Address(end)) for end in ends) for ends in found] == expected
 
 
 @pytest.mark.parametrize(

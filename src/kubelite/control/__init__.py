@@ -19,6 +19,7 @@ from kubelite.control.ephemeral_volumes import EphemeralVolumeController
 from kubelite.control.garbage import GarbageCollector
 from kubelite.control.horizontal_autoscaler import HorizontalAutoscalerController
 from kubelite.control.job import JobController
+from kubelite.control.load_balancers import LoadBalancerController
 from kubelite.control.local_provisioner import LocalPathProvisioner
 from kubelite.control.local_reclaimer import LocalPathReclaimer
 from kubelite.control.namespace import NamespaceController
@@ -66,6 +67,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         EndpointsController,
         EndpointSliceController,
         EndpointSliceMirroringController,
+        LoadBalancerController,
         ServiceCIDRController,
         NodeIPAMController,
         NodeLifecycleController,

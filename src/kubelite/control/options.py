@@ -89,6 +89,16 @@ class APIServiceProbe(Protocol):
         ...
 
 
+class LoadBalancing(Struct, frozen=True):
+    """Whether and how Services of type LoadBalancer get addresses."""
+
+    is_on: bool = True
+    pool: tuple[
+        tuple[int, int], ...
+    ] = ()  # IPv4 ranges, both ends included; empty: nodes' own addresses
+    api_port: int = 6443  # which no Service may have on nodes
+
+
 class Options(Struct, frozen=True):
     """Settings of this cluster, and services outside of the API, that controllers need."""
 
@@ -104,5 +114,6 @@ class Options(Struct, frozen=True):
     probe_api_service: APIServiceProbe | None = None  # None: an endpoint that is ready is enough
     serves_metrics: bool = False  # whether metrics.k8s.io is served here
     system: SystemObjects = SystemObjects()  # required objects; empty except in a server
+    load_balancing: LoadBalancing = LoadBalancing()
     node_grace_seconds: float = 50.0  # without a report a node becomes Unknown
     terminated_pods_limit: int = 12_500

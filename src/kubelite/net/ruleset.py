@@ -26,6 +26,7 @@ SERVICES, NODE_PORTS = "services", "node-ports"
 SERVICE_FILTER, NODE_PORT_FILTER = "service-filter", "node-port-filter"
 HOST_PORTS, ANY_HOST_PORTS = "host-ports", "any-host-ports"
 HAIRPIN = "hairpin"
+BALANCED = "balanced"  # addresses of load balancers that are on no interface
 INGRESS_PODS, EGRESS_PODS = "ingress-pods", "egress-pods"
 # Declarations of the fixed maps and sets by name.
 COLLECTIONS: Mapping[str, str] = {
@@ -36,6 +37,7 @@ COLLECTIONS: Mapping[str, str] = {
     HOST_PORTS: f"map {HOST_PORTS} {{ type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }}",
     ANY_HOST_PORTS: f"map {ANY_HOST_PORTS} {{ type inet_proto . inet_service : ipv4_addr . inet_service; }}",
     HAIRPIN: f"set {HAIRPIN} {{ type ipv4_addr . ipv4_addr; }}",
+    BALANCED: f"set {BALANCED} {{ type ipv4_addr; }}",
     INGRESS_PODS: f"map {INGRESS_PODS} {{ type ipv4_addr : verdict; }}",
     EGRESS_PODS: f"map {EGRESS_PODS} {{ type ipv4_addr : verdict; }}",
 }
@@ -51,6 +53,9 @@ class ProxySettings(Struct, frozen=True):
         "10.43.0.10",
     )  # of services that the node itself serves, such as DNS
     bridge: str = "kubelite0"
+    node_addresses: tuple[
+        str, ...
+    ] = ()  # those of the Node object, by which load balancers name the node
 
     def __post_init__(self) -> None:
         ranges = all(ipv4_range(text) for text in (self.cluster_cidr, self.service_cidr))
@@ -144,10 +149,12 @@ def base_chains(settings: ProxySettings) -> str:
   chain filter-forward {{
     type filter hook forward priority filter; policy accept;
     ip daddr {services} ct state new goto refuse
+    ip daddr @{BALANCED} ct state new goto refuse
   }}
   chain filter-output {{
     type filter hook output priority filter; policy accept;
     ip daddr {services} ct state new fib daddr type != local goto refuse
+    ip daddr @{BALANCED} ct state new goto refuse
   }}
   chain policy-forward {{
     type filter hook forward priority 10; policy accept;

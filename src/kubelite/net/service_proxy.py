@@ -10,8 +10,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
+from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
@@ -25,6 +28,7 @@ from kubelite.net.rule_table import RuleTable
 from kubelite.net.rule_watch import UNKNOWN
 from kubelite.net.ruleset import ELEMENT_COST_BYTES, ProxySettings, Ruleset
 from kubelite.net.services import cost_bytes, host_port_rules, is_cut, service_rules
+from kubelite.net.trusted_text import is_ipv4
 from kubelite.offload import Offload
 
 log = logging.getLogger(__name__)
@@ -47,13 +51,14 @@ class ServiceProxy:
     def __init__(
         self, client: Client, settings: ProxySettings, offload: Offload, events: EventRecorder
     ) -> None:
-        self._settings = settings
+        self._settings = settings  # with the node's addresses as last seen
         self._offload = offload
         self._events = events
         self._services = client.mirror(Service)
         self._slices = client.mirror(EndpointSlice)
         self._pods = client.mirror(Pod, field_selector=f"spec.nodeName={settings.node_name}")
         self._slices.add_index(SERVICE_INDEX, _service_of)
+        self._nodes = client.mirror(Node, field_selector=f"metadata.name={settings.node_name}")
         self.table = RuleTable(settings, offload, self._changed_by_others)
         self._policies = PolicySource(client, settings, offload, lambda: self._mark(POLICIES))
         self._cut_policies: set[str] = set()  # namespace/name of policies with a recorded event
@@ -73,10 +78,11 @@ class ServiceProxy:
 
     async def run(self) -> None:
         """Follow changes until cancelled."""
-        for mirror in (self._services, self._slices, self._pods):
+        for mirror in (self._services, self._slices, self._pods, self._nodes):
             await mirror.synced()
         try:
             self._unsubscribe = [
+                self._nodes.subscribe(self._node_changed),
                 self._services.subscribe(self._service_changed),
                 self._slices.subscribe(self._slice_changed),
                 self._pods.subscribe(self._pod_changed),
@@ -161,6 +167,20 @@ class ServiceProxy:
             self._policies.pod_gone(before)
         if any(pod is not None and _has_host_ports(pod) for pod in (before, after)):
             self._mark(HOST_PORTS)
+
+    def _node_changed(self, _: Node | None, after: Node | None) -> None:
+        """Answer for load balancers at the node's addresses; a node that is deleted keeps them until it is back."""
+        if after is None or after.metadata.name != self._settings.node_name:
+            return
+        addresses = tuple(
+            entry.address for entry in after.status.addresses if is_ipv4(entry.address)
+        )
+        if addresses == self._settings.node_addresses:
+            return
+        self._settings = replace(self._settings, node_addresses=addresses)
+        for service in self._services.list():
+            if service.spec.type == "LoadBalancer":
+                self._mark(_key(service))
 
     def _changed_by_others(self, tables: set[str]) -> None:
         self._check_firewall |= not tables.isdisjoint({"filter", UNKNOWN})

@@ -10,11 +10,13 @@ from kubelite.api.kinds.core.containers import ContainerPort
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service, ServicePort
 from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.api.machinery.load_balancing import addresses_of, announcement_of
 from kubelite.limits import SERVICE_RULES
 from kubelite.net.health_ports import LocalEndpoints
 from kubelite.net.intervals import ALL_ADDRESSES, address_text, merged, of_network
 from kubelite.net.ruleset import (
     ANY_HOST_PORTS,
+    BALANCED,
     HOST_PORTS,
     NODE_PORT_FILTER,
     NODE_PORTS,
@@ -99,7 +101,12 @@ def service_rules(
     if len(addresses) > each or places.most > each:
         SERVICE_RULES.reached()
     rules = RulesetBuilder()
-    external = External(addresses[:each], _source_ranges(service))
+    # A node may be known by an address that it does not have itself, such as one of a router in front of it.
+    at_node = not set(settings.node_addresses).isdisjoint(addresses_of(service))
+    if announcement_of(service) is not None:
+        for balanced in set(addresses_of(service)) & {str(one) for one in addresses[:each]}:
+            rules.element(BALANCED, balanced)  # its other ports lead nowhere
+    external = External(addresses[:each], _source_ranges(service), at_node)
     ports = _ServiceRules(service, settings, external, rules)
     local: set[str] = set()
     for port in spec.ports:
@@ -223,6 +230,7 @@ class External(Struct, frozen=True):
 
     addresses: Sequence[IPv4Text]
     fence: "Fence"
+    at_node: bool = False  # also at every address of this node, which is one of the load balancer's
 
 
 class Fence(Struct, frozen=True):
@@ -252,7 +260,7 @@ class _ServiceRules:
         is_local = self._service.spec.internalTrafficPolicy == "Local"
         internal = view.local if is_local else view.cluster
         self._add_internal(view, internal)
-        if self._external.addresses or is_port(view.port.nodePort):
+        if self._external.addresses or self._external.at_node or is_port(view.port.nodePort):
             self._add_external(view, internal)
 
     def _add_internal(self, view: PortView, backends: tuple[Backend, ...]) -> None:
@@ -285,16 +293,20 @@ class _ServiceRules:
         if is_port(view.port.nodePort):
             key = f"{view.protocol} . {view.port.nodePort}"
             elements.append((NODE_PORT_FILTER, NODE_PORTS, "", key))
-        fence = self._add_fence(view)
         ingress = {entry.ip for entry in self._service.status.loadBalancer.ingress}
+        fenced = {key for _, _, address, key in elements if address in ingress}
+        if self._external.at_node:
+            key = f"{view.protocol} . {view.port.port}"
+            elements.append((NODE_PORT_FILTER, NODE_PORTS, "", key))
+            fenced.add(key)
+        fence = self._add_fence(view)
         for filtered, dispatched, address, key in elements:
-            number = view.port.port if address else view.port.nodePort
-            self._record_udp(view, address, number, backends)
+            self._record_udp(view, address, int(key.rpartition(" ")[2]), backends)
             if not self._rules.has_chain(chain):
                 self._rules.refuse(filtered, key)
                 continue
             self._rules.element(dispatched, key, f"goto {chain}")
-            if fence and address in ingress:
+            if fence and key in fenced:
                 self._rules.element(filtered, key, f"goto {fence}")
 
     def _external_rules(self, view: PortView, internal: tuple[Backend, ...]) -> tuple[str, ...]:
@@ -385,9 +397,7 @@ def _source_ranges(service: Service) -> Fence:
 def _external_addresses(service: Service, settings: ProxySettings) -> list[IPv4Text]:
     """Return the external addresses without those of pods and of other services, which take precedence."""
     found = [*service.spec.externalIPs]
-    if service.spec.type == "LoadBalancer":
-        ingress = service.status.loadBalancer.ingress
-        found += (entry.ip for entry in ingress if entry.ipMode in (None, "VIP"))
+    found += addresses_of(service)
     own = [
         IPv4Network(text, strict=False) for text in (settings.cluster_cidr, settings.service_cidr)
     ]

@@ -40,7 +40,9 @@ from kubelite.api.kinds.core.nodes import (
     NodeSystemInfo,
 )
 from kubelite.api.kinds.core.scheduling import Taint
+from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
+from kubelite.api.machinery.load_balancing import announcer_of
 from kubelite.api.machinery.quantity import canonical_quantity
 from kubelite.api.machinery.times import format_micro_time, format_time
 from kubelite.clock import Clock
@@ -57,6 +59,8 @@ log = logging.getLogger(__name__)
 LEASE_NAMESPACE = "kube-node-lease"
 LEASE_DURATION_SECONDS = 40
 LEASE_RENEW_SECONDS = 10.0
+# Of a node that answers for addresses of load balancers: after three it is replaced, see control.load_balancers.
+ANNOUNCER_RENEW_SECONDS = 2.0
 STATUS_REPORT = timedelta(minutes=5)
 RENEW_TIMEOUT_SECONDS = 10.0
 REPORT_TIMEOUT_SECONDS = (
@@ -281,6 +285,8 @@ class NodeRegistration:
         self._complaint = Complaint()
         self._mirror = client.mirror(Node, field_selector=f"metadata.name={identity.name}")
         self.shutdown_error: Callable[[], str] = lambda: ""  # why the node is about to end
+        self._services = client.mirror(Service)
+        self._announced: set[str] = set()  # uids of Services for whose addresses this node answers
 
     def wake(self) -> None:
         """Compute the status now, and write it if it changed."""
@@ -295,11 +301,13 @@ class NodeRegistration:
     async def run(self) -> None:
         """Register, then keep status and lease true until cancelled."""
         unsubscribe = self._mirror.subscribe(self._seen)
+        unfollow = self._services.subscribe(self._service_seen)
         end = self._client.on_return(self.wake)  # the lease is renewed first of all
         try:
             await self._keep()
         finally:
             end()
+            unfollow()
             unsubscribe()
 
     def _seen(self, before: Node | None, after: Node | None) -> None:
@@ -315,9 +323,22 @@ class NodeRegistration:
             if after.status.capacity != (before or after).status.capacity:
                 self.wake()
 
+    def _service_seen(self, before: Service | None, after: Service | None) -> None:
+        """Renew the lease at once, and more often, when this node is chosen to answer for an address."""
+        item = after or before
+        assert item is not None
+        uid = item.metadata.uid
+        if after is None or announcer_of(after) != self._identity.name:
+            self._announced.discard(uid)
+        elif uid not in self._announced:
+            self._announced.add(uid)
+            self.wake()
+
     async def _keep(self) -> None:
         while True:
             seconds = self._renew_seconds
+            if self._announced:
+                seconds = min(seconds, ANNOUNCER_RENEW_SECONDS)
             try:
                 # An answer that comes later than the next renewal is of no use: the server, or the way to it, hangs.
                 async with asyncio.timeout(RENEW_TIMEOUT_SECONDS):

@@ -2,16 +2,25 @@
 
 import re
 
+import msgspec
 from fakes.network_objects import NODE, endpoint, endpoint_slice, port, service
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubelite.api.kinds.core.services import Service
+from kubelite.api.kinds.core.services import (
+    LoadBalancerIngress,
+    LoadBalancerStatus,
+    Service,
+    ServiceStatus,
+)
 from kubelite.api.kinds.discovery import Endpoint, EndpointSlice
+from kubelite.api.kinds.meta import Condition
+from kubelite.api.machinery.load_balancing import ANNOUNCED, addresses_of
 from kubelite.net.ruleset import COLLECTIONS, ProxySettings, Ruleset, difference, merge
 from kubelite.net.services import service_rules
 
-SETTINGS = ProxySettings(node_name=NODE)
+NODE_ADDRESS = "198.51.100.1"
+SETTINGS = ProxySettings(node_name=NODE, node_addresses=(NODE_ADDRESS,))
 FIXED_CHAINS = {"mark-masquerade", "refuse"}
 
 endpoints = st.builds(
@@ -24,16 +33,34 @@ endpoints = st.builds(
     st.booleans(),
     st.booleans(),
 )
+
+
+def balanced(item: Service, ingress: list[str], *, announced: bool) -> Service:
+    """Give a Service addresses in its status, and a node that announces them."""
+    found = [LoadBalancerIngress(ip=address, ipMode="VIP") for address in ingress]
+    conditions = [Condition(type=ANNOUNCED, status="True", message=NODE)] if announced else []
+    balancer = LoadBalancerStatus(ingress=found)
+    status = ServiceStatus(loadBalancer=balancer, conditions=conditions)
+    return msgspec.structs.replace(item, status=status)
+
+
 services = st.builds(
-    lambda name, number, kind, affinity, internal, external, address: service(
-        name,
-        f"10.43.0.{number}",
-        type=kind,
-        ports=[port(80, name="a", node_port=30000 + number), port(53, "UDP", "b")],
-        sessionAffinity=affinity,
-        internalTrafficPolicy=internal,
-        externalTrafficPolicy=external,
-        externalIPs=address,
+    lambda name, number, kind, affinity, internal, external, address, ranges, ingress, announced: (
+        balanced(
+            service(
+                name,
+                f"10.43.0.{number}",
+                type=kind,
+                ports=[port(80, name="a", node_port=30000 + number), port(53, "UDP", "b")],
+                sessionAffinity=affinity,
+                internalTrafficPolicy=internal,
+                externalTrafficPolicy=external,
+                externalIPs=address,
+                loadBalancerSourceRanges=ranges,
+            ),
+            ingress,
+            announced=announced,
+        )
     ),
     st.sampled_from(["x", "y"]),
     st.integers(1, 3),
@@ -42,6 +69,9 @@ services = st.builds(
     st.sampled_from(["Cluster", "Local"]),
     st.sampled_from(["Cluster", "Local"]),
     st.lists(st.just("203.0.113.7"), max_size=1),
+    st.lists(st.sampled_from(["192.0.2.0/24", "198.51.100.0/25"]), max_size=1),
+    st.lists(st.sampled_from([NODE_ADDRESS, "203.0.113.9", "10.43.0.1"]), max_size=2),
+    st.booleans(),
 )
 
 
@@ -87,6 +117,29 @@ def test_rules_are_closed(state: Ruleset) -> None:
         if where == "service-filter" and "refuse" in value
     }
     assert not dispatched & refused
+
+
+@given(services, st.lists(endpoints, max_size=4))
+def test_load_balancers_lead_nowhere_without_their_fence(
+    item: Service, found: list[Endpoint]
+) -> None:
+    """Every way in through an address of the load balancer passes the source ranges, and no other way is added."""
+    ruleset = service_rules(item, slices(item.metadata.name, found), SETTINGS)
+    ingress = set(addresses_of(item))
+    for collection, key in ruleset.elements:
+        address = key.split(" . ")[0]
+        if collection == "services" and address in ingress - set(item.spec.externalIPs):
+            filtered = ruleset.elements.get(("service-filter", key), "")
+            assert bool(item.spec.loadBalancerSourceRanges) == filtered.startswith("goto firewall/")
+    ports = {"tcp . 80", "udp . 53"} & {
+        key for collection, key in ruleset.elements if collection.startswith("node-port")
+    }
+    assert ports == ({"tcp . 80", "udp . 53"} if NODE_ADDRESS in ingress else set())
+    if item.spec.loadBalancerSourceRanges:
+        for key in ports:
+            assert ruleset.elements["node-port-filter", key].startswith("goto ")
+    balancing = {key for collection, key in ruleset.elements if collection == "balanced"}
+    assert balancing == (ingress - {"10.43.0.1"} if any(item.status.conditions) else set())
 
 
 @given(states, states)

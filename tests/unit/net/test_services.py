@@ -172,6 +172,30 @@ def test_load_balancer_source_ranges_fence_only_its_address() -> None:
     assert ("services", "203.0.113.9 . tcp . 80") not in found.elements
 
 
+def test_a_node_answers_at_its_own_addresses_for_load_balancers_that_have_one_of_them() -> None:
+    item = service(type="LoadBalancer", loadBalancerSourceRanges=["192.0.2.0/24"])
+    ingress = [LoadBalancerIngress(ip="203.0.113.7", ipMode="VIP")]
+    status = ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=ingress))
+    item = msgspec.structs.replace(item, status=status)
+    own = msgspec.structs.replace(SETTINGS, node_addresses=("10.0.0.1", "203.0.113.7"))
+    found = service_rules(item, [endpoint_slice(ONE)], own)
+    assert found.elements["node-ports", "tcp . 80"] == f"goto {EXTERNAL}"
+    # Behind a router the packets have the node's inner address, where they are fenced as well.
+    assert found.elements["node-port-filter", "tcp . 80"] == "goto firewall/default/web/tcp/80"
+    assert found.elements["services", "203.0.113.7 . tcp . 80"] == f"goto {EXTERNAL}"
+    refusing = service_rules(item, [], own)
+    assert refusing.elements["node-port-filter", "tcp . 80"] == "goto refuse"
+    other = msgspec.structs.replace(SETTINGS, node_addresses=("10.0.0.2",))
+    elsewhere = service_rules(item, [endpoint_slice(ONE)], other)
+    assert not any(where.startswith("node-port") for where, _ in elsewhere.elements)
+    proxied = [LoadBalancerIngress(ip="203.0.113.7", ipMode="Proxy")]
+    status = ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=proxied))
+    by_proxy = service_rules(
+        msgspec.structs.replace(item, status=status), [endpoint_slice(ONE)], own
+    )
+    assert not any(where.startswith("node-port") for where, _ in by_proxy.elements)
+
+
 def test_no_service_takes_over_the_addresses_of_pods_and_other_services() -> None:
     thief = service("thief", "10.43.0.9", externalIPs=["10.43.0.1", "10.42.0.5", "203.0.113.7"])
     taken = [LoadBalancerIngress(ip="10.43.0.2"), LoadBalancerIngress(ip="203.0.113.8")]
