@@ -338,6 +338,7 @@ def facts_of(
         cluster.cluster_domain,
         allow_list(machine.kernel, config.allowed_unsafe_sysctls),
         apparmor_enabled(),
+        machine.recursive_read_only,
     )
 
 

@@ -43,6 +43,7 @@ class NodeFacts(Struct, frozen=True):
     cluster_domain: str = "cluster.local"
     sysctls: SysctlAllowList = SysctlAllowList()
     enforces_apparmor: bool = False
+    recursive_read_only: bool = False
 
 
 class Collaborators(Struct, frozen=True):

@@ -252,7 +252,9 @@ class PodWorker:
             await self._actions.ends.note_ended(memory)
             observed = memory.observe()
             decision = plan(pod, observed, now)
-            status = status_of(pod, observed, now, Host(self._facts.addresses))
+            status = status_of(
+                pod, observed, now, Host(self._facts.addresses, self._facts.recursive_read_only)
+            )
             self._note_backoff(memory, pod, observed, status)
             if not await self._advance(memory, pod, observed, decision, status):
                 refresh_at = memory.refresh_at if memory.volumes_ready else None

@@ -147,6 +147,7 @@ class SimulatedNode:
         self._machine = machine
         self._renew_seconds = renew_seconds
         self.enforces_apparmor = True  # read at the start of the agent
+        self.recursive_read_only = False  # likewise
         self._pods = pods
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
         self._identity = NodeIdentity(
@@ -197,6 +198,7 @@ class SimulatedNode:
             node_labels(self._identity, self._machine),
             sysctls=allow_list(self._machine.kernel),
             enforces_apparmor=self.enforces_apparmor,
+            recursive_read_only=self.recursive_read_only,
         )
         kubelet = self.kubelet = Kubelet(facts, parts, self._pods)
         registration = self._registration = NodeRegistration(

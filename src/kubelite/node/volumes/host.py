@@ -30,7 +30,7 @@ from kubelite.node.name_resolution import (
     read_resolv_conf,
     resolv_conf,
 )
-from kubelite.node.pods import AnyContainer
+from kubelite.node.pods import AnyContainer, is_recursively_read_only
 from kubelite.node.runtime import Mount
 from kubelite.node.trusted_text import one_line, path_name
 from kubelite.node.untrusted_files import (
@@ -44,6 +44,7 @@ from kubelite.node.untrusted_files import (
 )
 from kubelite.node.volumes.atomic_writer import File, write_atomically
 from kubelite.node.volumes.followed import FollowedObjects
+from kubelite.node.volumes.recursive import is_supported, pin_read_only
 from kubelite.node.volumes.sources import FileBudget, VolumeContent
 from kubelite.node.volumes.sub_path import open_inside, pin
 from kubelite.node.volumes.tmpfs import mount_tmpfs, unmount_below
@@ -126,6 +127,7 @@ class HostVolumes:
         no provisioned volumes.
         """
         self._local = local
+        self._recursive_read_only = may_mount and is_supported()
         self._host_resolver = host_resolver
         self._pods = root / "pods"
         self._clock = clock
@@ -267,6 +269,11 @@ class HostVolumes:
                 home = self._home(pod.metadata.uid) / "volume-subpaths" / mount.name
                 target = home / _name(container) / str(position)
                 source = await asyncio.to_thread(self._sub_path, source, inner, target)
+            if self._recursive_read_only and is_recursively_read_only(mount):
+                home = self._home(pod.metadata.uid) / "volume-read-only" / mount.name
+                target = home / _name(container) / str(position)
+                await asyncio.to_thread(_pin_read_only, source, target)
+                source = target
             propagation = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
             found.append(
                 Mount(
@@ -462,6 +469,18 @@ def _absence(path: str) -> str:
     except OSError as error:
         return f'failed to stat "{path}": {error.strerror}'
     return ""
+
+
+def _pin_read_only(source: Path, target: Path) -> None:
+    """Pin a copy of `source` that is read-only with all below it. Raises ConfigUnavailable."""
+    if reason := _absence(str(source)):
+        raise ConfigUnavailable(reason)
+    try:
+        pin_read_only(source, target)
+    except OSError as error:
+        raise ConfigUnavailable(
+            f"failed to prepare recursive read-only mount of {source}: {error.strerror}"
+        ) from error
 
 
 def _host_hosts_file() -> str:
