@@ -44,6 +44,7 @@ from kubelite.node.untrusted_files import (
 )
 from kubelite.node.volumes.atomic_writer import File, write_atomically
 from kubelite.node.volumes.followed import FollowedObjects
+from kubelite.node.volumes.ownership_walks import OwnershipWalks, shared_group_message
 from kubelite.node.volumes.recursive import is_supported, pin_read_only
 from kubelite.node.volumes.sources import FileBudget, VolumeContent
 from kubelite.node.volumes.sub_path import open_inside, pin
@@ -137,6 +138,7 @@ class HostVolumes:
         self._randomness = randomness
         self._dns = dns
         self._may_mount = may_mount
+        self._walks = OwnershipWalks()
 
     def _object_changed(self, pod_uid: str) -> None:
         self.changed(pod_uid)  # read late, since the agent sets it after construction
@@ -194,9 +196,39 @@ class HostVolumes:
                 pod, claim_name(pod, volume), is_ephemeral=volume.ephemeral is not None
             )
             if self._local.keeps(claimed):
-                await self._local.prepare(claimed, group)
+                await self._local.prepare(claimed)
             if claimed.spec.local is not None:
                 await asyncio.to_thread(_check_local, claimed.spec.local.path)
+                claim = volume.persistentVolumeClaim
+                if group is not None and not (claim is not None and claim.readOnly):
+                    await self._give(pod, claimed, group)
+
+    async def _give(self, pod: Pod, volume: PersistentVolume, group: int) -> None:
+        """Give a local volume's files to a pod's fsGroup, once for the pod, unless another pod uses the volume."""
+        context, local = pod.spec.securityContext, volume.spec.local
+        assert context is not None
+        assert local is not None
+        policy, source = context.fsGroupChangePolicy or "Always", Path(local.path)
+        mark = self._mark(pod.metadata.uid, volume.metadata.name)
+        others = await asyncio.to_thread(_users, self._pods, mark)
+        if others is None:
+            return
+        if others:
+            owner = await asyncio.to_thread(lambda: source.stat().st_gid)
+            if owner != group:
+                self._tell(pod, "AlreadyMountedVolume", shared_group_message(volume, group, owner))
+        else:
+            await self._walks.give(pod, source, group, policy, self._tell)
+        await asyncio.to_thread(mark.mkdir, parents=True, exist_ok=True)
+
+    def _mark(self, pod_uid: str, volume: str) -> Path:
+        """Return the folder that says that a pod uses a local volume, where upstream mounts it."""
+        name = path_name(volume, "name of the persistent volume")
+        return self._home(pod_uid) / "volumes" / "kubernetes.io~local-volume" / name
+
+    def _tell(self, pod: Pod, reason: str, message: str) -> None:
+        if self._local is not None:
+            self._local.tell(pod, reason, message)
 
     def _home(self, pod_uid: str) -> Path:
         """Return a pod's folder. Containers can write neither to it nor to its parents."""
@@ -392,6 +424,13 @@ def _plugin(volume: Volume) -> str:
         if getattr(volume, field) is not None:
             return name
     return "other"
+
+
+def _users(pods: Path, mark: Path) -> list[Path] | None:
+    """Return the marks of the other pods that use a volume; None if the pod has its own already."""
+    if mark.is_dir():
+        return None
+    return sorted(pods.glob(f"*/volumes/{mark.parent.name}/{mark.name}"))
 
 
 def _make_home(home: Path) -> None:
