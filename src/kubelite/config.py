@@ -24,6 +24,12 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 from msgspec import Struct
 
+from kubelite.image_config import ImageConfig, check_images
+from kubelite.pod_config import check_pods
+from kubelite.settings import InvalidConfig as InvalidConfig  # noqa: PLC0414 - exported
+from kubelite.settings import Setting
+from kubelite.settings import unusable as _unusable
+
 DATA_DIR = "/var/lib/kubelite"
 AGENT_PORT = 6443  # of a server to join whose URL names none
 LINK_LENGTH_MAX = 15  # of the name of a network interface
@@ -40,19 +46,6 @@ COMPONENTS = frozenset({LOCAL_STORAGE, METRICS_SERVER})
 STORAGE_PATH_LENGTH_MAX = 1024
 
 CONFIG_FILE = Path("/etc/kubelite/config.yaml")
-
-
-class Setting(Struct, frozen=True):
-    """Help text and placeholder of a setting on the command line."""
-
-    help: str
-    metavar: str = ""
-    is_filled: bool = False  # an empty value is refused
-    is_secret: bool = False  # the value must not be in a message
-
-
-class InvalidConfig(Exception):
-    """A setting is unknown or has a value that cannot be used; the message names it."""
 
 
 def _default_data_dir() -> str:
@@ -81,7 +74,7 @@ class ClusterSettings(Struct, frozen=True):
     cluster_domain: str
 
 
-class NodeConfig(Struct, frozen=True, kw_only=True):
+class NodeConfig(ImageConfig, frozen=True, kw_only=True):
     """The settings of every node, with their defaults."""
 
     data_dir: Annotated[str, Setting("Folder that holds all state", "DIR", is_filled=True)] = (
@@ -133,6 +126,14 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
     debug: Annotated[bool, Setting("Log more")] = False
 
     @property
+    def registries_file(self) -> Path:
+        """The file of registries; it need not exist."""
+        if self.private_registry:
+            return Path(self.private_registry)
+        system = CONFIG_FILE.with_name("registries.yaml")
+        return system if system.exists() else self.agent_dir / "etc" / "registries.yaml"
+
+    @property
     def run_dir(self) -> Path:
         """The folder of sockets and process ids: one per data folder, and empty after a boot."""
         run = Path("/run/kubelite")
@@ -156,6 +157,12 @@ class NodeConfig(Struct, frozen=True, kw_only=True):
     def local_storage_dir(self) -> Path:
         """The folder of the volumes that this node keeps, as an absolute path."""
         given = self.default_local_storage_path or Path(self.data_dir) / "storage"
+        return Path(os.path.abspath(given))  # noqa: PTH100 - `resolve` would read the disk
+
+    @property
+    def manifest_path(self) -> Path:
+        """The folder of the static pods, or the file of one, as an absolute path."""
+        given = self.pod_manifest_path or self.agent_dir / "pod-manifests"
         return Path(os.path.abspath(given))  # noqa: PTH100 - `resolve` would read the disk
 
     @property
@@ -553,6 +560,8 @@ def _check_node(config: Config | AgentConfig) -> None:
         raise _unusable("default_local_storage_path", repr(path), reason)
     _labels_and_taints(config)
     _sysctls(config.allowed_unsafe_sysctls)
+    check_pods(config)
+    check_images(config)
 
 
 def _is_of_no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -731,7 +740,3 @@ def _address(field: str, value: str) -> None:
         ipaddress.ip_address(value)
     except ValueError as error:
         raise _unusable(field, value, str(error)) from None
-
-
-def _unusable(field: str, value: object, reason: str) -> InvalidConfig:
-    return InvalidConfig(f"cannot use --{field.replace('_', '-')} {value}: {reason}")

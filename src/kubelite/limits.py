@@ -1143,6 +1143,115 @@ KEPT_CONFIG = Limit(
     reason="ten of the largest objects; once for volumes, once for environments and pull secrets",
 )
 
+MANIFEST = Limit(
+    "manifest",
+    1 * MIB,
+    "bytes",
+    bounds="file of the manifest folder",
+    beyond="not used; the log says so",
+    reason="its mirror pod could not be stored if it were much larger",
+)
+MANIFESTS = Limit(
+    "manifests",
+    1000,
+    "files",
+    bounds="static pods of a node",
+    beyond="the files last by name are not used",
+    reason="nine times the pods of a node",
+)
+MANIFEST_FOLDER_NAMES = Limit(
+    "manifest-folder-names",
+    10_000,
+    "names",
+    bounds="names read of the manifest folder",
+    beyond="the rest is not seen",
+    reason="ten times the static pods",
+)
+UNSETTLED_FILES = Limit(
+    "unsettled-files",
+    10_000,
+    "files",
+    bounds="files of a followed folder that are being written and wait for their end",
+    beyond="read at the next change",
+    reason="as many as names are read of the folder",
+)
+
+DBUS_MESSAGE = Limit(
+    "dbus-message",
+    256 * KIB,
+    "bytes",
+    bounds="message of the system's bus",
+    beyond="the connection is closed and made anew",
+    reason="those of logind have some hundred bytes",
+)
+DBUS_QUEUE = Limit(
+    "dbus-queue",
+    64,
+    "messages",
+    bounds="signals of the system's bus that wait to be read",
+    beyond="the connection is closed and made anew",
+    reason="a shutdown is told by one",
+)
+DBUS_FDS = Limit(
+    "dbus-fds",
+    16,
+    "descriptors",
+    bounds="descriptors that the system's bus passes at once",
+    beyond="the connection is closed and made anew",
+    reason="a lock is one",
+)
+
+# Images
+
+REGISTRIES_FILE = Limit(
+    "registries-file",
+    1 * MIB,
+    "bytes",
+    bounds="registries.yaml",
+    beyond="the node does not start, and says why",
+    reason="a thousand mirrors take 100 KiB",
+)
+MATCHED_LOGINS = Limit(
+    "matched-logins",
+    1_000,
+    "logins",
+    bounds="logins in the pull secrets of one pod that are matched with an image",
+    beyond="those of the last secrets are not seen",
+    reason="some 10 ms of the loop; a secret of 1 MB can hold 15,000, each with wildcards",
+)
+PULL_LOGINS = Limit(
+    "pull-logins",
+    16,
+    "logins",
+    bounds="logins that are tried for one pull from one registry",
+    beyond="not tried; those of the longest places come first",
+    reason="a secret can hold thousands, and each try asks the registry while other pods wait for their pulls",
+)
+PULL_SILENCE = Limit(
+    "pull-silence",
+    60,
+    "seconds",
+    bounds="time in which an engine that tells of a pull's progress may tell of none",
+    beyond="the pull fails, and is retried with back-off",
+    reason="as the kubelet had it: a registry that hangs would keep other pods from pulling for ever",
+)
+PULL_RECORDS = Limit(
+    "pull-records",
+    10_000,
+    "records",
+    bounds="images of which a node remembers by whom they were pulled",
+    beyond="those that were changed longest ago are forgotten: their images count as preloaded",
+    reason="a hundred times what a disk holds; a record has some KiB",
+)
+PULL_RECORD = Limit(
+    "pull-record",
+    256 * KIB,
+    "bytes",
+    bounds="file of such a record",
+    beyond="not read: the image's logins are verified anew",
+    reason="a hundred logins take 20 KiB",
+)
+
 # Usage
 
 GROUP_FILE = Limit(
@@ -1267,6 +1376,23 @@ POD_TERMINATION_MESSAGES = Limit(
     bounds="termination messages in a pod's status together, and each message of a container that waits",
     beyond="cut, all containers alike",
     reason="as Kubernetes; a status that is too large for the store would never be written",
+)
+
+COUNTED_FILES = Limit(
+    "counted-files",
+    1_000_000,
+    "files",
+    bounds="files of one volume, log folder or writable layer whose room on disk is counted at a time",
+    beyond="the rest counts for no limit of a pod; it still counts for the node's disk",
+    reason="some seconds of a thread and 60 MiB; images of whole systems have a tenth of it",
+)
+COUNTED_PART = Limit(
+    "counted-part",
+    20,
+    "times",
+    bounds="how much longer than the last count of pods' files took the node waits for the next one",
+    beyond="the next count comes later than the ten seconds of housekeeping",
+    reason="counting takes no more than a twentieth of a core, however many files containers make",
 )
 
 # Containers on a node
@@ -1574,6 +1700,14 @@ ENGINE_LINE = Limit(
     bounds="one line of the engine's events, or of its report on a pull or load",
     beyond="the call fails and is made anew",
     reason="a line has some hundred bytes; an error of a registry may be long",
+)
+ENGINE_REFUSALS = Limit(
+    "engine-refusals",
+    1000,
+    "containers",
+    bounds="refused starts that are remembered of an engine that forgets them (Podman)",
+    beyond="the oldest counts as never started, and is started once more without back-off",
+    reason="a pod keeps few refused containers; each takes a text of at most 1 KiB",
 )
 ENGINE_LOG = Limit(
     "engine-log",

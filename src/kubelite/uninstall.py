@@ -191,6 +191,7 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
     from kubelite.net.nftables import RulesRefused, RulesUnavailable
     from kubelite.net.reset import remove_network
     from kubelite.node.cgroups import remove_all as remove_groups
+    from kubelite.node.shutdown.logind import remove_override
 
     try:
         pods = _pod_folders(config)
@@ -207,6 +208,11 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
     else:
         say("left the network: pods of another data folder are connected to it")
     remove_groups()
+    try:
+        if remove_override():
+            say("removed the settings of logind")
+    except OSError as error:
+        raise Refused(f"cannot remove {error.filename}: {error.strerror}") from error
 
 
 def _kubeconfig_elsewhere(removal: Removal) -> tuple[Path, ...]:

@@ -9,13 +9,15 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.client.events import EventRecorder
+from kubelite.api.auth.secret_files import write_file
+from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import Forbidden, Unauthorized
 from kubelite.api.kinds.authentication import TokenReview, TokenReviewSpec
@@ -25,8 +27,11 @@ from kubelite.api.kinds.authorization import (
     SubjectAccessReviewSpec,
 )
 from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.machinery.local_volumes import STORAGE_PATH
 from kubelite.api.machinery.node_flags import parse_labels, parse_taints
+from kubelite.api.machinery.times import parse_duration
 from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
 from kubelite.net.dns import CannotListen, DNSServer
@@ -37,16 +42,42 @@ from kubelite.net.records import ZoneSettings
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
+from kubelite.node.allocatable import (
+    MEMORY_RESOURCE,
+    InvalidReservation,
+    amounts_of_pods,
+    check,
+)
+from kubelite.node.configuration import ShownSettings, kubelet_configuration
 from kubelite.node.container_owner import ensure_owner
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.engine_watch import EngineWatch
+from kubelite.node.eviction.flags import eviction_settings, reservations
+from kubelite.node.eviction.manager import EvictionManager
+from kubelite.node.eviction.memory_notifier import KernelNotifier
+from kubelite.node.eviction.oom_watch import SYSTEM_OOM, OOMWatch, Victim
+from kubelite.node.eviction.pod_group import PodGroup
+from kubelite.node.eviction.readings import HostReadings, MeasuredReadings
 from kubelite.node.http import NodeAPI, NodeRequest
+from kubelite.node.images.collection import CollectionPolicy
+from kubelite.node.images.collector import ImageCollector
+from kubelite.node.images.hosts_files import write_hosts
+from kubelite.node.images.records import PullRecords
+from kubelite.node.images.registries import (
+    RegistriesInvalid,
+    insecure_hosts,
+    limitations,
+    read_registries,
+)
+from kubelite.node.images.settings import ImageSettings
+from kubelite.node.images.verification import Verification
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.log_links import LogLinks
 from kubelite.node.machine import Machine, read_host_file, read_machine
+from kubelite.node.manifest_folder import ManifestFolder
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import Profiles, apparmor_enabled
@@ -56,9 +87,15 @@ from kubelite.node.registration import (
     allocatable_of,
     node_labels,
 )
-from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, RuntimeFailure
+from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, IdRange, RuntimeFailure
+from kubelite.node.shutdown.dbus import system_bus
+from kubelite.node.shutdown.logind import Logind
+from kubelite.node.shutdown.manager import NodeShutdown
+from kubelite.node.shutdown.periods import periods_of
 from kubelite.node.sysctls import allow_list
 from kubelite.node.usage import HostMeasure
+from kubelite.node.usage_files import Filesystem, read_filesystem
+from kubelite.node.user_namespaces import host_ids
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.local_folders import LocalFolders
 from kubelite.offload import Offload
@@ -70,7 +107,12 @@ log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 DNS_PORT = 53
+RANGE_SECONDS = 10.0  # that a node which had a pod CIDR before waits for the API to tell it
 NO_RANGE = "Network plugin returns error: no pod CIDR is assigned to the node"
+
+
+class RangeChanged(Exception):
+    """The node was assigned another pod CIDR."""
 
 
 class Identities(Struct, frozen=True):
@@ -137,16 +179,28 @@ class Worker:
         data = config.agent_dir
         machine = await asyncio.to_thread(_machine, data)
         identity = identity_of(config, self._address)
+        _check_reservations(identity, machine)
         self._running.push_async_callback(self._network.stop)
+        self._image_settings = await self._read_image_settings()
         self._runtime = await self._engine(data, machine)
         self._running.push_async_callback(self._runtime.close)
         self._events = self._recorder()
         self._running.push_async_callback(self._events.close)
         facts = facts_of(identity, machine, config, self._cluster)
-        kubelet = Kubelet(facts, self._collaborators(data))
+        facts = replace(facts, pod_ids=await asyncio.to_thread(_pod_ids))
+        self._records = PullRecords(self._clock, data / "image_manager")
+        kubelet = Kubelet(facts, self._collaborators(data), static=self._static_pods())
         door = NodeDoor(self._identities.node, identity.name)
-        measure = HostMeasure(self._clock, data, machine.memory_bytes)
-        self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door, measure)
+        measure = HostMeasure(self._clock, data, machine.memory_bytes, self._runtime.image_folder)
+        self._api = NodeAPI(
+            identity.name,
+            kubelet,
+            self._runtime,
+            self._clock,
+            door,
+            measure,
+            configuration=_configuration(config, self._cluster),
+        )
         self._running.push_async_callback(self._api.stop)
         await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
         registration = self._registration = NodeRegistration(
@@ -156,11 +210,19 @@ class Worker:
             self._clock,
             EngineWatch(self._runtime, kubelet, lambda: self._network_error),
         )
+        eviction = self._eviction(kubelet, measure, identity, machine)
+        registration.pressure = lambda: eviction.conditions
+        eviction.on_change = registration.wake
+        shutdown = self._node_shutdown(kubelet, registration)
         self._followers = [
             lambda address: registration.move((address,)),
             lambda address: kubelet.move((address,)),
         ]
         images = LocalImages(data / "images", self._runtime)
+
+        async def before_pods() -> None:
+            await images.load()
+            await self._records.load(await self._runtime.images())
 
         def engine_changed() -> None:
             registration.wake()
@@ -168,9 +230,9 @@ class Worker:
                 self._tasks.start(images.load(), name="load images")
 
         kubelet.on_engine_change = engine_changed
-        kubelet.before_pods = (
-            images.load
-        )  # before the first pods, which would pull these images from a registry
+        collector = eviction.images = self._collector(kubelet)
+        # Before the first pods, which would pull those images from a registry, and use others that they may not use.
+        kubelet.before_pods = before_pods
         proxy = self._service_proxy()
         self._running.push_async_callback(proxy.stop)
         await proxy.start()
@@ -179,7 +241,47 @@ class Worker:
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(self._local.run, name="local storage")
+        self._tasks.supervise(eviction.run, name="eviction")
+        self._tasks.supervise(OOMWatch(self._out_of_memory).run, name="kernel log")
+        self._tasks.supervise(self._pod_group(identity, machine).run, name="limit of all pods")
+        if shutdown is not None:
+            self._tasks.supervise(shutdown.run, name="shutdown of the node")
+        self._tasks.supervise(collector.run, name="image garbage collection")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
+
+    def _eviction(
+        self, kubelet: Kubelet, measure: HostMeasure, identity: NodeIdentity, machine: Machine
+    ) -> EvictionManager:
+        """Return what evicts the pods of a kubelet, which then asks it about each new pod."""
+        reserved = identity.reservations
+        allocatable = reserved.for_pods(MEMORY_RESOURCE, machine.memory_bytes)
+        readings = HostReadings(
+            MeasuredReadings(measure, allocatable),
+            self._config.agent_dir,
+            self._clock,
+            self._runtime.image_folder,
+        )
+        manager = EvictionManager(
+            eviction_settings(self._config),
+            identity.name,
+            kubelet.workers,
+            readings,
+            self._events,
+            notifier=KernelNotifier(),
+        )
+        kubelet.workers.admission_checks.append(manager.refusal)
+        return manager
+
+    def _pod_group(self, identity: NodeIdentity, machine: Machine) -> PodGroup:
+        reserved = identity.reservations
+        amounts = amounts_of_pods(reserved, machine)
+        return PodGroup(amounts, identity.name, self._events)
+
+    def _out_of_memory(self, victim: Victim) -> None:
+        node = ObjectReference(
+            kind="Node", name=self._config.name_of_node, uid=self._config.name_of_node
+        )
+        self._events.event(node, WARNING, SYSTEM_OOM, victim.message())
 
     async def _engine(self, data: Path, machine: Machine) -> DockerRuntime:
         """Find the container engine and return its client; our own engine, if chosen, runs in the background."""
@@ -188,10 +290,59 @@ class Worker:
         given = Path(config.docker_socket) if config.docker_socket else None
         socket = await find_socket(given, folders)
         if socket == folders.socket:
-            self._tasks.supervise(OwnEngine(folders).run, name="container engine")
+            insecure = [
+                f"--insecure-registry={host}"
+                for host in insecure_hosts(self._image_settings.registries)
+            ]
+            self._tasks.supervise(OwnEngine(folders, insecure).run, name="container engine")
         profiles = Profiles(data / "seccomp")
         owner = await asyncio.to_thread(ensure_owner, data, config.name_of_node, self._randomness)
         return DockerRuntime(socket, owner, machine.architecture, self._clock, profiles)
+
+    async def _read_image_settings(self) -> ImageSettings:
+        """Return how the node gets its images. Raises CannotStart."""
+        config = self._config
+        has_default = not config.disable_default_registry_endpoint
+        try:
+            registries = await asyncio.to_thread(
+                read_registries, config.registries_file, has_default=has_default
+            )
+        except RegistriesInvalid as error:
+            raise CannotStart(str(error)) from error
+        certificates = config.agent_dir / "containerd" / "certs.d"
+        try:
+            await asyncio.to_thread(write_hosts, certificates, registries)
+        except OSError as error:
+            raise CannotStart(f"cannot write {certificates}: {error.strerror}") from error
+        for limitation in limitations(registries):
+            log.warning("registries.yaml: %s", limitation)
+        verification = Verification(
+            config.image_pull_credentials_verification_policy,
+            config.preloaded_images_verification_allowlist,
+        )
+        collection = CollectionPolicy(
+            config.image_gc_high_threshold,
+            config.image_gc_low_threshold,
+            parse_duration(config.minimum_image_ttl_duration),
+            parse_duration(config.image_maximum_gc_age),
+        )
+        return ImageSettings(config.pulls_at_once, registries, verification, collection)
+
+    def _collector(self, kubelet: Kubelet) -> ImageCollector:
+        async def disk() -> Filesystem | None:
+            folder = await self._runtime.image_folder()
+            return None if folder is None else await asyncio.to_thread(read_filesystem, folder)
+
+        return ImageCollector(
+            self._config.name_of_node,
+            self._runtime,
+            self._records,
+            self._clock,
+            self._events,
+            wanted=kubelet.wanted_images,
+            disk=disk,
+            settings=self._image_settings,
+        )
 
     def _recorder(self) -> EventRecorder:
         return EventRecorder(
@@ -226,6 +377,41 @@ class Worker:
             self._clock,
             self._events,
             LogLinks(Path(config.container_log_dir)),
+            self._image_settings,
+            self._records,
+        )
+
+    def _node_shutdown(
+        self, kubelet: Kubelet, registration: NodeRegistration
+    ) -> NodeShutdown | None:
+        """Return what ends the pods before the host shuts down, or None if it does not wait for them."""
+        config = self._config
+        periods = periods_of(
+            config.shutdown_grace_period,
+            config.shutdown_grace_period_critical_pods,
+            config.shutdown_grace_period_by_pod_priority,
+        )
+        if not periods:
+            return None
+        delay_seconds = sum(period.seconds for period in periods)
+        bus = system_bus(os.environ)
+        shutdown = NodeShutdown(
+            lambda: Logind(bus, delay_seconds),
+            periods,
+            kubelet.workers,
+            self._events,
+            config.name_of_node,
+            self._clock,
+            registration.wake,
+        )
+        registration.shutdown_error = lambda: shutdown.error
+        kubelet.workers.admission_checks.append(shutdown.refusal)
+        return shutdown
+
+    def _static_pods(self) -> ManifestFolder:
+        config = self._config
+        return ManifestFolder(
+            config.manifest_path, config.name_of_node, _complete_pod, self._clock, self._offload
         )
 
     def _service_proxy(self) -> ServiceProxy:
@@ -244,6 +430,7 @@ class Worker:
     async def _run_pods(self, kubelet: Kubelet) -> None:
         """Wait for the node's pod CIDR, set up network and DNS, then run pods."""
         pod_cidr = await self._pod_cidr()
+        await asyncio.to_thread(_remember_range, self._range_file, pod_cidr)
         await self._network.start(pod_cidr)
         name = self._config.name_of_node
         overlay = Overlay(self._identities.network, name, self._address, pod_cidr)
@@ -255,26 +442,49 @@ class Worker:
                 group.create_task(dns.run())
                 group.create_task(overlay.run())
                 group.create_task(kubelet.run())
+                group.create_task(self._leave_range(pod_cidr))
         finally:
             self._followers.remove(overlay.move)
             await dns.stop()
 
     async def _pod_cidr(self) -> str:
-        """Wait until the control plane has assigned a pod CIDR to this node, and return it."""
+        """Wait until the control plane has assigned a pod CIDR to this node, and return it.
+
+        If the API is silent for some seconds, return that of the last run: static pods run without it.
+        """
+        known = await asyncio.to_thread(_remembered_range, self._range_file)
+        async with asyncio.timeout(RANGE_SECONDS if known else None) as patience:
+            with suppress(TimeoutError):
+                known = await self._assigned_range(lambda _: True)
+        if patience.expired():
+            log.warning("the API does not answer; going on with the pod CIDR of the last run")
+        self._network_error = ""
+        self._registration.wake()
+        return known
+
+    async def _leave_range(self, used: str) -> None:
+        """Raise once the control plane has assigned another pod CIDR than the one in use; so all starts anew."""
+        assigned = await self._assigned_range(lambda cidr: cidr != used)
+        raise RangeChanged(f"the pod CIDR of this node is {assigned}, no longer {used}")
+
+    @property
+    def _range_file(self) -> Path:
+        return self._config.agent_dir / "pod-cidr"
+
+    async def _assigned_range(self, is_wanted: Callable[[str], bool]) -> str:
         name = self._config.name_of_node
         given: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def look(_: Node | None, node: Node | None) -> None:
-            if node is not None and node.spec.podCIDR and not given.done():
+            if node is None or not node.spec.podCIDR or given.done():
+                return
+            if is_wanted(node.spec.podCIDR):
                 given.set_result(node.spec.podCIDR)
 
         mirror = self._identities.node.mirror(Node, field_selector=f"metadata.name={name}")
         unsubscribe = mirror.subscribe(look)
         try:
-            cidr = await given
-            self._network_error = ""
-            self._registration.wake()
-            return cidr
+            return await given
         finally:
             unsubscribe()
 
@@ -322,7 +532,16 @@ def identity_of(config: NodeConfig, address: str) -> NodeIdentity:
         taints=parse_taints(config.node_taint),
         external_address=config.node_external_ip,
         annotations={STORAGE_PATH: str(config.local_storage_dir)},
+        pods_limit=config.max_pods,
+        reservations=reservations(config),
     )
+
+
+def _check_reservations(identity: NodeIdentity, machine: Machine) -> None:
+    try:
+        check(identity.reservations, machine)
+    except InvalidReservation as error:
+        raise CannotStart(str(error)) from None
 
 
 def facts_of(
@@ -332,13 +551,13 @@ def facts_of(
     return NodeFacts(
         identity.name,
         identity.addresses,
-        allocatable_of(machine, identity.pods_limit),
+        allocatable_of(machine, identity.pods_limit, identity.reservations),
         machine.memory_bytes,
         node_labels(identity, machine),
         cluster.cluster_domain,
         allow_list(machine.kernel, config.allowed_unsafe_sysctls),
         apparmor_enabled(),
-        machine.recursive_read_only,
+        recursive_read_only=machine.recursive_read_only,
     )
 
 
@@ -402,6 +621,57 @@ class LocalImages:
                 log.warning("cannot load image", extra={"file": path, "reason": str(error)})
             else:
                 log.info("image loaded", extra={"file": path.name})
+
+
+def _remembered_range(file: Path) -> str:
+    text = read_host_file(file)
+    try:
+        return str(ipaddress.IPv4Network(text))
+    except ValueError:
+        return ""
+
+
+def _remember_range(file: Path, pod_cidr: str) -> None:
+    if read_host_file(file) != pod_cidr:
+        write_file(file, pod_cidr.encode())
+
+
+def _configuration(config: Config | AgentConfig, cluster: ClusterSettings) -> dict[str, Any]:
+    by_priority = config.shutdown_grace_period_by_pod_priority
+    shown = ShownSettings(
+        address=config.kubelet_address,
+        port=config.kubelet_port,
+        static_pod_path=str(config.manifest_path),
+        cluster_domain=cluster.cluster_domain,
+        cluster_dns=(cluster.dns_address,),
+        allowed_unsafe_sysctls=config.allowed_unsafe_sysctls,
+        shutdown_periods=periods_of("0s", "0s", by_priority) if by_priority else (),
+        shutdown_grace_period=config.shutdown_grace_period,
+        shutdown_grace_period_critical_pods=config.shutdown_grace_period_critical_pods,
+        pod_log_dir=config.container_log_dir,
+        policies={
+            "cpu": config.cpu_manager_policy,
+            "memory": config.memory_manager_policy,
+            "topology": config.topology_manager_policy,
+            "swap": config.memory_swap_behavior,
+        },
+        flags=config,
+    )
+    return kubelet_configuration(shown)
+
+
+def _pod_ids() -> IdRange:
+    try:
+        return host_ids()
+    except (ValueError, OSError) as error:
+        raise CannotStart(f"cannot find ids for user namespaces of pods: {error}") from error
+
+
+def _complete_pod(body: dict[str, Any]) -> Pod:
+    # The rules of a pod are much code, which a node without static pods does not need.
+    from kubelite.api.registry.manifests import complete_pod
+
+    return complete_pod(body)
 
 
 def _machine(data: Path) -> Machine:

@@ -1,11 +1,12 @@
 """All fuzz targets, in the order they run."""
 
-from fuzz import archives, documents, expressions, network, wire
+from fuzz import archives, documents, expressions, images, network, wire
 
 TARGETS = (
     *documents.TARGETS,
     *expressions.TARGETS,
     *network.TARGETS,
     *archives.TARGETS,
+    *images.TARGETS,
     *wire.TARGETS,
 )

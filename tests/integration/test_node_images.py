@@ -20,6 +20,17 @@ OPEN, CLOSED = "127.0.0.1:5000", "127.0.0.1:5001"  # engines speak plain HTTP to
 USER, PASSWORD = "user", "secret"
 # Of that password: the registry takes nothing but bcrypt, which the standard library does not make.
 LOGINS = f"{USER}:$2b$04$Q3RGvz8Q2zbDmvZ9RwJehu3Xi2guaSu7sanw9fq0BJCK2LPtanl6C\n"
+OTHER, MINE = f"{OPEN}/other:1", "mine:1"
+AWAY, NAMED = "127.0.0.1:5009", "localhost:5001"  # the latter is CLOSED by its other name
+REGISTRIES = f"""
+mirrors:
+  r.example:
+    endpoint: ["http://{AWAY}", "http://{NAMED}"]
+    rewrite: {{"^team/(.*)": "$1"}}
+configs:
+  "{NAMED}":
+    auth: {{username: {USER}, password: {PASSWORD}}}
+"""
 CONFIG = """version: 0.1
 storage: {{filesystem: {{rootdirectory: {folder}/registry}}}}
 http: {{addr: "{address}"}}
@@ -48,8 +59,15 @@ def server() -> Iterator[Server]:
         host.docker("load", "-i", str(folder / "hello.tar"))
         host.docker("tag", LOCAL, f"{OPEN}/hello:1")
         wait_for(lambda: "Pushed" in host.docker("push", f"{OPEN}/hello:1", check=False), "push")
-        host.docker("rmi", LOCAL, f"{OPEN}/hello:1")
-        server = Server(host, folder)
+        host.docker("push", f"{OPEN}/hello:1")
+        for name in (OTHER, MINE):  # images of their own, with the same files
+            made = host.docker("create", LOCAL).strip()
+            host.docker("commit", "--change", f"LABEL name={name}", made, name)
+            host.docker("rm", made)
+        host.docker("push", OTHER)
+        host.docker("rmi", LOCAL, f"{OPEN}/hello:1", OTHER)
+        (folder / "registries.yaml").write_text(REGISTRIES)
+        server = Server(host, folder, f"--private-registry={folder}/registries.yaml")
         server.start()
         try:
             wait_for(lambda: " Ready" in server.kubectl("get", "nodes"), "ready node")
@@ -174,6 +192,60 @@ def test_a_registry_that_wants_a_login_gets_that_of_the_pull_secrets(server: Ser
     _ready(server, "known")
 
 
+def test_an_image_that_a_login_pulled_is_not_for_pods_without_it(server: Server) -> None:
+    assert server.host is not None
+    image = f"{CLOSED}/hello:1"
+    login = json.dumps({"auths": {CLOSED: {"username": USER, "password": PASSWORD}}})
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/dockerconfigjson",
+        "metadata": {"name": "owner"},
+        "stringData": {".dockerconfigjson": login},
+    }
+    server.kubectl("create", "-f", "-", stdin=json.dumps(secret))
+    _run(server, "owner", image, imagePullSecrets=[{"name": "owner"}], policy="Always")
+    _ready(server, "owner")
+    _run(server, "rider", image)
+    assert "no basic auth credentials" in _waits(server, "rider", "ErrImagePull")
+    _run(server, "never-rider", image, policy="Never")
+    assert "is not present with pull policy of Never" in _waits(
+        server, "never-rider", "ErrImageNeverPull"
+    )
+    _run(server, "again", image, imagePullSecrets=[{"name": "owner"}])
+    _ready(server, "again")
+    assert "Pulling" not in "\n".join(_events(server, "again"))
+    missing = _run_with_a_missing_secret(server)
+    assert (
+        "Warning FailedToRetrieveImagePullSecret Unable to retrieve some image pull secrets (absent); "
+        "attempting to pull the image may not succeed."
+    ) in missing
+
+
+def _run_with_a_missing_secret(server: Server) -> list[str]:
+    image = f"{OPEN}/hello:1"
+    _run(server, "secretless", image, imagePullSecrets=[{"name": "absent"}], policy="Always")
+    _ready(server, "secretless")
+    return _events(server, "secretless")
+
+
+def test_a_mirror_serves_an_image_under_its_own_name(server: Server) -> None:
+    assert server.host is not None
+    image = "r.example/team/hello:1"
+    _run(server, "mirrored", image)
+    status = _ready(server, "mirrored")
+    assert status["image"] == image
+    digest = status["imageID"].rpartition("@")[2]
+    assert image in server.host.docker("images", "--format", "{{.Repository}}:{{.Tag}}")
+    # The node's login pulled it, so every pod may use it.
+    _run(server, "mirrored-too", image, policy="Never")
+    _ready(server, "mirrored-too")
+    _run(server, "mirrored-digest", f"r.example/team/hello@{digest}")
+    _ready(server, "mirrored-digest")
+    _run(server, "mirrored-digest-never", f"r.example/team/hello@{digest}", policy="Never")
+    _ready(server, "mirrored-digest-never")
+
+
 def test_what_cannot_be_pulled_backs_off_in_upstreams_words(server: Server) -> None:
     image = f"{OPEN}/nothing:1"
     _run(server, "nothing", image)
@@ -189,3 +261,41 @@ def test_what_cannot_be_pulled_backs_off_in_upstreams_words(server: Server) -> N
     assert "ImagePullBackOff" in server.kubectl("get", "pod", "nothing")
     _run(server, "invalid", "not//an:image")
     assert "couldn't parse image name" in _waits(server, "invalid", "InvalidImageName")
+
+
+def test_after_a_restart_unused_images_of_the_node_go_and_its_logins_still_count(
+    server: Server,
+) -> None:
+    host = server.host
+    assert host is not None
+    _run(server, "brief", OTHER)
+    _ready(server, "brief")
+    server.kubectl("delete", "pod", "brief")
+    server.stop()
+    flags = (
+        "--image-gc-high-threshold=1",
+        "--image-gc-low-threshold=0",
+        "--minimum-image-ttl-duration=0s",
+    )
+    server.flags += flags
+    server.start()
+
+    def names() -> str:
+        return host.docker("images", "--format", "{{.Repository}}:{{.Tag}}")
+
+    wait_for(lambda: OTHER not in names(), "removal of the unused image")
+    left = names()
+    assert f"{OPEN}/hello:1" in left  # pods run it
+    assert MINE in left  # somebody else's
+    assert "kubelite" in left  # that of sandboxes
+    listed = json.loads(
+        server.kubectl(
+            "get", "events", "-n=default", "--field-selector=involvedObject.kind=Node", "-o=json"
+        )
+    )
+    told = [f"{item['reason']} {item['message']}" for item in listed["items"]]
+    assert any(
+        "Insufficient free disk space on the node's image filesystem" in line for line in told
+    )
+    _run(server, "later-rider", f"{CLOSED}/hello:1")
+    assert "no basic auth credentials" in _waits(server, "later-rider", "ErrImagePull")

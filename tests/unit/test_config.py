@@ -62,6 +62,56 @@ def test_every_list_is_split_in_the_environment_and_may_be_one_text_in_a_file(
     assert getattr(load({}, {}, file), field) == (one,)
 
 
+def test_pulls_are_bounded_or_one_after_the_other() -> None:
+    assert load({}, {}, NOWHERE).pulls_at_once == 4
+    assert load({"max_parallel_image_pulls": 9}, {}, NOWHERE).pulls_at_once == 9
+    assert load({"serialize_image_pulls": True}, {}, NOWHERE).pulls_at_once == 1
+    with pytest.raises(InvalidConfig, match=r"^cannot use --max-parallel-image-pulls 0: must be"):
+        load({"max_parallel_image_pulls": 0}, {}, NOWHERE)
+
+
+def test_the_verification_of_logins_has_a_policy_and_only_one_of_them_a_list() -> None:
+    policy, listed = (
+        "image_pull_credentials_verification_policy",
+        "preloaded_images_verification_allowlist",
+    )
+    given = {policy: "NeverVerifyAllowlistedImages", listed: ("r.io/*", "busybox")}
+    assert load(given, {}, NOWHERE).preloaded_images_verification_allowlist == ("r.io/*", "busybox")
+    for wrong, message in (
+        ({policy: "Never"}, "must be one of NeverVerify, "),
+        ({listed: ("r.io/*",)}, "must be NeverVerifyAllowlistedImages"),
+        ({**given, listed: ("r.io/a:1",)}, "neither tag nor digest is accepted"),
+    ):
+        with pytest.raises(InvalidConfig, match=message):
+            load(wrong, {}, NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"image_gc_high_threshold": 101}, "must be between 0 and 100"),
+        ({"image_gc_low_threshold": -1}, "must be between 0 and 100"),
+        ({"image_gc_low_threshold": 85}, "must be less than --image-gc-high-threshold 85"),
+        ({"minimum_image_ttl_duration": "2"}, "invalid duration"),
+        ({"image_maximum_gc_age": "-1s"}, "must not be negative"),
+        ({"image_maximum_gc_age": "2m"}, "must be greater than --minimum-image-ttl-duration"),
+    ],
+)
+def test_the_thresholds_of_image_collection_are_in_order(
+    given: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InvalidConfig, match=message):
+        load(given, {}, NOWHERE)
+
+
+def test_registries_are_in_the_file_that_was_given_or_in_the_data_folder(tmp_path: Path) -> None:
+    given = load({"private_registry": "/a/b.yaml"}, {}, NOWHERE)
+    assert given.registries_file == Path("/a/b.yaml")
+    if not Path("/etc/kubelite/registries.yaml").exists():
+        found = load({"data_dir": str(tmp_path)}, {}, NOWHERE).registries_file
+        assert found == tmp_path / "agent" / "etc" / "registries.yaml"
+
+
 @pytest.mark.parametrize("pattern", ["vm.*", "kernel.core_pattern", "*", "net.*.x"])
 def test_a_sysctl_of_the_whole_host_cannot_be_allowed(pattern: str) -> None:
     with pytest.raises(InvalidConfig, match=r"^cannot use --allowed-unsafe-sysctls .*sysctl"):

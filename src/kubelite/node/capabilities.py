@@ -1,6 +1,7 @@
-"""Finds the capabilities that this host allows a root process, and the Docker settings of a privileged container."""
+"""Finds the capabilities and limits that this host allows a root process, and what a privileged container gets."""
 
 from pathlib import Path
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, RLIMIT_NPROC, getrlimit
 from typing import Any
 
 _BY_NUMBER = (
@@ -20,6 +21,23 @@ def bounding_set(status: Path = Path("/proc/self/status")) -> frozenset[str]:
             bits = int(line.split()[1], 16)
             return frozenset(f"CAP_{name}" for i, name in enumerate(NAMES) if bits >> i & 1)
     return frozenset()
+
+
+def host_limits(kernel: Path = Path("/proc/sys")) -> dict[str, int]:
+    """Return the highest limits that a process without CAP_SYS_RESOURCE can give a container, by their short name.
+
+    Podman lowers its own limit of processes to the highest process id, and could not give more than it has. Raises
+    OSError.
+    """
+    found = {}
+    for name, kind, setting in (
+        ("nofile", RLIMIT_NOFILE, "fs/nr_open"),
+        ("nproc", RLIMIT_NPROC, "kernel/pid_max"),
+    ):
+        most = int((kernel / setting).read_text())
+        own = getrlimit(kind)[1]
+        found[name] = most if own == RLIM_INFINITY else min(own, most)
+    return found
 
 
 def full_privileges(bounding: frozenset[str]) -> dict[str, Any]:

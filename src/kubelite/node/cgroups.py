@@ -16,6 +16,7 @@ from kubelite.node.runtime import ContainerLimits
 
 ROOT = Path("/sys/fs/cgroup")
 POD_FOLDER = "kubelite"
+POD_GROUPS = (POD_FOLDER, f"{POD_FOLDER}.slice")  # of all pods: the second with systemd's driver
 
 
 def groups_of(path: Path) -> dict[str, str]:
@@ -98,6 +99,54 @@ def limit_pod(
         except FileNotFoundError:
             if is_limit:  # the kernel may lack a controller: then there is no limit to lift either
                 raise
+    if is_unified:
+        # NoSwap, for containers without a limit of their own too. Without swap the kernel lacks the file.
+        with suppress(FileNotFoundError):
+            _set(_pod_folder(root, groups, "", pod_uid) / "memory.swap.max", "0")
+
+
+def limit_container(
+    pid: int,
+    container_id: str,
+    limits: ContainerLimits,
+    proc: Path = Path("/proc"),
+    root: Path = ROOT,
+) -> None:
+    """Set the limits of a running container's own control group. Raises OSError.
+
+    Args:
+        pid: The container's main process.
+        container_id: An error if the group's name does not have it.
+        limits: Of the container; 0 is unlimited.
+        proc: Mount point of procfs.
+        root: Mount point of the control groups.
+    """
+    groups = groups_of(proc / str(pid) / "cgroup")
+    is_unified = "" in groups and (root / "cgroup.controllers").exists()
+    settings = _with_swap(unified_settings(limits) if is_unified else legacy_settings(limits))
+    for controller, file, value in settings:
+        group = groups.get(controller, "")
+        if container_id not in group:
+            missing = f"control group of container {container_id}"
+            raise OSError(errno.ENOENT, os.strerror(errno.ENOENT), missing)
+        with suppress(FileNotFoundError):  # the kernel may not account for swap
+            _set(root / controller / group.lstrip("/") / file, value)
+
+
+def _with_swap(settings: tuple[Setting, ...]) -> tuple[Setting, ...]:
+    """Give a container no swap: memory and swap together have the limit that memory has.
+
+    The kernel keeps the limit of memory below that of both, so when both grow the latter must come first. Lifting it
+    beforehand allows either order.
+    """
+    made: list[Setting] = []
+    for controller, file, value in settings:
+        if file == "memory.limit_in_bytes":
+            both = (controller, "memory.memsw.limit_in_bytes")
+            made += [(*both, "-1"), (controller, file, value), (*both, value)]
+        else:
+            made.append((controller, file, value))
+    return tuple(made)
 
 
 def _set_class(folder: Path, file: str, shares: int) -> None:

@@ -22,9 +22,18 @@ from kubelite.node.pods import (
     spec_hash,
 )
 from kubelite.node.resources import cgroup_parent
-from kubelite.node.runtime import SANDBOX, ContainerLimits, ContainerSpec, Image, Mount, SandboxSpec
+from kubelite.node.runtime import (
+    SANDBOX,
+    ContainerLimits,
+    ContainerSpec,
+    IdRange,
+    Image,
+    Mount,
+    SandboxSpec,
+)
 from kubelite.node.security import is_privileged, privileges_of
 from kubelite.node.trusted_text import ProcessTexts, one_line, path_name, variable_name
+from kubelite.node.user_namespaces import label_of, range_of
 
 GRACE_LABEL = "io.kubernetes.pod.terminationGracePeriod"
 SHOWN_CHARACTERS = 256  # of a name that a pod gives, in a message that its status will hold
@@ -42,8 +51,12 @@ def _labels(pod: Pod, name: str) -> dict[str, str]:
     }
 
 
-def sandbox_spec(pod: Pod, attempt: int, cluster_domain: str, handler: str) -> SandboxSpec:
+def sandbox_spec(
+    pod: Pod, attempt: int, cluster_domain: str, handler: str, ids: IdRange | None = None
+) -> SandboxSpec:
     """Describe a pod's sandbox; `handler` is one of the engine's, empty for its default.
+
+    `ids` are those of the pod's own user namespace.
 
     Raises ConfigUnavailable when something in it is no text for a setting.
     """
@@ -62,9 +75,10 @@ def sandbox_spec(pod: Pod, attempt: int, cluster_domain: str, handler: str) -> S
         host_ipc=pod.spec.hostIPC,
         privileged=any(map(is_privileged, all_containers(pod))),
         sysctls=sysctls,
-        labels={**_labels(pod, SANDBOX), HANDLER_LABEL: handler},
+        labels={**_labels(pod, SANDBOX), HANDLER_LABEL: handler, **label_of(ids)},
         cgroup_parent=cgroup_parent(pod),
         handler=handler,
+        ids=ids,
     )
 
 
@@ -125,6 +139,7 @@ def container_spec(
         labels=labels,
         cgroup_parent=cgroup_parent(pod),
         handler=start.sandbox.labels.get(HANDLER_LABEL, ""),
+        ids=range_of(start.sandbox.labels),
     )
     return msgspec.structs.replace(spec, **privileges._asdict())
 

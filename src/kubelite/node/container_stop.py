@@ -34,6 +34,8 @@ class ContainerStop:
         deadline = loop.time() + action.grace_seconds
         state = memory.container(action.record.id)
         if (known := state.stop) is not None:
+            # A short grace period may be planned again after each change; the least one is kept all the same.
+            deadline = max(deadline, known.earliest)
             if deadline < known.deadline:
                 known.deadline = deadline
                 known.wake()
@@ -52,7 +54,8 @@ class ContainerStop:
         if container is not None and container.lifecycle is not None:
             signal = container.lifecycle.stopSignal or ""
         loop = asyncio.get_running_loop()
-        stop.deadline = max(stop.deadline, loop.time() + GRACE_MIN_SECONDS)
+        stop.earliest = loop.time() + GRACE_MIN_SECONDS
+        stop.deadline = max(stop.deadline, stop.earliest)
         await self._signal(memory, record, signal)
         while await self._still_runs(memory, record, stop):
             await self._signal(memory, record, "SIGKILL")

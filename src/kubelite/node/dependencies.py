@@ -13,6 +13,8 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
 from kubelite.node.environment import Surroundings
+from kubelite.node.images.records import PullRecords
+from kubelite.node.images.settings import ImageSettings
 from kubelite.node.live_node import LiveNode
 from kubelite.node.log_links import NoLogs, PodLogs
 from kubelite.node.network import PodNetwork
@@ -20,8 +22,9 @@ from kubelite.node.pod_config import PodConfig
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import Prober, ProbeTarget
-from kubelite.node.runtime import ContainerRecord, ContainerRuntime
+from kubelite.node.runtime import ContainerRecord, ContainerRuntime, IdRange
 from kubelite.node.sysctls import SysctlAllowList
+from kubelite.node.user_namespaces import ALL_IDS, UserNamespaces
 from kubelite.node.volumes.host import PodVolumes
 from kubelite.tasks import TaskSet
 
@@ -44,6 +47,7 @@ class NodeFacts(Struct, frozen=True):
     sysctls: SysctlAllowList = SysctlAllowList()
     enforces_apparmor: bool = False
     recursive_read_only: bool = False
+    pod_ids: IdRange = ALL_IDS  # for user namespaces of pods
 
 
 class Collaborators(Struct, frozen=True):
@@ -57,6 +61,8 @@ class Collaborators(Struct, frozen=True):
     clock: Clock
     events: EventRecorder
     logs: PodLogs = NoLogs()
+    images: ImageSettings = ImageSettings()
+    pull_records: PullRecords | None = None  # None: what is pulled is forgotten with the process
 
 
 class ActionDependencies:
@@ -81,6 +87,7 @@ class ActionDependencies:
         self.pods = pods
         self.reads = PodConfig(parts.client)
         self.starting = asyncio.Semaphore(STARTS_AT_ONCE)
+        self.user_namespaces = UserNamespaces(facts.pod_ids)
         self._node = node
         self._warned: set[str] = set()  # texts that were logged once
 

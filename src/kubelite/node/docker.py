@@ -11,21 +11,23 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import msgspec
 
 from kubelite.backoff import backoff_seconds
-from kubelite.limits import ENGINE_LINE
+from kubelite.limits import ENGINE_LINE, ENGINE_REFUSALS, PULL_SILENCE
 from kubelite.node import docker_wire as wire
 from kubelite.node import pause_image
-from kubelite.node.capabilities import bounding_set, full_privileges
-from kubelite.node.cgroups import limit_pod, remove_parents
+from kubelite.node.capabilities import bounding_set, full_privileges, host_limits
+from kubelite.node.cgroups import limit_container, limit_pod, remove_parents
 from kubelite.node.container_owner import NODE_LABEL, ContainerOwner
+from kubelite.node.docker_dialect import Dialect, adapted, dialect_of
 from kubelite.node.docker_logs import read_log
 from kubelite.node.docker_stream import EngineStream, open_stream
 from kubelite.node.image_files import open_archive
 from kubelite.node.image_mounts import image_layers, show_image
+from kubelite.node.process_signals import signal_number, signal_process
 from kubelite.node.process_tree import kill_session
 from kubelite.node.profiles import LoadedProfiles, Profiles, ProfileUnavailable
 from kubelite.node.runtime import (
@@ -37,6 +39,7 @@ from kubelite.node.runtime import (
     EngineUnavailable,
     Handler,
     Image,
+    ImageInUse,
     ImagePullFailed,
     InvalidImageName,
     LogEntry,
@@ -66,12 +69,16 @@ log = logging.getLogger(__name__)
 CONNECTION_ERROR = 900  # aiodocker's number for "cannot connect"
 NOT_FOUND, NOT_MODIFIED, CONFLICT = 404, 304, 409
 CALL_SECONDS = 120.0
-NAME_TAKEN = "is already in use by container"
+REFUSAL_CHARACTERS = 1024
+NAME_TAKEN = "is already in use by "
 EXIT_CODE_TRIES = 40
 EXIT_CODE_PAUSE_SECONDS = 0.025
 KILL_TRIES = 20
 KILL_FIRST_SECONDS, KILL_MAX_SECONDS = 0.05, 5.0
-INTERESTING: Final = ("start", "die", "oom", "destroy")
+
+
+class _Conflict(RuntimeFailure):
+    """The state of something does not admit the operation."""
 
 
 class DockerRuntime:
@@ -107,6 +114,11 @@ class DockerRuntime:
         self._privileges = full_privileges(bounding)
         self._has_ipv6 = Path("/proc/sys/net/ipv6").exists()
         self._uses_systemd: bool | None = None
+        self._dialect: Dialect | None = None  # of the engine that last answered
+        self._refusals: dict[
+            str, str
+        ] = {}  # why starts were refused, for a dialect that forgets it
+        self._image_folder: Path | None = None
         self._started: set[str] = (
             set()
         )  # containers whose start event is redundant, since `start` has reported them
@@ -151,13 +163,27 @@ class DockerRuntime:
     async def version(self) -> Version:
         """Return the engine's version. Raises EngineUnavailable."""
         found = await self._json("version")
-        return Version("docker", found["Version"])
+        self._dialect = dialect_of(found)
+        return Version(self._dialect.name, found["Version"])
+
+    async def _speaks(self) -> Dialect:
+        if self._dialect is None:
+            await self.version()
+        assert self._dialect is not None
+        return self._dialect
 
     async def handlers(self) -> tuple[Handler, ...]:
         """Return the handlers that the engine is configured with, the default one first."""
         return wire.handlers_of(await self._json("info"))
 
     # Images
+
+    async def image_folder(self) -> Path | None:
+        """Return the folder that holds images and writable layers; None if this host does not have it."""
+        if self._image_folder is None:
+            root = (await self._json("info")).get("DockerRootDir")
+            self._image_folder = Path(root) if root else None
+        return self._image_folder
 
     async def images(self) -> list[Image]:
         """Return the images on the node."""
@@ -189,11 +215,20 @@ class DockerRuntime:
                 login = {"identitytoken": credentials.identity_token}
             headers["X-Registry-Auth"] = compose_auth_header(login, credentials.server)
         options = {"params": {"fromImage": wire.with_tag(reference)}, "headers": headers}
+        loop = asyncio.get_running_loop()
         try:
-            async with self._query("images/create", "POST", timeout=None, **options) as response:
+            async with (
+                asyncio.timeout(PULL_SILENCE.value) as silence,
+                self._query("images/create", "POST", timeout=None, **options) as response,
+            ):
                 async for line in _lines(response):
+                    silence.reschedule(loop.time() + PULL_SILENCE.value)
                     if "error" in (progress := msgspec.json.decode(line)):
                         raise _pull_failure(reference, progress["error"])
+        except TimeoutError as error:
+            PULL_SILENCE.reached()
+            message = f"no progress of the pull of {reference} within {PULL_SILENCE.value} s"
+            raise ImagePullFailed(message) from error
         except (EngineUnavailable, ImagePullFailed):
             raise
         except RuntimeFailure as error:
@@ -219,10 +254,23 @@ class DockerRuntime:
                 if "error" in (progress := msgspec.json.decode(line)):
                     raise RuntimeFailure(f"cannot load image: {progress['error']}")
 
+    async def tag(self, image_id: str, name: str) -> None:
+        """Give an image that is on the node another name, with a tag; the image that had the name loses it."""
+        repository, _, tag = name.rpartition(":")
+        await self._json(f"images/{image_id}/tag", "POST", params={"repo": repository, "tag": tag})
+
     async def remove_image(self, image_id: str) -> None:
-        """Delete an unused image."""
-        with suppress(ContainerNotFound):
-            await self._json(f"images/{image_id}", "DELETE")
+        """Delete an image with all its names; harmless if there is none. Raises ImageInUse."""
+        try:
+            found = await self._json(f"images/{image_id}/json")
+            # By its id alone the engine refuses to delete an image that has names in several repositories.
+            for name in (*(found.get("RepoTags") or ()), image_id):
+                with suppress(ContainerNotFound):  # it went with its last name
+                    await self._json(f"images/{name}", "DELETE")
+        except ContainerNotFound:
+            return
+        except _Conflict as error:
+            raise ImageInUse(str(error)) from error
 
     # Containers
 
@@ -247,6 +295,7 @@ class DockerRuntime:
             pause_image.NAME,
             may_protect=self._may_protect,
             has_ipv6=self._has_ipv6,
+            ulimits=await self._ulimits(),
         )
         try:
             return await self._create(wire.container_name(spec), body)
@@ -267,8 +316,15 @@ class DockerRuntime:
             await self._load_profiles(spec),
             may_protect=self._may_protect,
             privileges=self._privileges,
+            ulimits=await self._ulimits(),
         )
         return await self._create(wire.container_name(spec), body)
+
+    async def _ulimits(self) -> dict[str, int]:
+        """Return the limits to give each container; none where the engine chooses those that the host allows."""
+        if self._may_protect or (await self._speaks()).caps_limits:
+            return {}
+        return await asyncio.to_thread(host_limits)
 
     async def _shown(self, mount: Mount) -> Mount:
         """Return a mount of a path on the host; the files of an image are mounted there."""
@@ -307,6 +363,7 @@ class DockerRuntime:
         return await self._create_once(name, body)
 
     async def _create_once(self, name: str, body: dict[str, Any]) -> str:
+        body = adapted(body, await self._speaks())
         answer = await self._json("containers/create", "POST", params={"name": name}, data=body)
         return cast("str", answer["Id"])
 
@@ -322,6 +379,9 @@ class DockerRuntime:
 
     async def start(self, container_id: str) -> ContainerRecord:
         """Start a container; raises StartRefused."""
+        dialect = await self._speaks()
+        if dialect.starts_dependencies:
+            await self._check_dependencies(container_id)
         self._started.add(container_id)
         try:
             await self._json(f"containers/{container_id}/start", "POST")
@@ -330,14 +390,38 @@ class DockerRuntime:
             # It may run nevertheless, which only its event shows.
             self._started.discard(container_id)
             if isinstance(error, RuntimeFailure) and not isinstance(error, ContainerNotFound):
+                if not dialect.keeps_refusals:
+                    self._note_refusal(container_id, str(error))
                 raise StartRefused(str(error)) from error
             raise
         if record is None:
             raise ContainerNotFound(f"No such container: {container_id}")
         return record
 
+    async def _check_dependencies(self, container_id: str) -> None:
+        """Raise StartRefused if a container whose namespaces are shared does not run: the engine would start it."""
+        host = (await self._json(f"containers/{container_id}/json"))["HostConfig"]
+        modes = (host.get(mode, "") for mode in ("NetworkMode", "IpcMode", "PidMode"))
+        for other in sorted(
+            {m.removeprefix("container:") for m in modes if m.startswith("container:")}
+        ):
+            record = await self.inspect(other)
+            if record is None or not record.is_running:
+                raise StartRefused(
+                    f"cannot join the namespaces of container {other}: it does not run"
+                )
+
+    def _note_refusal(self, container_id: str, reason: str) -> None:
+        while len(self._refusals) >= ENGINE_REFUSALS.value:
+            ENGINE_REFUSALS.reached()
+            self._refusals.pop(next(iter(self._refusals)))
+        self._refusals[container_id] = reason[:REFUSAL_CHARACTERS]
+
     async def signal(self, container_id: str, signal: str) -> None:
         """Send a signal to the main process, the container's own stop signal when empty."""
+        if not (await self._speaks()).has_signal:
+            await self._signal_directly(container_id, signal)
+            return
         try:
             if not signal:
                 found = await self._json(f"containers/{container_id}/json")
@@ -348,6 +432,26 @@ class DockerRuntime:
         except RuntimeFailure as error:
             if "is not running" not in str(error):
                 raise
+
+    async def _signal_directly(self, container_id: str, signal: str) -> None:
+        async def state() -> Any:
+            return await self._json(f"containers/{container_id}/json")
+
+        try:
+            found = await state()
+            pid = found["State"]["Pid"]
+            if not pid:
+                return
+            number = signal_number(signal or found["Config"].get("StopSignal") or "SIGTERM")
+
+            async def is_current() -> bool:
+                return bool((await state())["State"]["Pid"] == pid)
+
+            await signal_process(pid, number, is_current)
+        except ContainerNotFound:
+            return
+        except (ValueError, OSError) as error:
+            raise RuntimeFailure(str(error)) from error
 
     async def remove(self, container_id: str) -> None:
         """Kill and remove a container; harmless if there is none."""
@@ -362,7 +466,18 @@ class DockerRuntime:
 
     async def update(self, container_id: str, limits: ContainerLimits) -> None:
         """Change a running container's resources in place."""
-        await self._json(f"containers/{container_id}/update", "POST", data=wire.limits_body(limits))
+        if (await self._speaks()).has_update:
+            body = wire.limits_body(limits)
+            await self._json(f"containers/{container_id}/update", "POST", data=body)
+            return
+        record = await self.inspect(container_id)
+        if record is None or not record.pid:
+            raise RuntimeFailure(f"container {container_id} does not run")
+        try:
+            await asyncio.to_thread(limit_container, record.pid, container_id, limits)
+        except OSError as error:
+            what = f"{error.filename}: {error.strerror}"
+            raise RuntimeFailure(f"cannot set the control group of a container: {what}") from error
 
     async def limit_pod(
         self, sandbox: ContainerRecord, limits: ContainerLimits, class_shares: int
@@ -388,23 +503,31 @@ class DockerRuntime:
             found = await self._json(f"containers/{container_id}/json")
         except ContainerNotFound:
             return None
-        record = wire.record_of(found)
+        refusal = self._refusals.get(found["Id"], "")
+        record = wire.record_of(found, (await self._speaks()).name, refusal)
         return record if record is not None and self._owner.owns(record.labels) else None
 
     async def events(self) -> AsyncGenerator[RuntimeEvent | Resynced, None]:
         """Yield `Resynced` first and then every change. Raises EngineUnavailable when the connection ends."""
-        filters = {"type": ["container"], "label": [NODE_LABEL], "event": list(INTERESTING)}
+        self._dialect = None  # another engine may answer on the socket than before
+        dialect = await self._speaks()
+        filters = {"type": ["container"]}
+        if dialect.filters_events:
+            filters |= {"label": [NODE_LABEL], "event": dialect.events}
         params = {"filters": _filters(filters)}
         async with self._query("events", params=params, timeout=None) as response:
             # Subscribed before the list is read, so a change in between comes twice rather than not at all.
             yield Resynced(tuple(await self.records()))
             async for line in _lines(response):
                 event = msgspec.json.decode(line)
-                container_id = event["Actor"]["ID"]
-                if event["Action"] == "destroy":
+                container_id, labels = event["Actor"]["ID"], event["Actor"]["Attributes"]
+                if event["Action"] not in dialect.events or NODE_LABEL not in labels:
+                    continue
+                if event["Action"] == dialect.removal:
                     self._started.discard(container_id)
+                    self._refusals.pop(container_id, None)
                     yield RuntimeEvent(container_id, None)
-                elif not self._owner.owns(event["Actor"]["Attributes"]):
+                elif not self._owner.owns(labels):
                     continue
                 elif event["Action"] != "start" or container_id not in self._started:
                     yield RuntimeEvent(container_id, await self.inspect(container_id))
@@ -610,6 +733,8 @@ def _translated(status: int, message: str) -> Exception:
         return EngineUnavailable(message)
     if status == NOT_FOUND:
         return ContainerNotFound(message)
+    if status == CONFLICT:
+        return _Conflict(message)
     return RuntimeFailure(message)
 
 

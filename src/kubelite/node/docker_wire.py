@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from kubelite.api.machinery.times import parse_time
+from kubelite.node import pause_image
 from kubelite.node.container_owner import NODE_LABEL, UID_LABEL, ContainerOwner
+from kubelite.node.images.names import find_name, is_image_id
 from kubelite.node.profiles import LoadedProfiles
 from kubelite.node.runtime import (
     SANDBOX,
@@ -29,17 +31,10 @@ SANDBOX_OOM_SCORE = -998
 NO_IPV6 = "net.ipv6.conf.default.disable_ipv6"
 SHM_BYTES = 64 * 1024 * 1024
 LOG_CONFIG = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "5"}}
+REFUSED = 128  # the exit code of a container whose process could not be started, as of CRI engines
 _ZERO_DATE = "0001-01-01"
 _NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?", re.ASCII)
 _ATTEMPT = re.compile(r"[0-9]{1,9}", re.ASCII)
-_IMAGE_ID = re.compile(r"sha256:[0-9a-f]{64}")
-_REFERENCE = re.compile(
-    r"(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*"
-    r"|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?"  # the registry
-    r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*"
-    r"(?::\w[\w.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?",
-    re.ASCII,
-)
 
 JSON = dict[str, Any]
 
@@ -60,7 +55,13 @@ def _labels(spec: SandboxSpec | ContainerSpec, owner: ContainerOwner) -> dict[st
 
 
 def sandbox_body(
-    spec: SandboxSpec, owner: ContainerOwner, image: str, *, may_protect: bool, has_ipv6: bool
+    spec: SandboxSpec,
+    owner: ContainerOwner,
+    image: str,
+    *,
+    may_protect: bool,
+    has_ipv6: bool,
+    ulimits: Mapping[str, int] = {},
 ) -> JSON:
     """Return the body that creates a sandbox.
 
@@ -70,6 +71,7 @@ def sandbox_body(
         image: The pause image.
         may_protect: Whether the host allows negative out-of-memory scores.
         has_ipv6: Whether the host's kernel speaks IPv6.
+        ulimits: Resource limits of the process by name; those that are absent are the engine's.
     """
     sysctls = dict(spec.sysctls)
     if has_ipv6 and not spec.host_network:
@@ -88,6 +90,7 @@ def sandbox_body(
         "RestartPolicy": {"Name": "no"},
         "CgroupParent": spec.cgroup_parent,
         "SecurityOpt": ["no-new-privileges"],
+        **_ulimits(ulimits),
         **_handler(spec),
     }
     return {
@@ -108,6 +111,7 @@ def container_body(
     *,
     may_protect: bool,
     privileges: JSON,
+    ulimits: Mapping[str, int] = {},
 ) -> JSON:
     """Return the body that creates a container.
 
@@ -117,6 +121,7 @@ def container_body(
         profiles: The resolved profiles of type Localhost.
         may_protect: Whether the host allows negative out-of-memory scores.
         privileges: The settings of a privileged container on this host.
+        ulimits: Resource limits of the process by name; those that are absent are the engine's.
     """
     shared = f"container:{spec.sandbox_id}"
     host: JSON = {
@@ -146,6 +151,7 @@ def container_body(
         if may_protect
         else max(spec.limits.oom_score_adj, 0),
         **limits_body(spec.limits),
+        **_ulimits(ulimits),
         **_handler(spec),
     }
     if spec.proc_unmasked:
@@ -191,6 +197,11 @@ def _handler(spec: SandboxSpec | ContainerSpec) -> JSON:
     return {"Runtime": spec.handler} if spec.handler else {}
 
 
+def _ulimits(limits: Mapping[str, int]) -> JSON:
+    made = [{"Name": name, "Soft": value, "Hard": value} for name, value in limits.items()]
+    return {"Ulimits": made} if made else {}
+
+
 def _security_options(spec: ContainerSpec, profiles: LoadedProfiles) -> list[str]:
     """Return the options in the engine's spelling; no text that a pod gives stands for a whole profile."""
     options = [
@@ -233,9 +244,12 @@ def limits_body(limits: ContainerLimits) -> JSON:
     return body
 
 
-def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
+def record_of(
+    found: Mapping[str, Any], engine: str = "docker", refusal: str = ""
+) -> ContainerRecord | None:
     """Return the record of an inspected container; None if kubelite did not make it.
 
+    `refusal` is why its start was refused, where the engine's answer does not say it.
     A container also gets the labels of its image, so an image that another user runs on this engine can
     claim anything: labels in a form that this node does not write are not this node's.
     """
@@ -243,7 +257,8 @@ def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
     if NODE_LABEL not in labels or not _are_own(labels):
         return None
     state = found["State"]
-    phase = _phase(state)
+    error = state["Error"] or refusal
+    phase = _phase(state, error)
     return ContainerRecord(
         id=found["Id"],
         pod_uid=labels[UID_LABEL],
@@ -256,15 +271,24 @@ def record_of(found: Mapping[str, Any]) -> ContainerRecord | None:
         started_at=_date(state["StartedAt"]),
         finished_at=_date(state["FinishedAt"])
         or (parse_time(found["Created"]) if phase == "exited" else None),
-        exit_code=state["ExitCode"],
+        exit_code=state["ExitCode"] or (REFUSED if refusal else 0),
         oom_killed=state["OOMKilled"],
-        error=state["Error"],
+        error=error,
         image=labels.get(IMAGE_LABEL, ""),
         image_id=labels.get(DIGEST_LABEL) or found["Image"],
         pid=state["Pid"],
         log_path=found.get("LogPath") or "",
+        layer_path=_layer_of(found),
         labels=labels,
+        engine=engine,
     )
+
+
+def _layer_of(found: Mapping[str, Any]) -> str:
+    """Return the folder of an inspected container's writable layer; "" if its storage driver has none."""
+    data = (found.get("GraphDriver") or {}).get("Data") or {}
+    path = data.get("UpperDir")
+    return path if isinstance(path, str) else ""
 
 
 def _are_own(labels: Mapping[str, str]) -> bool:
@@ -275,10 +299,10 @@ def _are_own(labels: Mapping[str, str]) -> bool:
     )
 
 
-def _phase(state: Mapping[str, Any]) -> Phase:
+def _phase(state: Mapping[str, Any], error: str) -> Phase:
     if state["Running"]:
         return "running"
-    if state["Status"] == "created" and not state["Error"]:
+    if state["Status"] == "created" and not error:
         return "created"
     return "exited"  # also one that the engine could not start
 
@@ -298,13 +322,14 @@ def image_of(found: Mapping[str, Any]) -> Image:
         digest=digests[0] if digests else "",
         size_bytes=found.get("Size", 0),
         user=config.get("User", ""),
+        pinned=pause_image.NAME in tags,
         volumes=tuple(config.get("Volumes") or ()),
     )
 
 
 def is_reference(text: str) -> bool:
     """Whether a text names an image, by the grammar of distribution/reference, or is an image's id."""
-    return bool(_REFERENCE.fullmatch(text) or _IMAGE_ID.fullmatch(text))
+    return find_name(text) is not None or is_image_id(text)
 
 
 def with_tag(reference: str) -> str:

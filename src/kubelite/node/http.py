@@ -97,8 +97,12 @@ class NodeAPI:
         authorize: Authorize,
         measure: Measure,
         connections: ConnectionTable | None = None,
+        configuration: Mapping[str, Any] | None = None,
     ) -> None:
-        """Without `connections` there may be as many as the files the process may open allow."""
+        """Without `connections` there may be as many as the files the process may open allow.
+
+        `configuration` is what /configz shows.
+        """
         if connections is None:
             total = own_shares().node
             # All requests of users come from the one address of the API server.
@@ -113,7 +117,13 @@ class NodeAPI:
         self._sampler = Sampler(lambda: measure(kubelet.memories.values()))
         self._pages: Mapping[str, ServePage] = {
             "/healthz": self._healthz,
+            "/healthz/ping": self._healthz,
+            "/healthz/syncloop": self._sync_loop,
+            "/configz": self._configz,
             "/pods": self._pods,
+            "/pods/": self._pods,
+            "/runningpods": self._running_pods,
+            "/runningpods/": self._running_pods,
             "/metrics": self._metrics,
             "/metrics/cadvisor": self._cadvisor_metrics,
             "/metrics/probes": self._probe_metrics,
@@ -127,6 +137,7 @@ class NodeAPI:
             ("attach", 3): self._attach,
             ("portForward", 2): self._port_forward,
         }
+        self._configuration = configuration or {}
         self._forwarded = port_forward.forwarded_places()
         self._listener: Listener | None = None
         self.port = 0
@@ -162,6 +173,17 @@ class NodeAPI:
     async def _healthz(self, request: web.BaseRequest) -> web.Response:
         del request
         return web.Response(text="ok")
+
+    async def _sync_loop(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Tell whether pods are kept as they should be, which takes an engine that answers."""
+
+        async def work() -> web.Response:
+            if error := self._kubelet.engine_error:
+                text = f"sync loop healthcheck failed: {error}\n"
+                return web.Response(status=500, text=text)
+            return web.Response(text="ok")
+
+        return await self._guarded(request, ("healthz", "proxy"), work)
 
     async def _check(
         self, request: web.BaseRequest, subresources: Sequence[str], verb: str
@@ -200,11 +222,27 @@ class NodeAPI:
 
     async def _pods(self, request: web.BaseRequest) -> web.StreamResponse:
         async def work() -> web.Response:
-            pods = [to_wire(m.pod) for m in self._kubelet.memories.values() if m.pod and not m.gone]
+            known = self._kubelet.memories.values()
+            pods = [to_wire(pod) for m in known if (pod := m.current) and not m.gone]
             body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}
             return _json(body)
 
         return await self._guarded(request, ("pods", "proxy"), work)
+
+    async def _running_pods(self, request: web.BaseRequest) -> web.StreamResponse:
+        async def work() -> web.Response:
+            memories = self._kubelet.memories.values()
+            pods = [running for memory in memories if (running := running_pod(memory))]
+            body = {"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods}
+            return _json(body)
+
+        return await self._guarded(request, ("pods", "proxy"), work)
+
+    async def _configz(self, request: web.BaseRequest) -> web.StreamResponse:
+        async def work() -> web.Response:
+            return _json({"kubeletconfig": self._configuration})
+
+        return await self._guarded(request, ("configz", "proxy"), work)
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         async def work() -> web.Response:
@@ -257,7 +295,8 @@ class NodeAPI:
         uid = request.query.get("uid", "")
         for memory in self._kubelet.memories.values():
             pod = memory.current
-            if pod is None or memory.gone or (uid and memory.uid != uid):
+            mirror = memory.mirror.metadata.uid if memory.mirror is not None else ""
+            if pod is None or memory.gone or (uid and uid not in {memory.uid, mirror}):
                 continue
             if (pod.metadata.namespace, pod.metadata.name) == (place.namespace, place.pod):
                 return pod, memory
@@ -474,6 +513,21 @@ async def _serve_tunnel(
     finally:
         await tasks.stop()
         await socket.close()
+
+
+def running_pod(memory: PodMemory) -> dict[str, Any] | None:
+    """Return a pod as the engine knows it, with its running containers; None if none runs, nor its sandbox."""
+    running = [record for record in memory.records.values() if record.is_running]
+    if not running:
+        return None
+    first = running[0]
+    containers = [
+        {"name": one.name, "image": one.image, "resources": {}}
+        for one in running
+        if not one.is_sandbox
+    ]
+    metadata = {"name": first.pod_name, "namespace": first.namespace, "uid": memory.uid}
+    return {"metadata": metadata, "spec": {"containers": containers}, "status": {}}
 
 
 def is_websocket(request: web.BaseRequest) -> bool:

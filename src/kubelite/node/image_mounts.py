@@ -1,7 +1,7 @@
 """Shows the files of an image as a read-only folder of the host, for image volumes.
 
-An engine with the storage driver overlay2 keeps each layer of an image as a folder; the kernel lays them over each
-other once more. Nothing is copied, and the mount has no folder to write to.
+An engine with the storage driver overlay2, in Podman overlay, keeps each layer of an image as a folder; the kernel
+lays them over each other once more. Nothing is copied, and the mount has no folder to write to.
 """
 
 import os
@@ -18,7 +18,7 @@ from kubelite.node.untrusted_files import opened_folder
 from kubelite.node.volumes.sub_path import open_inside
 from kubelite.node.volumes.tmpfs import mount_overlay
 
-DRIVER = "overlay2"
+DRIVERS = ("overlay2", "overlay")
 
 
 def image_layers(found: Mapping[str, Any]) -> tuple[Path, ...]:
@@ -26,10 +26,10 @@ def image_layers(found: Mapping[str, Any]) -> tuple[Path, ...]:
     driver = found.get("GraphDriver") or {}
     data = driver.get("Data") or {}
     upper = data.get("UpperDir")
-    if driver.get("Name") != DRIVER or not upper:
+    if driver.get("Name") not in DRIVERS or not upper:
         name = driver.get("Name") or "of this engine"
         raise RuntimeFailure(
-            f"cannot show an image as a volume: the storage driver {name} is not {DRIVER}"
+            f"cannot show an image as a volume: the storage driver {name} is not {DRIVERS[0]}"
         )
     lower = data.get("LowerDir") or ""
     return (Path(upper), *(Path(part) for part in lower.split(":") if part))

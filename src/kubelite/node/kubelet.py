@@ -6,7 +6,7 @@ engine holds. When the engine goes away pods wait; when it is back all container
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Protocol
 
@@ -14,8 +14,10 @@ from kubelite.api.client.protocol import Client, Mirror
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.backoff import backoff_seconds
 from kubelite.node.dependencies import Collaborators, NodeFacts
+from kubelite.node.mirror_pods import MirrorPods
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pod_worker import PodWorker
+from kubelite.node.pods import pod_key
 from kubelite.node.runtime import (
     ContainerRecord,
     EngineUnavailable,
@@ -23,6 +25,7 @@ from kubelite.node.runtime import (
     RuntimeEvent,
     RuntimeFailure,
 )
+from kubelite.node.static_pods import is_mirror, is_static
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -54,6 +57,19 @@ class NodePods:
         return self._mirror.subscribe(listener)
 
 
+class StaticSource(Protocol):
+    """A source of the node's static pods."""
+
+    @property
+    def pods(self) -> Mapping[str, Pod]:
+        """The static pods by namespace/name."""
+        ...
+
+    async def run(self, listener: PodListener, read: Callable[[], None]) -> None:
+        """Call `listener` with all pods, then `read`, then `listener` with every change, until cancelled."""
+        ...
+
+
 async def _nothing() -> None:
     pass
 
@@ -62,12 +78,21 @@ class Kubelet:
     """Runs the pods of one node. Create it on the loop; `run` works until cancelled."""
 
     def __init__(
-        self, facts: NodeFacts, parts: Collaborators, pods: PodSource | None = None
+        self,
+        facts: NodeFacts,
+        parts: Collaborators,
+        pods: PodSource | None = None,
+        static: StaticSource | None = None,
     ) -> None:
         self._facts = facts
         self._parts = parts
         self._pods: PodSource = pods or NodePods(parts.client, facts.name)
+        self._static = static
         self._worker = PodWorker(facts, parts)
+        self._mirrors = MirrorPods(
+            parts.client, facts.name, self._static_pod, self._worker.mirror_changed
+        )
+        self._worker.on_static_removed = self._static_removed
         self._tasks = TaskSet()
         self._restored = False
         self.engine_error = "container engine has not answered yet"  # empty while it answers
@@ -81,6 +106,17 @@ class Kubelet:
         """The state of the node's pods by uid, those of which only containers or volumes are left included."""
         return self._worker.memories
 
+    @property
+    def workers(self) -> PodWorker:
+        """The workers of the node's pods."""
+        return self._worker
+
+    def wanted_images(self) -> frozenset[str]:
+        """Return the ids of the images that pods have been given, for containers and volumes."""
+        return frozenset(
+            state.image_id for memory in self.memories.values() for state in memory.images.values()
+        )
+
     def move(self, addresses: tuple[str, ...]) -> None:
         """Follow new addresses of the node, the primary one first: its pods report them."""
         self._worker.move(addresses)
@@ -88,15 +124,70 @@ class Kubelet:
     async def run(self) -> None:
         """Work until cancelled; containers go on when this ends."""
         self._restored = False  # this may be another run, after a failure
-        unfollow = await self._pods.follow(self._worker.pod_changed)
         unsubscribe = self._worker.follow_node()
         try:
+            await self._follow_pods()
             await self._follow_engine()
         finally:
             unsubscribe()
-            unfollow()
-            await self._worker.stop_following()
             await self._tasks.stop()
+            await self._worker.stop_following()
+
+    async def _follow_pods(self) -> None:
+        """Wait for the pods of the API; but not if there are static pods, which run without it."""
+        if self._static is not None:
+            static, read = self._static, asyncio.Event()
+            self._tasks.supervise(
+                lambda: static.run(self._static_changed, read.set), name="static pods"
+            )
+            await read.wait()
+        listed = asyncio.Event()
+        self._worker.expect_more()
+        self._tasks.supervise(lambda: self._follow_api(listed), name="pods of the API")
+        if self._static is None or not self._static.pods:
+            await listed.wait()
+
+    async def _follow_api(self, listed: asyncio.Event) -> None:
+        unfollow = await self._pods.follow(self._api_changed)
+        try:
+            self._worker.all_known()
+            listed.set()
+            await self._mirrors.run()
+        finally:
+            unfollow()
+
+    def _static_changed(self, before: Pod | None, after: Pod | None) -> None:
+        self._worker.pod_changed(before, after)
+        changed = after or before
+        assert changed is not None, "one of both is there"
+        self._mirrors.wake(pod_key(changed))
+
+    def _static_pod(self, key: str) -> Pod | None:
+        """Return the static pod of a name: one whose manifest is gone until nothing is left of it."""
+        memories = self._worker.memories.values()
+        left = (memory.pod for memory in memories if memory.gone and memory.pod is not None)
+        leaving = next((one for one in left if is_static(one) and pod_key(one) == key), None)
+        return leaving or self._manifest_of(key)
+
+    def _manifest_of(self, key: str) -> Pod | None:
+        return self._static.pods.get(key) if self._static is not None else None
+
+    def _static_removed(self, key: str) -> None:
+        """Handle that nothing is left of a static pod; its manifest may be back, unchanged and with the same uid."""
+        pod = self._manifest_of(key)
+        if pod is not None and pod.metadata.uid not in self._worker.memories:
+            self._worker.pod_changed(None, pod)
+        self._mirrors.wake(key)
+
+    def _api_changed(self, before: Pod | None, after: Pod | None) -> None:
+        """Divide the pods of the API: a mirror pod only shows a static pod, and is not run."""
+        if before is not None and after is not None and is_mirror(before) != is_mirror(after):
+            self._api_changed(before, None)
+            self._api_changed(None, after)
+        elif (known := after or before) is not None and is_mirror(known):
+            self._mirrors.changed(before, after)
+        else:
+            self._worker.pod_changed(before, after)
 
     async def _follow_engine(self) -> None:
         failures = 0

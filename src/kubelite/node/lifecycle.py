@@ -38,6 +38,7 @@ from kubelite.node.runtime import ContainerLimits, ContainerRecord
 BACKOFF_FIRST_SECONDS = 10
 BACKOFF_MAX_SECONDS = 300
 BACKOFF_RESET_SECONDS = 600  # a container that ran for so long starts afresh
+EVICTED = "Evicted"  # the reason of a pod that was ended to reclaim what it uses
 DEAD_KEPT = 1  # ended containers kept beside the newest, for `logs --previous`
 
 
@@ -106,6 +107,10 @@ class RemoveContainer(Struct, frozen=True):
     record: ContainerRecord
 
 
+class ReclaimVolumes(Struct, frozen=True):
+    """Remove the volumes and folders of a pod that has ended but stays in the API, as upstream does."""
+
+
 class TearDown(Struct, frozen=True):
     """Remove the containers, address, volumes and folders of a pod that is over."""
 
@@ -125,6 +130,7 @@ Action = (
     | ResizeContainer
     | StopSandbox
     | RemoveContainer
+    | ReclaimVolumes
     | TearDown
     | FinishDeletion
 )
@@ -205,11 +211,13 @@ def plan(pod: Pod, observed: Observed, now: datetime) -> Plan:
     """Return the plan for a pod that is in the API."""
     draft = _Draft(pod, observed, now)
     if pod.metadata.deletionTimestamp is not None:
-        _end(draft, grace_seconds(pod))
+        _end(draft, _grace(draft))
         if not draft.actions and not observed.running():
             draft.add(FinishDeletion())
     elif observed.ending is not None or is_terminal(pod):
-        _end(draft, grace_seconds(pod))
+        _end(draft, _grace(draft))
+        if is_terminal(pod) and not draft.actions and not observed.running():
+            _reclaim(draft)
     else:
         deadline = deadline_of(pod)
         if deadline is not None:
@@ -243,6 +251,22 @@ def _end(draft: _Draft, grace: int) -> None:
         draft.add(StopContainer(record, grace, f"Stopping container {record.name}"))
     if not running:
         _end_sandboxes(draft)
+
+
+def _grace(draft: _Draft) -> int:
+    """Return the grace period of a pod that ends; an eviction may shorten it."""
+    own, ending = grace_seconds(draft.pod), draft.observed.ending
+    return own if ending is None or ending.grace_seconds is None else min(own, ending.grace_seconds)
+
+
+def _reclaim(draft: _Draft) -> None:
+    """Free what an ended pod has on disk: its volumes, and of an evicted one its containers and logs too."""
+    observed = draft.observed
+    if draft.pod.status.reason == EVICTED:
+        if observed.records or observed.volumes_ready:
+            draft.add(TearDown())
+    elif observed.volumes_ready:
+        draft.add(ReclaimVolumes())
 
 
 def _end_sandboxes(draft: _Draft) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from kubelite.node.usage_files import GroupFiles
 from kubelite.node.volumes import recursive
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
@@ -28,6 +29,8 @@ class Machine(Struct, frozen=True):
     boot_id: str
     system_uuid: str
     recursive_read_only: bool = False  # whether whole trees of mounts can be made read-only
+    processes: int = 0  # how many there may be, threads included; 0: not known
+    swap_bytes: int = 0
 
 
 def read_machine(disk: Path) -> Machine:
@@ -35,7 +38,8 @@ def read_machine(disk: Path) -> Machine:
     machine_id = _first_line("/etc/machine-id")
     return Machine(
         cpus=len(os.sched_getaffinity(0)),
-        memory_bytes=_memory_bytes(),
+        memory_bytes=_memory_bytes("MemTotal"),
+        swap_bytes=_memory_bytes("SwapTotal"),
         disk_bytes=shutil.disk_usage(disk).total,
         architecture=ARCHITECTURES.get(platform.machine(), platform.machine()),
         kernel=platform.release(),
@@ -44,6 +48,7 @@ def read_machine(disk: Path) -> Machine:
         boot_id=_first_line("/proc/sys/kernel/random/boot_id"),
         system_uuid=_first_line("/sys/class/dmi/id/product_uuid") or machine_id,
         recursive_read_only=recursive.is_supported(),
+        processes=GroupFiles().processes()[0],
     )
 
 
@@ -60,9 +65,9 @@ def _first_line(path: str) -> str:
     return read_host_file(Path(path)).strip()
 
 
-def _memory_bytes() -> int:
+def _memory_bytes(field: str) -> int:
     for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemTotal:"):
+        if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     return 0
 

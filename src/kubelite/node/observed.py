@@ -53,6 +53,14 @@ class Ending(Struct, frozen=True):
 
     reason: str
     message: str
+    grace_seconds: int | None = None  # at most, for its containers; None: that of the pod
+    disruption: str = (
+        ""  # reason of the condition DisruptionTarget; empty: the end is no disruption
+    )
+
+    def is_within(self, grace_seconds: int) -> bool:
+        """Return whether the pod ends within a grace period anyway."""
+        return self.grace_seconds is not None and self.grace_seconds <= grace_seconds
 
 
 class Observed(Struct, frozen=True, dict=True):  # dict: for cached properties

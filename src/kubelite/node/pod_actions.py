@@ -13,7 +13,9 @@ from kubelite.node.container_end import ContainerEnd, release
 from kubelite.node.container_start import ContainerStart
 from kubelite.node.container_stop import ContainerStop
 from kubelite.node.dependencies import ActionDependencies, NodeFacts, retry_delay
-from kubelite.node.images import ImageSource
+from kubelite.node.images.pull_secrets import PullSecrets
+from kubelite.node.images.records import PullRecords
+from kubelite.node.images.source import ImageSource
 from kubelite.node.lifecycle import (
     Action,
     AttachNetwork,
@@ -21,6 +23,7 @@ from kubelite.node.lifecycle import (
     EnsureImage,
     FinishDeletion,
     LimitPod,
+    ReclaimVolumes,
     RemoveContainer,
     ResizeContainer,
     SetUpVolumes,
@@ -55,7 +58,13 @@ class PodActions:
         self._network = parts.network
         self._runtime = parts.runtime
         self._images = ImageSource(
-            parts.runtime, parts.client, parts.clock, parts.events, shared.tasks, shared.reads
+            parts.runtime,
+            parts.clock,
+            parts.events,
+            shared.tasks,
+            PullSecrets(shared.reads, parts.events),
+            parts.pull_records or PullRecords(parts.clock),
+            parts.images,
         )
         self.volumes = VolumeRefresh(shared)
         self.probing = ProbeStarts(shared)
@@ -74,8 +83,8 @@ class PodActions:
     async def _do(self, memory: PodMemory, action: Action) -> None:
         pod = with_allocated(memory.current or Pod(), memory.allocated)
         match action:
-            case SetUpVolumes():
-                await self.volumes.set_up(memory, pod)
+            case SetUpVolumes() | ReclaimVolumes():
+                await self._volumes(memory, pod, action)
             case CreateSandbox():
                 await self.sandboxes.create(memory, pod, action)
             case AttachNetwork():
@@ -115,6 +124,14 @@ class PodActions:
         failures = memory.image_failures.get(image.key, 0)
         await self._images.ensure(pod, image, failures, report)
 
+    async def _volumes(
+        self, memory: PodMemory, pod: Pod, action: SetUpVolumes | ReclaimVolumes
+    ) -> None:
+        if isinstance(action, SetUpVolumes):
+            await self.volumes.set_up(memory, pod)
+        else:
+            await self.volumes.tear_down(memory)
+
     async def _set_resources(
         self, memory: PodMemory, pod: Pod, action: LimitPod | ResizeContainer
     ) -> None:
@@ -151,6 +168,7 @@ class PodActions:
         await self.volumes.tear_down(memory)
         self._shared.reads.forget(memory.uid)
         await self._logs.remove_pod(memory.uid)
+        memory.note_reclaimed()
 
     async def _finish(self, memory: PodMemory, pod: Pod) -> None:
         await self.tear_down(memory)

@@ -9,10 +9,10 @@ import msgspec
 from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.pods import Pod, PodStatus
 from kubelite.node.observed import Ending, Health, ImageState, Observed, Pending, Trouble
-from kubelite.node.pods import image_volume_of
+from kubelite.node.pods import image_volume_of, is_terminal
 from kubelite.node.probes import ContainerProbes
 from kubelite.node.runtime import ContainerLimits, ContainerRecord
-from kubelite.node.status import KUBELET_CONDITIONS, KUBELET_FIELDS
+from kubelite.node.status import DISRUPTION_TARGET, KUBELET_CONDITIONS, KUBELET_FIELDS
 
 
 class Stop:
@@ -20,6 +20,7 @@ class Stop:
 
     def __init__(self, deadline: float) -> None:
         self.deadline = deadline  # loop time at which it is killed
+        self.earliest = 0.0  # loop time before which it is not killed, once it was signalled
         self.wake: Callable[[], None] = lambda: None  # called when the deadline came nearer
 
 
@@ -57,7 +58,10 @@ class PodMemory:
 
     def __init__(self, uid: str) -> None:
         self.uid = uid
-        self.pod: Pod | None = None  # as last seen in the API
+        self.pod: Pod | None = (
+            None  # as last seen in the API, or of a manifest with its mirror's status
+        )
+        self.mirror: Pod | None = None  # that shows a static pod in the API, as last seen
         self.unwritten: PodStatus | None = None  # the newest status, until the API has it
         self.status_write: asyncio.Task[None] | None = None  # in flight
         self.status_failures = 0  # of writes, in succession
@@ -83,7 +87,11 @@ class PodMemory:
         self.pending_resize: Pending | None = None
         self.group_limits: ContainerLimits | None = None  # last applied to the pod's control group
         self.ending: Ending | None = None
+        self.at_rest = (
+            asyncio.Event()
+        )  # set once nothing of a pod that ends runs, and its status says so
         self.told_reductions: set[tuple[str, str]] = set()  # container name, withheld privilege
+        self._reclaimed: asyncio.Event | None = None  # made when it is waited for
         self._waiting: dict[str, set[asyncio.Future[None]]] = {}  # for ends, by container id
 
     @property
@@ -101,6 +109,25 @@ class PodMemory:
         went_back = before is not None and _version(pod) < _version(before)
         if self.pod is None or went_back or _version(pod) >= _version(self.pod):
             self.pod = pod
+
+    def update_mirror(self, mirror: Pod | None) -> None:
+        """Store the mirror pod of a static pod; None: there is none. A mirror that is lost takes no status with it.
+
+        A mirror that tells how the pod ended before the agent started, as before a boot, does not keep it from running.
+        """
+        before, status = self.mirror, self.current.status if self.current is not None else None
+        if before is not None and mirror is not None and before.metadata.uid == mirror.metadata.uid:
+            if _version(mirror) < _version(before):
+                return
+        elif before is not None or (
+            mirror is not None and _is_over(mirror) and not _is_over(self.current)
+        ):
+            self.unwritten = status
+        self.mirror = mirror
+        if self.pod is not None and mirror is not None:
+            self.pod = msgspec.structs.replace(self.pod, status=mirror.status)
+        elif self.pod is not None and status is not None:
+            self.pod = msgspec.structs.replace(self.pod, status=status)
 
     def update_container(self, record: ContainerRecord) -> None:
         """Store a container's record; a late one, which shows an ended container as running, is ignored."""
@@ -142,6 +169,17 @@ class PodMemory:
         for waiting in self._waiting.get(container_id, ()):
             if not waiting.done():
                 waiting.set_result(None)
+
+    async def reclaimed(self) -> None:
+        """Wait until all that was made for the pod has been removed from now on."""
+        if self._reclaimed is None:
+            self._reclaimed = asyncio.Event()
+        await self._reclaimed.wait()
+
+    def note_reclaimed(self) -> None:
+        """Wake those that wait for the removal."""
+        if self._reclaimed is not None:
+            self._reclaimed.set()
 
     def stop_restarting_probes(self) -> None:
         """Stop liveness and startup probes, since the pod is ending; readiness probes continue."""
@@ -197,9 +235,11 @@ class PodMemory:
 def with_own_status(pod: Pod, status: PodStatus) -> Pod:
     """Return a pod with the parts of a status that the kubelet writes; those of others stay as they are."""
     own = {field: getattr(status, field) for field in KUBELET_FIELDS}
+    written = set(KUBELET_CONDITIONS)
+    written |= {one.type for one in status.conditions if one.type == DISRUPTION_TARGET}
     conditions = [
-        *(one for one in pod.status.conditions if one.type not in KUBELET_CONDITIONS),
-        *(one for one in status.conditions if one.type in KUBELET_CONDITIONS),
+        *(one for one in pod.status.conditions if one.type not in written),
+        *(one for one in status.conditions if one.type in written),
     ]
     merged = msgspec.structs.replace(pod.status, conditions=conditions, **own)
     return msgspec.structs.replace(pod, status=merged)
@@ -211,6 +251,10 @@ def _health_of(state: ContainerState) -> Health | None:
     if not state.hook_failure:
         return known
     return msgspec.structs.replace(known or Health(), failure=state.hook_failure, failed_probe="")
+
+
+def _is_over(pod: Pod | None) -> bool:
+    return pod is not None and is_terminal(pod)
 
 
 def _version(pod: Pod) -> int:

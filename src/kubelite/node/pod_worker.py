@@ -38,6 +38,7 @@ from kubelite.node.pods import (
     all_containers,
     grace_seconds,
     is_terminal,
+    pod_key,
     reference_to,
 )
 from kubelite.node.resizing import (
@@ -47,6 +48,7 @@ from kubelite.node.resizing import (
     with_allocated,
 )
 from kubelite.node.runtime import ContainerRecord, EngineUnavailable
+from kubelite.node.static_pods import is_static
 from kubelite.node.status import Host, rejected_status, status_of
 from kubelite.node.status_writer import StatusWriter, status_patch
 from kubelite.node.volumes.followed import differs_as_shown, shows_itself
@@ -76,8 +78,14 @@ class PodWorker:
             name="pod_workers", retry_first_seconds=0.1, retry_max_seconds=60.0
         )
         self.memories: dict[str, PodMemory] = {}
+        self._are_all_known = True
+        self._left_volumes: set[str] = set()  # by uid, of pods that the API has not told yet
+        # Each returns why the node takes no such pod now, or None; a pod that has containers is not asked about.
+        self.admission_checks: list[Callable[[Pod], Rejection | None]] = []
+        # Called with the key (namespace/name) of a static pod once nothing of it is left.
+        self.on_static_removed: Callable[[str], None] = lambda _: None
         self.node = LiveNode(parts.client, NodeView(facts.name, facts.allocatable, facts.labels))
-        shared = ActionDependencies(
+        shared = self._shared = ActionDependencies(
             facts, parts, self._tasks, self.wake, self.node, self._admitted_pods
         )
         self._actions = PodActions(shared)
@@ -101,9 +109,49 @@ class PodWorker:
             self.memories[uid] = PodMemory(uid)
         return self.memories[uid]
 
+    def active_pods(self) -> list[Pod]:
+        """Return the pods that are to run or are running, of the API and static ones."""
+        known = ((memory, memory.current) for memory in self.memories.values())
+        return [pod for memory, pod in known if pod and not memory.gone and not is_terminal(pod)]
+
+    def end(self, uid: str, ending: Ending) -> None:
+        """End a pod that is not deleted; an end that was begun before keeps its reason, and only gets shorter."""
+        memory = self.memories.get(uid)
+        if memory is None:
+            return
+        if memory.ending is not None:
+            ending = replace(memory.ending, grace_seconds=ending.grace_seconds)
+        memory.ending = ending
+        self.wake(uid)
+
+    async def at_rest(self, uid: str) -> None:
+        """Wait until nothing of a pod that ends runs, and its status says so."""
+        if (memory := self.memories.get(uid)) is not None:
+            await memory.at_rest.wait()
+
     def follow_node(self) -> Callable[[], None]:
         """Follow the Node's labels, taints and resources; return the call that ends it."""
         return self.node.subscribe(self._node_changed)
+
+    def expect_more(self) -> None:
+        """Take no pod for deleted until `all_known`: the API has not told its pods yet."""
+        self._are_all_known = False
+
+    def all_known(self) -> None:
+        """Act on what is left of pods that are neither in the API nor static."""
+        self._are_all_known = True
+        for uid in self._left_volumes & self.memories.keys():
+            memory = self.memories[uid]
+            if memory.pod is not None and is_terminal(memory.pod):
+                memory.volumes_ready = True
+        self._left_volumes.clear()
+        self._wake_all()
+
+    def mirror_changed(self, uid: str, mirror: Pod | None) -> None:
+        """Store the mirror pod of a static pod."""
+        if (memory := self.memories.get(uid)) is not None:
+            memory.update_mirror(mirror)
+            self.wake(uid)
 
     def pod_changed(self, before: Pod | None, after: Pod | None) -> None:
         """Store a change of a pod in the API, and enqueue the pods that it concerns."""
@@ -129,6 +177,7 @@ class PodWorker:
                 self._forget(memory, container_id)
         for record in records:
             self.memory(record.pod_uid).update_container(record)
+            self._shared.user_namespaces.restore(record.pod_uid, record.labels)
 
     async def restore(self, records: Sequence[ContainerRecord]) -> None:
         """Recover after a restart: re-attach running sandboxes, and find the volumes that deleted pods left."""
@@ -141,7 +190,11 @@ class PodWorker:
                 await self._actions.sandboxes.attach(memory, memory.pod, record)
         await self._parts.logs.add(records)
         for uid in await self._parts.volumes.leftovers():
-            self.memory(uid)
+            memory = self.memory(uid)
+            # Of a pod that has ended they may have outlived the last run, so they are to be removed.
+            memory.volumes_ready = memory.pod is not None and is_terminal(memory.pod)
+            if memory.pod is None and not self._are_all_known:
+                self._left_volumes.add(uid)
 
     def container_changed(self, record: ContainerRecord) -> None:
         """Store a change of a container, and enqueue its pod; after its end once its message has been read."""
@@ -214,7 +267,7 @@ class PodWorker:
 
     async def _attend(self, uid: str) -> None:
         memory = self.memories.get(uid)
-        if memory is None:
+        if memory is None or (memory.pod is None and not self._are_all_known):
             return
         try:
             wait_seconds = await self.reconcile(memory)
@@ -240,6 +293,8 @@ class PodWorker:
             pod = memory.current
             if memory.gone or pod is None:
                 return await self._remove_orphan(memory, now)
+            if is_static(pod) and self._has_predecessor(memory, pod):
+                return None  # enqueued when that is removed
             if not memory.admitted and not await self._admit(memory, pod, now):
                 return None
             pod = self._allocate(memory, pod)
@@ -257,9 +312,17 @@ class PodWorker:
             )
             self._note_backoff(memory, pod, observed, status)
             if not await self._advance(memory, pod, observed, decision, status):
+                self._note_rest(memory, pod)
                 refresh_at = memory.refresh_at if memory.volumes_ready else None
                 return _sooner(decision.wait_seconds, refresh_at, now)
         raise AssertionError(f"pod {memory.uid} does not come to rest")
+
+    def _note_rest(self, memory: PodMemory, pod: Pod) -> None:
+        is_ending = memory.ending is not None or pod.metadata.deletionTimestamp is not None
+        is_at_rest = is_ending and not any(one.is_running for one in memory.records.values())
+        is_told = memory.unwritten is None or is_static(pod)
+        if is_at_rest and is_told:
+            memory.at_rest.set()
 
     async def _advance(
         self, memory: PodMemory, pod: Pod, observed: Observed, decision: Plan, status: PodStatus
@@ -284,9 +347,27 @@ class PodWorker:
         await self._actions.carry_out(memory, decision.actions)
         if any(isinstance(action, TearDown) for action in decision.actions):
             self.memories.pop(memory.uid, None)
+            self._shared.user_namespaces.release(memory.uid)
+            memory.at_rest.set()
             self._queue.forget(memory.uid)
             self._room_changed()
+            if memory.pod is not None and is_static(memory.pod):
+                self._static_removed(pod_key(memory.pod))
         return decision.wait_seconds
+
+    def _has_predecessor(self, memory: PodMemory, pod: Pod) -> bool:
+        """Return whether another version of a static pod is still being removed: two would share name and ports."""
+        return any(
+            other.gone and other.pod is not None and pod_key(other.pod) == pod_key(pod)
+            for other in self.memories.values()
+            if other is not memory
+        )
+
+    def _static_removed(self, key: str) -> None:
+        self.on_static_removed(key)
+        for uid, memory in self.memories.items():
+            if memory.pod is not None and pod_key(memory.pod) == key:
+                self.wake(uid)
 
     async def _admit(self, memory: PodMemory, pod: Pod, now: datetime) -> bool:
         """Check once that the pod fits beside those already here; one that has containers was checked before."""
@@ -301,11 +382,18 @@ class PodWorker:
         message = refusal.message.removeprefix(REJECTED)
         self._events.event(reference_to(pod), WARNING, refusal.reason, message)
         status = rejected_status(pod, refusal.reason, refusal.message, now)
-        await self._status.patch(memory, pod, status_patch(pod.status, status))
+        if is_static(pod):
+            await self._status.report(memory, pod, status)
+            self.wake(memory.uid)
+        else:
+            await self._status.patch(memory, pod, status_patch(pod.status, status))
         return False
 
     async def _refusal(self, memory: PodMemory, pod: Pod) -> Rejection | None:
         facts = self._facts
+        for check in self.admission_checks:
+            if refusal := check(pod):
+                return refusal
         refusal = unsupported(pod, facts.sysctls, enforces_apparmor=facts.enforces_apparmor)
         # An admitted pod keeps its place. Its status proves no more than that, since others may write it too.
         if refusal is not None or pod.status.startTime:

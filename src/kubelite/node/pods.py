@@ -10,9 +10,12 @@ from msgspec import Struct
 from kubelite.api.kinds.core.containers import Container, EphemeralContainer, VolumeMount
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
+from kubelite.node.static_pods import is_static
 
 DEFAULT_GRACE_SECONDS = 30
 QOS_CLASSES = frozenset({"Guaranteed", "Burstable", "BestEffort"})
+
+SYSTEM_CRITICAL_PRIORITY = 2_000_000_000
 
 AnyContainer = Container | EphemeralContainer
 
@@ -96,6 +99,15 @@ def grace_seconds(pod: Pod) -> int:
 def is_terminal(pod: Pod) -> bool:
     """Whether the pod has ended for good, by its recorded phase."""
     return pod.status.phase in {"Succeeded", "Failed"}
+
+
+def is_critical(pod: Pod) -> bool:
+    """Return whether the node keeps the pod even under pressure: a static one, or one of the system's priorities.
+
+    Only the system's priority classes have such a priority. A mirror pod is as critical as what it shows, but is not
+    run, and its annotations prove nothing, since others may write them too.
+    """
+    return is_static(pod) or (pod.spec.priority or 0) >= SYSTEM_CRITICAL_PRIORITY
 
 
 def spec_hash(container: AnyContainer) -> str:

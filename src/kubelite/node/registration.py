@@ -36,6 +36,7 @@ from kubelite.api.kinds.core.nodes import (
     NodeRuntimeHandlerFeatures,
     NodeSpec,
     NodeStatus,
+    NodeSwapStatus,
     NodeSystemInfo,
 )
 from kubelite.api.kinds.core.scheduling import Taint
@@ -45,6 +46,8 @@ from kubelite.api.machinery.times import format_micro_time, format_time
 from kubelite.clock import Clock
 from kubelite.log import Complaint
 from kubelite.node.admission import is_extended
+from kubelite.node.allocatable import DEFAULT_RESERVATIONS, Reservations, left_for_pods
+from kubelite.node.eviction.conditions import pressure_conditions
 from kubelite.node.machine import Machine
 from kubelite.node.pods import as_dict
 from kubelite.node.runtime import Handler, Image, Version
@@ -61,12 +64,9 @@ REPORT_TIMEOUT_SECONDS = (
 )
 RETRY_SECONDS = 1.0
 IMAGES_LIMIT = 50
+IMAGE_NAMES_LIMIT = 5  # of one image; as the kubelet
 KUBELET_VERSION = "v1.36.2+kubelite"
 PODS_LIMIT = 110
-RESERVED_MEMORY_BYTES = (
-    100 * 1024 * 1024
-)  # kept back for the node itself: evicted pods are worse than a smaller node
-RESERVED_DISK_PERCENT = 5
 
 
 class NodeIdentity(Struct, frozen=True):
@@ -82,6 +82,7 @@ class NodeIdentity(Struct, frozen=True):
     annotations: Mapping[str, str] = {}  # kept true at each registration
     external_address: str = ""
     pods_limit: int = PODS_LIMIT
+    reservations: Reservations = DEFAULT_RESERVATIONS
 
 
 def node_labels(identity: NodeIdentity, machine: Machine) -> dict[str, str]:
@@ -115,15 +116,11 @@ def capacity_of(machine: Machine, pods_limit: int) -> dict[str, str]:
     }
 
 
-def allocatable_of(machine: Machine, pods_limit: int) -> dict[str, str]:
+def allocatable_of(
+    machine: Machine, pods_limit: int, reservations: Reservations = DEFAULT_RESERVATIONS
+) -> dict[str, str]:
     """Return the resources that pods may request."""
-    memory = max(machine.memory_bytes - RESERVED_MEMORY_BYTES, 0) // 1024
-    disk = machine.disk_bytes * (100 - RESERVED_DISK_PERCENT) // 100
-    return {
-        **capacity_of(machine, pods_limit),
-        "memory": canonical_quantity(f"{memory}Ki"),
-        "ephemeral-storage": canonical_quantity(str(disk)),
-    }
+    return {**capacity_of(machine, pods_limit), **left_for_pods(reservations, machine)}
 
 
 def extended_resources(capacity: Mapping[str, str]) -> dict[str, str]:
@@ -136,14 +133,29 @@ def extended_resources(capacity: Mapping[str, str]) -> dict[str, str]:
 
 
 def conditions_of(
-    engine_error: str, before: Sequence[NodeCondition], now: datetime, network_error: str = ""
+    engine_error: str,
+    before: Sequence[NodeCondition],
+    now: datetime,
+    network_error: str = "",
+    shutdown_error: str = "",
+    pressure: Sequence[str] = (),
 ) -> list[NodeCondition]:
-    """Compute the node's conditions; one that has not changed keeps its date of transition."""
-    if engine_error or network_error:
-        message = f"container runtime is down: ContainerRuntimeNotReady: {engine_error}"
-        if not engine_error:
-            message = "container runtime network not ready: NetworkReady=false "
-            message += f"reason:NetworkPluginNotReady message:{network_error}"
+    """Compute the node's conditions; one that has not changed keeps its date of transition.
+
+    `pressure` names the conditions of pressure that hold.
+    """
+    errors = []
+    if engine_error:
+        errors.append(f"container runtime is down: ContainerRuntimeNotReady: {engine_error}")
+    elif network_error:
+        errors.append(
+            "container runtime network not ready: NetworkReady=false "
+            f"reason:NetworkPluginNotReady message:{network_error}"
+        )
+    if shutdown_error:
+        errors.append(shutdown_error)
+    if errors:
+        message = errors[0] if len(errors) == 1 else f"[{', '.join(errors)}]"
         ready = NodeCondition(
             type="Ready", status="False", reason="KubeletNotReady", message=message
         )
@@ -154,27 +166,7 @@ def conditions_of(
             reason="KubeletReady",
             message="kubelet is posting ready status",
         )
-    wanted = [
-        NodeCondition(
-            type="MemoryPressure",
-            status="False",
-            reason="KubeletHasSufficientMemory",
-            message="kubelet has sufficient memory available",
-        ),
-        NodeCondition(
-            type="DiskPressure",
-            status="False",
-            reason="KubeletHasNoDiskPressure",
-            message="kubelet has no disk pressure",
-        ),
-        NodeCondition(
-            type="PIDPressure",
-            status="False",
-            reason="KubeletHasSufficientPID",
-            message="kubelet has sufficient PID available",
-        ),
-        ready,
-    ]
+    wanted = [*pressure_conditions(pressure), ready]
     known = {condition.type: condition for condition in before}
     date = format_time(now)
     dated = []
@@ -212,13 +204,16 @@ def status_of_node(
             NodeAddress(type="Hostname", address=identity.name),
         ],
         capacity={**capacity_of(machine, identity.pods_limit), **extended},
-        allocatable={**allocatable_of(machine, identity.pods_limit), **extended},
+        allocatable={
+            **allocatable_of(machine, identity.pods_limit, identity.reservations),
+            **extended,
+        },
         conditions=conditions,
         daemonEndpoints=NodeDaemonEndpoints(
             kubeletEndpoint=DaemonEndpoint(Port=identity.kubelet_port)
         ),
         images=[
-            ContainerImage(names=list(image.names), sizeBytes=image.size_bytes)
+            ContainerImage(names=list(image.names[:IMAGE_NAMES_LIMIT]), sizeBytes=image.size_bytes)
             for image in largest
             if image.names
         ],
@@ -233,6 +228,7 @@ def status_of_node(
             kubeProxyVersion=KUBELET_VERSION,
             operatingSystem="linux",
             architecture=machine.architecture,
+            swap=NodeSwapStatus(capacity=machine.swap_bytes) if machine.swap_bytes else None,
         ),
         runtimeHandlers=[
             NodeRuntimeHandler(
@@ -277,12 +273,15 @@ class NodeRegistration:
         self._clock = clock
         self._engine = engine
         self._renew_seconds = renew_seconds
+        # Returns the conditions of pressure that hold.
+        self.pressure: Callable[[], Sequence[str]] = tuple
         self._changed = asyncio.Event()
         self._node: Node | None = None
         self._lease: Lease | None = None
         self._reported: datetime | None = None
         self._complaint = Complaint()
         self._mirror = client.mirror(Node, field_selector=f"metadata.name={identity.name}")
+        self.shutdown_error: Callable[[], str] = lambda: ""  # why the node is about to end
 
     def wake(self) -> None:
         """Compute the status now, and write it if it changed."""
@@ -403,7 +402,14 @@ class NodeRegistration:
             self._machine,
             view.version,
             view.images,
-            conditions_of(view.error, before.conditions, now, view.network_error),
+            conditions_of(
+                view.error,
+                before.conditions,
+                now,
+                view.network_error,
+                self.shutdown_error(),
+                self.pressure(),
+            ),
             view.handlers,
             before,
         )

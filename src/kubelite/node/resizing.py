@@ -13,16 +13,20 @@ from kubelite.api.kinds.core.containers import Container, ResourceRequirements
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.observed import RESOURCES_LABEL, Observed
 from kubelite.node.pods import all_containers, resources_text
+from kubelite.node.resources import group_limits
 from kubelite.node.runtime import ContainerRecord
 
 PENDING, IN_PROGRESS = "PodResizePending", "PodResizeInProgress"
 
-Allocated = Mapping[str, ResourceRequirements]  # by container name
+POD = ""  # in place of a container's name: the resources of the pod itself
+Allocated = Mapping[str, ResourceRequirements]  # by container name, or POD
 
 
 def asked_resources(pod: Pod) -> dict[str, ResourceRequirements]:
-    """Return the requested resources of a pod's containers, by name."""
-    return {one.name: one.resources for one in (*pod.spec.initContainers, *pod.spec.containers)}
+    """Return the requested resources of a pod's containers, by name, and those of the pod itself."""
+    own = {POD: pod.spec.resources} if pod.spec.resources is not None else {}
+    containers = (*pod.spec.initContainers, *pod.spec.containers)
+    return {**own, **{one.name: one.resources for one in containers}}
 
 
 def known_resources(pod: Pod) -> dict[str, ResourceRequirements]:
@@ -32,6 +36,8 @@ def known_resources(pod: Pod) -> dict[str, ResourceRequirements]:
     known.update(
         {one.name: one.resources for one in statuses if one.name in known and one.resources}
     )
+    if POD in known and pod.status.resources is not None:
+        known[POD] = pod.status.resources
     return known
 
 
@@ -39,9 +45,10 @@ def with_allocated(pod: Pod, allocated: Allocated) -> Pod:
     """Return the pod with its allocated resources in place of the requested ones."""
     inits = [_with(one, allocated) for one in pod.spec.initContainers]
     apps = [_with(one, allocated) for one in pod.spec.containers]
-    if inits == pod.spec.initContainers and apps == pod.spec.containers:
+    own = allocated.get(POD, pod.spec.resources)
+    if (inits, apps, own) == (pod.spec.initContainers, pod.spec.containers, pod.spec.resources):
         return pod
-    spec = msgspec.structs.replace(pod.spec, initContainers=inits, containers=apps)
+    spec = msgspec.structs.replace(pod.spec, initContainers=inits, containers=apps, resources=own)
     return msgspec.structs.replace(pod, spec=spec)
 
 
@@ -58,7 +65,10 @@ def current_text(record: ContainerRecord, observed: Observed) -> str:
 
 
 def is_in_progress(pod: Pod, observed: Observed) -> bool:
-    """Return whether a running container does not have its allocated resources yet."""
+    """Return whether a running container, or the pod itself, does not have its allocated resources yet."""
+    is_limited = pod.spec.resources is not None and observed.group_limits is not None
+    if is_limited and observed.running() and observed.group_limits != group_limits(pod):
+        return True
     for container in all_containers(pod):
         record = observed.newest(container.name)
         if record is not None and record.is_running:

@@ -1,10 +1,12 @@
 """Converts requests and limits to the kernel's units, and adds up the requests of pods. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.machinery.pod_amounts import POD_LEVEL
 from kubelite.api.machinery.quantity import parse_quantity
-from kubelite.node.pods import AnyContainer, is_sidecar, qos_class
+from kubelite.node.pods import AnyContainer, is_critical, is_sidecar, qos_class
 from kubelite.node.runtime import ContainerLimits
 
 SHARES_PER_CPU = 1024
@@ -14,6 +16,8 @@ QUOTA_MIN_US = 1000
 PERIOD_US = 100_000
 OOM_SCORE_GUARANTEED = -997
 OOM_SCORE_BEST_EFFORT = 1000
+NODE_CRITICAL = "system-node-critical"
+EPHEMERAL_STORAGE = "ephemeral-storage"
 
 
 def milli_cpu(quantities: Mapping[str, str]) -> int:
@@ -49,13 +53,24 @@ def group_limits(pod: Pod) -> ContainerLimits:
     Its weight is that of the summed requests: weights of containers count within the pod only. Limits are the pod's
     own; those of containers are enforced by container, where the engine can tell which of them exceeded it.
     """
-    limits = pod.spec.resources.limits if pod.spec.resources is not None else {}
+    limits = _with_overhead(pod) if pod.spec.resources is not None else {}
     return ContainerLimits(
         cpu_shares=shares_of(pod_requests(pod).get("cpu", 0)),
-        cpu_quota_us=_quota(milli_cpu(limits)),
+        cpu_quota_us=_quota(limits.get("cpu", 0)),
         cpu_period_us=PERIOD_US,
-        memory_bytes=memory_bytes(limits),
+        memory_bytes=limits.get("memory", 0),
     )
+
+
+def _with_overhead(pod: Pod) -> dict[str, int]:
+    """Return a pod's own limits, in the units of `pod_requests`; what its runtime needs beside it is not counted in."""
+    assert pod.spec.resources is not None, "the pod has limits of its own"
+    total: dict[str, int] = {}
+    _add(total, pod.spec.resources.limits)
+    for name, text in pod.spec.overhead.items():
+        if name in total:
+            total[name] += amount_of(name, text)
+    return total
 
 
 def class_shares(pod: Pod, pods: Iterable[Pod]) -> int:
@@ -83,16 +98,24 @@ def _quota(allowed_milli: int) -> int:
 
 
 def oom_score_adj(pod: Pod, container: AnyContainer, machine_memory_bytes: int) -> int:
-    """Return the oom_score_adj of a container: the lower, the more of the node's memory it requests."""
-    if (pod.spec.priority or 0) >= 2_000_000_000:
+    """Return the oom_score_adj of a container: the lower, the more of the node's memory it requests.
+
+    App containers depend on a sidecar, so it counts as requesting no less than the least of them.
+    """
+    if pod.spec.priorityClassName == NODE_CRITICAL and is_critical(pod):
         return OOM_SCORE_GUARANTEED
     quality = qos_class(pod)
     if quality == "Guaranteed":
         return OOM_SCORE_GUARANTEED
     if quality == "BestEffort" or machine_memory_bytes <= 0:
         return OOM_SCORE_BEST_EFFORT
-    asked = memory_bytes(container.resources.requests) + _unassigned_memory(pod)
-    score = 1000 - 1000 * asked // machine_memory_bytes
+    asked = memory_bytes(container.resources.requests)
+    if container in pod.spec.initContainers and is_sidecar(container):
+        least = min(
+            (memory_bytes(one.resources.requests) for one in pod.spec.containers), default=0
+        )
+        asked = max(asked, least)
+    score = 1000 - 1000 * (asked + _unassigned_memory(pod)) // machine_memory_bytes
     return min(max(score, 1000 + OOM_SCORE_GUARANTEED), OOM_SCORE_BEST_EFFORT - 1)
 
 
@@ -108,25 +131,43 @@ def _unassigned_memory(pod: Pod) -> int:
 
 def pod_requests(pod: Pod) -> dict[str, int]:
     """Return the effective requests of a pod: cpu in millicores, everything else in whole units."""
-    total: dict[str, int] = {}
+    total = _of_containers(pod, lambda resources: resources.requests)
     if pod.spec.resources is not None:
-        _add(total, pod.spec.resources.requests)
-    else:
-        sidecars: dict[str, int] = {}
-        peak: dict[str, int] = {}
-        for container in pod.spec.initContainers:
-            step = dict(sidecars)
-            _add(step, container.resources.requests)
-            if is_sidecar(container):
-                sidecars = step
-            for name, amount in step.items():
-                peak[name] = max(peak.get(name, 0), amount)
-        total = dict(sidecars)
-        for container in pod.spec.containers:
-            _add(total, container.resources.requests)
-        for name, amount in peak.items():
-            total[name] = max(total.get(name, 0), amount)
+        # Of other resources, such as devices and ephemeral storage, a pod has none of its own.
+        whole = {
+            name: amount_of(name, text)
+            for name, text in pod.spec.resources.requests.items()
+            if name in POD_LEVEL or name.startswith("hugepages-")
+        }
+        total.update(whole)
     _add(total, pod.spec.overhead)
+    return total
+
+
+def storage_limit(pod: Pod) -> int | None:
+    """Return the bytes of ephemeral storage that the containers of a pod may have together; None: no limit."""
+    total = _of_containers(pod, lambda resources: resources.limits)
+    return total.get(EPHEMERAL_STORAGE)
+
+
+def _of_containers(
+    pod: Pod, quantities: Callable[[ResourceRequirements], Mapping[str, str]]
+) -> dict[str, int]:
+    """Add up what runs at once: app containers and sidecars, or an init container with the sidecars before it."""
+    sidecars: dict[str, int] = {}
+    peak: dict[str, int] = {}
+    for container in pod.spec.initContainers:
+        step = dict(sidecars)
+        _add(step, quantities(container.resources))
+        if is_sidecar(container):
+            sidecars = step
+        for name, amount in step.items():
+            peak[name] = max(peak.get(name, 0), amount)
+    total = dict(sidecars)
+    for container in pod.spec.containers:
+        _add(total, quantities(container.resources))
+    for name, amount in peak.items():
+        total[name] = max(total.get(name, 0), amount)
     return total
 
 

@@ -41,6 +41,10 @@ class InvalidImageName(ImagePullFailed):
     """The image reference does not parse."""
 
 
+class ImageInUse(RuntimeFailure):
+    """The image cannot be removed because a container, perhaps another owner's, uses it."""
+
+
 class StartRefused(RuntimeFailure):
     """The container was created but its process could not be started."""
 
@@ -60,6 +64,7 @@ class Image(Struct, frozen=True):
     digest: str = ""  # repository@sha256:..., when it came from a registry
     size_bytes: int = 0
     user: str = ""  # the image's USER: "", "name", "uid" or "uid:gid"
+    pinned: bool = False  # the node needs it, as that of sandboxes; it is never removed
     volumes: tuple[str, ...] = ()
 
 
@@ -108,6 +113,13 @@ class Profile(Struct, frozen=True):
     name: str = ""  # of type Localhost: seccomp: a path below the node's folder; AppArmor: the loaded profile
 
 
+class IdRange(Struct, frozen=True):
+    """The host's user and group ids that stand for those from 0 on in a user namespace."""
+
+    host_id: int
+    length: int
+
+
 class SandboxSpec(Struct, frozen=True):
     """The properties of a pod's sandbox."""
 
@@ -126,6 +138,9 @@ class SandboxSpec(Struct, frozen=True):
     labels: Mapping[str, str] = {}
     cgroup_parent: str = ""
     handler: str = ""  # one of the engine's handlers; empty: its default
+    ids: IdRange | None = (
+        None  # of a user namespace of its own, which the handler supports; None: the host's
+    )
 
 
 class ContainerSpec(Struct, frozen=True):
@@ -168,6 +183,7 @@ class ContainerSpec(Struct, frozen=True):
     labels: Mapping[str, str] = {}
     cgroup_parent: str = ""
     handler: str = ""  # that of its sandbox
+    ids: IdRange | None = None  # those of its sandbox; its mounts are mapped by them too
 
 
 class ContainerRecord(Struct, frozen=True):
@@ -190,7 +206,9 @@ class ContainerRecord(Struct, frozen=True):
     image_id: str = ""  # its digest when it came from a registry
     pid: int = 0  # 0 unless running
     log_path: str = ""  # the engine's file of its output; empty when there is none
+    layer_path: str = ""  # the folder of its writable layer; empty when the engine does not tell
     labels: Mapping[str, str] = {}
+    engine: str = "docker"  # name of the engine: what comes before :// in the ids of a pod's status
 
     @property
     def is_sandbox(self) -> bool:
@@ -312,8 +330,16 @@ class ContainerRuntime(Protocol):
         """Bring in the images of a `docker save` archive, a regular file that is never held whole; raises OSError."""
         ...
 
+    async def tag(self, image_id: str, name: str) -> None:
+        """Give an image that is on the node another name, with a tag; the image that had the name loses it."""
+        ...
+
     async def remove_image(self, image_id: str) -> None:
-        """Delete an unused image."""
+        """Delete an image with all its names; harmless if there is none. Raises ImageInUse where the engine knows."""
+        ...
+
+    async def image_folder(self) -> Path | None:
+        """Return the folder that holds images and writable layers; None if this host does not have it."""
         ...
 
     async def run_sandbox(self, spec: SandboxSpec) -> ContainerRecord:

@@ -64,7 +64,10 @@ class Sandboxes:
         try:
             handler = await self._checks.handler(pod)
             async with self._shared.starting:
-                spec = sandbox_spec(pod, action.attempt, self._shared.facts.cluster_domain, handler)
+                own = pod.spec.hostUsers is False
+                ids = self._shared.user_namespaces.take(memory.uid) if own else None
+                domain = self._shared.facts.cluster_domain
+                spec = sandbox_spec(pod, action.attempt, domain, handler, ids)
                 sandbox = await self._runtime.run_sandbox(spec)
                 memory.group_limits = None
                 memory.update_container(sandbox)

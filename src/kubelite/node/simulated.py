@@ -19,7 +19,10 @@ from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.node import stats
 from kubelite.node.dependencies import Collaborators, NodeFacts
-from kubelite.node.kubelet import Kubelet, PodListener, PodSource
+from kubelite.node.eviction.manager import EvictionManager
+from kubelite.node.eviction.readings import Readings
+from kubelite.node.eviction.thresholds import EvictionSettings
+from kubelite.node.kubelet import Kubelet, PodListener, PodSource, StaticSource
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.machine import Machine
 from kubelite.node.registration import (
@@ -134,7 +137,11 @@ class SimulatedNode:
         labels: Mapping[str, str] | None = None,
         renew_seconds: float = 10.0,
         pods: PodSource | None = None,
+        readings: Readings | None = None,
+        eviction: EvictionSettings | None = None,
+        static: StaticSource | None = None,
     ) -> None:
+        """Pods are evicted only if there are `readings` to do so by."""
         number = zlib.crc32(name.encode())
         self.name = name
         self.runtime = SimulatedRuntime(clock, randomness, behaviour)
@@ -149,6 +156,10 @@ class SimulatedNode:
         self.enforces_apparmor = True  # read at the start of the agent
         self.recursive_read_only = False  # likewise
         self._pods = pods
+        self._readings = readings
+        self._eviction_settings = eviction or EvictionSettings()
+        self.eviction: EvictionManager | None = None
+        self._static = static
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
         self._identity = NodeIdentity(
             name, (address,), 10250, labels or {}, annotations={STORAGE_PATH: str(STORAGE)}
@@ -200,7 +211,7 @@ class SimulatedNode:
             enforces_apparmor=self.enforces_apparmor,
             recursive_read_only=self.recursive_read_only,
         )
-        kubelet = self.kubelet = Kubelet(facts, parts, self._pods)
+        kubelet = self.kubelet = Kubelet(facts, parts, self._pods, self._static)
         registration = self._registration = NodeRegistration(
             self._identity,
             self._machine,
@@ -210,11 +221,30 @@ class SimulatedNode:
             renew_seconds=self._renew_seconds,
         )
         kubelet.on_engine_change = registration.wake
+        if self._readings is not None:
+            self._evict_by(self._readings, kubelet, registration, events)
         measure = RuntimeMeasure(self.runtime, self._clock, self._machine.memory_bytes)
         self._sampler = Sampler(lambda: measure(kubelet.memories.values()))
         self._tasks.supervise(registration.run, name=f"registration of {self.name}")
         self._tasks.supervise(kubelet.run, name=f"kubelet of {self.name}")
         self._tasks.supervise(local.run, name=f"local storage of {self.name}")
+
+    def _evict_by(
+        self,
+        readings: Readings,
+        kubelet: Kubelet,
+        registration: NodeRegistration,
+        events: EventRecorder,
+    ) -> None:
+        assert self._tasks is not None
+        manager = EvictionManager(
+            self._eviction_settings, self.name, kubelet.workers, readings, events
+        )
+        self.eviction = manager
+        kubelet.workers.admission_checks.append(manager.refusal)
+        registration.pressure = lambda: manager.conditions
+        manager.on_change = registration.wake
+        self._tasks.supervise(manager.run, name=f"eviction of {self.name}")
 
     async def stop(self) -> None:
         """Stop the node agent; containers go on."""

@@ -169,11 +169,23 @@ class SimulatedRuntime:
         self._check()
         del archive
 
+    async def tag(self, image_id: str, name: str) -> None:
+        """Give an image another name."""
+        self._check()
+        image = next((i for i in self._images.values() if i.id == image_id), None)
+        if image is None:
+            raise RuntimeFailure(f"No such image: {image_id}")
+        self._images[name] = msgspec.structs.replace(image, names=(*image.names, name))
+
     async def remove_image(self, image_id: str) -> None:
         """Delete an image."""
         self._check()
         for name in [name for name, image in self._images.items() if image.id == image_id]:
             del self._images[name]
+
+    async def image_folder(self) -> Path | None:
+        """Return None: nothing is kept anywhere."""
+        return None
 
     async def run_sandbox(self, spec: SandboxSpec) -> ContainerRecord:
         """Create a sandbox and start it after a delay."""

@@ -34,6 +34,10 @@ def _machine(newest: Measurement) -> JSON:
     shown: JSON = {}
     if newest.filesystem is not None:
         shown["fs"] = _filesystem(newest.filesystem, date)
+    if newest.image_filesystem is not None:
+        # Images and the writable layers of containers share a filesystem.
+        images = _filesystem(newest.image_filesystem, date)
+        shown["runtime"] = {"imageFs": images, "containerFs": images}
     if limit:
         shown["rlimit"] = {"time": date, "maxpid": limit, "curproc": running}
     return shown

@@ -17,6 +17,7 @@ from kubelite.api.kinds.core.container_status import (
 )
 from kubelite.api.kinds.core.containers import ResourceRequirements, VolumeMount
 from kubelite.api.kinds.core.pods import HostIP, Pod, PodCondition, PodIP, PodStatus
+from kubelite.api.machinery.pod_amounts import pod_amounts
 from kubelite.api.machinery.times import format_time
 from kubelite.limits import POD_TERMINATION_MESSAGES
 from kubelite.node.lifecycle import backoff_of, backoff_remaining
@@ -35,6 +36,9 @@ from kubelite.node.runtime import ContainerRecord
 
 WAITING_FOR_INIT = "PodInitializing"
 WAITING_FOR_CREATION = "ContainerCreating"
+DISRUPTION_TARGET = (
+    "DisruptionTarget"  # of all who disrupt pods: the node sets it, and never deletes it
+)
 KUBELET_CONDITIONS = (
     "PodReadyToStartContainers",
     "Initialized",
@@ -94,7 +98,8 @@ def status_of(pod: Pod, observed: Observed, now: datetime, host: Host) -> PodSta
         else _addresses(pod, observed)
     )
     reason, message = pod.status.reason, pod.status.message
-    if observed.ending is not None:
+    # A terminal phase, its reason and message come together, once nothing of the pod runs any more.
+    if observed.ending is not None and phase == "Failed" and not is_terminal(pod):
         reason, message = observed.ending.reason, observed.ending.message
     draft = msgspec.structs.replace(
         pod.status,
@@ -121,8 +126,11 @@ def _pod_level_resources(pod: Pod) -> dict[str, Any]:
     """Return the fields of a status that only a pod with resources of its own has."""
     if pod.spec.resources is None:
         return {}
-    resources = pod.spec.resources
-    return {"resources": resources, "allocatedResources": dict(resources.requests)}
+    requests = pod_amounts(msgspec.to_builtins(pod.spec), "requests", overhead=True)
+    return {
+        "resources": pod.spec.resources,
+        "allocatedResources": {name: str(amount) for name, amount in requests.items()},
+    }
 
 
 def _has_run(pod: Pod) -> bool:
@@ -173,6 +181,8 @@ def _container_status(
     is_init: bool = False,
 ) -> ContainerStatus:
     attempts = observed.attempts(container.name)
+    if not attempts and is_terminal(pod) and known is not None and known.state.terminated:
+        return known  # its containers were removed to reclaim what they took
     if attempts and attempts[0].phase == "created" and len(attempts) > 1:
         attempts = attempts[1:]
     if not attempts or attempts[0].phase == "created":
@@ -189,7 +199,7 @@ def _container_status(
         name=container.name,
         image=newest.image or container.image,
         imageID=newest.image_id,
-        containerID=f"docker://{newest.id}",
+        containerID=f"{newest.engine}://{newest.id}",
         restartCount=newest.attempt,
         state=state,
         lastState=last,
@@ -343,7 +353,7 @@ def _terminated(pod: Pod, record: ContainerRecord, observed: Observed) -> Contai
         message=cut(observed.messages.get(record.id, "") or record.error, _share(pod)),
         startedAt=format_time(record.started_at or record.created_at),
         finishedAt=format_time(record.finished_at or record.created_at),
-        containerID=f"docker://{record.id}",
+        containerID=f"{record.engine}://{record.id}",
     )
 
 
@@ -458,7 +468,29 @@ def _conditions(
             )
         )
     others = [c for c in pod.status.conditions if c.type not in KUBELET_CONDITIONS]
-    return [*result, *others]
+    return _with_disruption(pod, status, observed, now, [*result, *others])
+
+
+def _with_disruption(
+    pod: Pod,
+    status: PodStatus,
+    observed: Observed,
+    now: datetime,
+    conditions: list[PodCondition],
+) -> list[PodCondition]:
+    """Add the condition of a disruption by the node, which others write too, in the same status as the end."""
+    ending = observed.ending
+    if ending is None or not ending.disruption or is_terminal(pod) or status.phase != "Failed":
+        return conditions
+    condition = PodCondition(
+        type=DISRUPTION_TARGET,
+        status="True",
+        reason=ending.disruption,
+        message=ending.message,
+        lastTransitionTime=format_time(now),
+        observedGeneration=pod.metadata.generation,
+    )
+    return [*(one for one in conditions if one.type != DISRUPTION_TARGET), condition]
 
 
 def _resizing(pod: Pod, observed: Observed) -> Iterator[PodCondition]:

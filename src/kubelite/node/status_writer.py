@@ -19,7 +19,8 @@ from kubelite.log import Complaint
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import as_dict, pod_key, reference_to
 from kubelite.node.resizing import IN_PROGRESS, PENDING, resize_message
-from kubelite.node.status import KUBELET_CONDITIONS
+from kubelite.node.static_pods import is_static
+from kubelite.node.status import DISRUPTION_TARGET, KUBELET_CONDITIONS
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -77,6 +78,8 @@ class StatusWriter:
             self._record_resize(pod, status)
         stored = memory.pod.status if memory.pod is not None else pod.status
         memory.unwritten = status if status_patch(stored, status) else None
+        if memory.mirror is None and is_static(pod):
+            return False  # nothing shows it yet
         return memory.unwritten is not None
 
     async def _write_newest(self, memory: PodMemory) -> None:
@@ -96,13 +99,13 @@ class StatusWriter:
             memory.status_failures = 0
             if self._complaint.ends():
                 log.info("the status of pods is written again")
-            if memory.unwritten is not None:
+            if memory.unwritten is not None and not _waits_for_mirror(memory):
                 self._again(memory.uid, 0.0)
         finally:
             memory.status_write = None
 
     async def _write(self, memory: PodMemory) -> None:
-        status, pod = memory.unwritten, memory.pod
+        status, pod = memory.unwritten, memory.mirror or memory.pod
         if status is None or pod is None:
             return
         if difference := status_patch(pod.status, status):
@@ -129,7 +132,7 @@ class StatusWriter:
             self._events.event(about, WARNING, "ResizeError", message)
 
     async def patch(self, memory: PodMemory, pod: Pod, patch: dict[str, Any]) -> None:
-        """Patch a pod's status; a pod that is gone or replaced is passed over. Raises APIError."""
+        """Patch the status of a pod, or of its mirror; one that is gone or replaced is passed over. Raises APIError."""
         try:
             written = await self._client.patch(
                 Pod,
@@ -143,7 +146,14 @@ class StatusWriter:
             # Deleted meanwhile, or replaced by another pod of that name, as the mirror will show.
             log.debug("status not written: %s", error, extra={"pod": pod_key(pod)})
         else:
-            memory.update_pod(written)
+            if memory.mirror is not None:
+                memory.update_mirror(written)
+            else:
+                memory.update_pod(written)
+
+
+def _waits_for_mirror(memory: PodMemory) -> bool:
+    return memory.mirror is None and memory.pod is not None and is_static(memory.pod)
 
 
 def status_patch(before: PodStatus, after: PodStatus) -> dict[str, Any]:
@@ -182,7 +192,8 @@ def _changed_conditions(
     ]
     for condition in new:
         before = known.get(condition.get("type", ""), {})
-        if condition.get("type") in KUBELET_CONDITIONS and condition != before:
+        is_own = condition.get("type") in (*KUBELET_CONDITIONS, DISRUPTION_TARGET)
+        if is_own and condition != before:
             gone = dict.fromkeys(before.keys() - condition.keys())
             changed.append({**gone, **condition})
     return changed

@@ -120,10 +120,11 @@ def _opened_file(name: str, at: int, flags: int) -> Iterator[int]:
 def read_file(name: str, at: int, limit_bytes: int) -> bytes:
     """Return the first bytes of a regular file, `limit_bytes` at most; raises OSError."""
     with _opened_file(name, at, os.O_RDONLY) as file:
-        return _read(file, limit_bytes)
+        return read_up_to(file, limit_bytes)
 
 
-def _read(file: int, limit_bytes: int) -> bytes:
+def read_up_to(file: int, limit_bytes: int) -> bytes:
+    """Return the first bytes of an open file, `limit_bytes` at most. Raises OSError."""
     data = b""
     while len(data) < limit_bytes and (piece := os.read(file, limit_bytes - len(data))):
         data += piece
@@ -136,7 +137,7 @@ def holds(name: str, at: int, data: bytes, mode: int) -> bool:
         with _opened_file(name, at, os.O_RDONLY) as file:
             state = os.fstat(file)
             is_alike = state.st_size == len(data) and stat.S_IMODE(state.st_mode) == mode
-            return is_alike and _read(file, len(data) + 1) == data
+            return is_alike and read_up_to(file, len(data) + 1) == data
     except OSError:
         return False
 

@@ -7,6 +7,7 @@ WINDOW_SECONDS before it. When nobody has asked for WATCHED_SECONDS, measuring r
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -14,7 +15,13 @@ from msgspec import Struct
 
 from kubelite.clock import Clock
 from kubelite.node.pod_memory import PodMemory
-from kubelite.node.runtime import ContainerRecord, ContainerRuntime, Usage
+from kubelite.node.runtime import (
+    ContainerRecord,
+    ContainerRuntime,
+    EngineUnavailable,
+    RuntimeFailure,
+    Usage,
+)
 from kubelite.node.usage_files import Filesystem, GroupFiles, Interface, read_filesystem
 from kubelite.tasks import TaskSet
 
@@ -22,6 +29,7 @@ WINDOW_SECONDS = 15.0
 FIRST_WINDOW_SECONDS = 1.0
 SHARED_SECONDS = 5.0
 WATCHED_SECONDS = 120.0
+ENGINE_SECONDS = 1.0
 PAIR = 2  # measurements that make a rate
 SIMULATED_SYSTEM_CPU = (
     50_000_000  # nanoseconds of a core per second that a simulated node itself uses
@@ -57,6 +65,7 @@ class Measurement(Struct, frozen=True):
     memory_bytes: int = 0  # of the machine
     filesystem: Filesystem | None = None
     processes: tuple[int, int] = (0, 0)  # how many there may be, how many there are
+    image_filesystem: Filesystem | None = None
 
 
 class Measured(Struct, frozen=True):
@@ -230,18 +239,30 @@ def _wanted(memories: Iterable[PodMemory]) -> list[_Wanted]:
 class HostMeasure:
     """Measures the pods of this machine, in a thread, by files of control groups: the engine is not asked."""
 
-    def __init__(self, clock: Clock, data: Path, memory_bytes: int) -> None:
-        """`data` is a folder on the node's filesystem."""
+    def __init__(
+        self,
+        clock: Clock,
+        data: Path,
+        memory_bytes: int,
+        image_folder: Callable[[], Awaitable[Path | None]] | None = None,
+    ) -> None:
+        """`data` is a folder on the node's filesystem; `image_folder` finds one on that of the images."""
         self._clock = clock
         self._data = data
         self._memory_bytes = memory_bytes
+        self._find_image_folder = image_folder
 
     async def __call__(self, memories: Iterable[PodMemory]) -> Measurement:
         """Return what is used now."""
-        wanted = _wanted(memories)
-        return await asyncio.to_thread(self._read, wanted)
+        wanted, images = _wanted(memories), None
+        if self._find_image_folder is not None:
+            # Nothing else asks the engine here, and one that hangs must not keep the figures back.
+            with suppress(EngineUnavailable, RuntimeFailure, TimeoutError):
+                async with asyncio.timeout(ENGINE_SECONDS):
+                    images = await self._find_image_folder()
+        return await asyncio.to_thread(self._read, wanted, images)
 
-    def _read(self, wanted: Iterable[_Wanted]) -> Measurement:
+    def _read(self, wanted: Iterable[_Wanted], images: Path | None) -> Measurement:
         files = GroupFiles()
         return Measurement(
             at=self._clock.now(),
@@ -249,6 +270,7 @@ class HostMeasure:
             pods=tuple(self._pod(files, one) for one in wanted),
             memory_bytes=self._memory_bytes,
             filesystem=read_filesystem(self._data),
+            image_filesystem=None if images is None else read_filesystem(images),
             processes=files.processes(),
         )
 

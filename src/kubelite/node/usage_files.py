@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from msgspec import Struct
 
 from kubelite.limits import POD_INTERFACES
-from kubelite.node.cgroups import ROOT, groups_of, is_pod_group, read_bounded
+from kubelite.node.cgroups import POD_GROUPS, ROOT, groups_of, is_pod_group, read_bounded
 from kubelite.node.runtime import Usage
 
 PROC = Path("/proc")
@@ -75,6 +75,15 @@ class GroupFiles:
                 above[name] = str(parent)
         return self._read(above, at) if above else None
 
+    def pods(self, at: datetime) -> Usage | None:
+        """Return the usage of all pods of the machine together; None if they have no group yet."""
+        names = ("",) if self._is_unified else ("cpuacct", "memory", "pids")
+        for group in POD_GROUPS:
+            usage = self._read(dict.fromkeys(names, group), at)
+            if usage is not None:
+                return usage
+        return None
+
     def machine(self, at: datetime) -> Usage | None:
         """Return the usage of the whole machine."""
         names = ("",) if self._is_unified else ("cpuacct", "memory", "pids")
@@ -108,9 +117,12 @@ class GroupFiles:
         return found[: POD_INTERFACES.value]
 
     def processes(self) -> tuple[int, int]:
-        """Return how many processes the machine may have, and how many it has."""
+        """Return how many processes and threads the machine may have, and how many it has."""
         try:
-            limit = int(read_bounded(self._proc / "sys" / "kernel" / "pid_max"))
+            kernel = self._proc / "sys" / "kernel"
+            limit = int(read_bounded(kernel / "pid_max"))
+            # Each is a bound of the whole machine, so the lower one counts.
+            limit = min(limit, _number(kernel / "threads-max") or limit)
             running = read_bounded(self._proc / "loadavg").split()[3].partition("/")[2]
             return limit, int(running)
         except (OSError, ValueError, IndexError):

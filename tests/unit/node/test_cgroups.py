@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from kubelite.node.cgroups import remove_all
+import pytest
+
+from kubelite.node.cgroups import limit_container, remove_all
+from kubelite.node.runtime import ContainerLimits
 
 
 def test_groups_nested_by_a_container_are_all_removed(tmp_path: Path) -> None:
@@ -25,3 +28,25 @@ def test_groups_nested_by_a_container_are_all_removed(tmp_path: Path) -> None:
         "other",
         "other/x",
     ]
+
+
+def test_the_limits_of_a_container_are_written_into_its_own_group(tmp_path: Path) -> None:
+    (tmp_path / "proc/7").mkdir(parents=True)
+    (tmp_path / "proc/7/cgroup").write_text("3:memory:/k/libpod-c1\n2:cpu,cpuacct:/k/libpod-c1\n")
+    files = {
+        "memory": ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
+        "cpu": ("cpu.shares", "cpu.cfs_period_us", "cpu.cfs_quota_us"),
+    }
+    for controller, names in files.items():
+        folder = tmp_path / "groups" / controller / "k/libpod-c1"
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).write_text("0")
+    limits = ContainerLimits(cpu_shares=512, cpu_quota_us=20_000, memory_bytes=1 << 20)
+    limit_container(7, "c1", limits, tmp_path / "proc", tmp_path / "groups")
+    written = {file.name: file.read_text() for file in (tmp_path / "groups").rglob("*.*")}
+    assert written["memory.limit_in_bytes"] == "1048576"
+    assert written["memory.memsw.limit_in_bytes"] == "1048576"
+    assert written["cpu.shares"] == "512"
+    with pytest.raises(FileNotFoundError, match="control group of container c2"):
+        limit_container(7, "c2", limits, tmp_path / "proc", tmp_path / "groups")

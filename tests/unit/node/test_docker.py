@@ -11,10 +11,17 @@ import msgspec
 import pytest
 
 from kubelite.clock import SystemClock
-from kubelite.limits import ENGINE_LINE
+from kubelite.limits import ENGINE_LINE, PULL_SILENCE
 from kubelite.node.container_owner import ContainerOwner
 from kubelite.node.docker import DockerRuntime, lines_of
-from kubelite.node.runtime import Resynced, RuntimeFailure, SandboxSpec, StartRefused
+from kubelite.node.runtime import (
+    ImageInUse,
+    ImagePullFailed,
+    Resynced,
+    RuntimeFailure,
+    SandboxSpec,
+    StartRefused,
+)
 
 
 async def _pieces(whole: bytes, size: int) -> AsyncIterator[bytes]:
@@ -115,7 +122,8 @@ async def scripted(
     """Give a runtime over an engine that answers as scripted."""
     version = {"ApiVersion": "1.41", "Version": "20"}
     info = {"CgroupDriver": "cgroupfs"}
-    engine = ScriptedEngine({"GET /version": (200, version), "GET info": (200, info), **answers})
+    asked = {"GET /version": (200, version), "GET version": (200, version), "GET info": (200, info)}
+    engine = ScriptedEngine({**asked, **answers})
     async with runtime_over(folder, engine.serve) as runtime:
         yield runtime, engine
 
@@ -172,6 +180,22 @@ async def test_a_refused_start_counts_also_if_its_sandbox_cannot_be_removed(tmp_
         with pytest.raises(StartRefused, match="no space left"):
             await runtime.run_sandbox(SANDBOX)
         assert "DELETE containers/s1" in engine.asked
+
+
+async def test_podman_restarts_no_sandbox_that_has_ended(tmp_path: Path) -> None:
+    """Its start of a container would start whatever the container shares namespaces with."""
+    version = {"ApiVersion": "1.41", "Version": "4", "Components": [{"Name": "Podman Engine"}]}
+    created = {"HostConfig": {"NetworkMode": "container:s1", "IpcMode": "container:s1"}}
+    answers: dict[str, Answer] = {
+        "GET /version": (200, version),
+        "GET version": (200, version),
+        "GET containers/c1/json": (200, inspected("created") | {"Id": "c1"} | created),
+        "GET containers/s1/json": (200, inspected("exited")),
+    }
+    async with scripted(tmp_path, answers) as (runtime, engine):
+        with pytest.raises(StartRefused, match="does not run"):
+            await runtime.start("c1")
+        assert "POST containers/c1/start" not in engine.asked
 
 
 async def discard(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -234,3 +258,65 @@ async def test_a_stream_that_is_given_up_leaves_the_engine_at_once(tmp_path: Pat
         await engine.left.wait()
     await runtime.close()
     server.close()
+
+
+async def test_an_image_is_removed_under_all_its_names(tmp_path: Path) -> None:
+    answers: dict[str, Answer] = {
+        "GET images/sha256:1/json": (200, {"Id": "sha256:1", "RepoTags": ["a:1", "r.io/b:2"]}),
+        "DELETE images/a:1": (200, []),
+        "DELETE images/r.io/b:2": (200, []),
+    }
+    async with scripted(tmp_path, answers) as (runtime, engine):
+        await runtime.remove_image("sha256:1")
+        await runtime.remove_image("sha256:2")  # is not there
+    assert engine.asked[1:4] == [
+        "DELETE images/a:1",
+        "DELETE images/r.io/b:2",
+        "DELETE images/sha256:1",
+    ]
+
+
+async def test_an_image_that_somebody_elses_container_uses_is_told_apart(tmp_path: Path) -> None:
+    answers: dict[str, Answer] = {
+        "GET images/sha256:1/json": (200, {"Id": "sha256:1"}),
+        "DELETE images/sha256:1": (409, {"message": "image is being used by a container"}),
+    }
+    async with scripted(tmp_path, answers) as (runtime, _):
+        with pytest.raises(ImageInUse, match="is being used"):
+            await runtime.remove_image("sha256:1")
+
+
+async def test_an_image_gets_another_name(tmp_path: Path) -> None:
+    async with scripted(tmp_path, {"POST images/sha256:1/tag": (201, None)}) as (runtime, engine):
+        await runtime.tag("sha256:1", "host:5000/a:1")
+    assert engine.asked == ["POST images/sha256:1/tag"]
+
+
+async def test_a_pull_of_which_the_engine_tells_nothing_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PULL_SILENCE, "value", 0.05)
+    given_up = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if head.startswith(b"GET /version"):
+            text = b'{"ApiVersion": "1.41"}'
+            writer.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+                % (len(text), text)
+            )
+            await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n")
+        for _ in range(5):  # for longer than the bound, but never silent for as long
+            writer.write(b'{"status": "Downloading"}\n')
+            await asyncio.sleep(0.02)
+        assert await reader.read() == b""
+        given_up.set()
+
+    reached = PULL_SILENCE.times_reached
+    async with runtime_over(tmp_path, serve) as runtime:
+        with pytest.raises(ImagePullFailed, match="no progress of the pull of"):
+            await runtime.pull("r.io/a", None)
+        await given_up.wait()
+    assert PULL_SILENCE.times_reached == reached + 1

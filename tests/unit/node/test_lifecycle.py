@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.pods import Pod, PodStatus
 from kubelite.node.lifecycle import (
     AttachNetwork,
     CreateSandbox,
     EnsureImage,
     FinishDeletion,
     LimitPod,
+    ReclaimVolumes,
     RemoveContainer,
     ResizeContainer,
     SetUpVolumes,
@@ -45,6 +46,10 @@ def pod_of(spec: dict[str, Any] | None = None, **meta: Any) -> Pod:
     body = {"containers": [{"name": "app", "image": "a:1"}], "terminationGracePeriodSeconds": 30}
     metadata = {"name": "p", "namespace": "default", "uid": "u", **meta}
     return msgspec.convert({"metadata": metadata, "spec": {**body, **(spec or {})}}, Pod)
+
+
+def with_status(pod: Pod, **fields: Any) -> Pod:
+    return msgspec.structs.replace(pod, status=msgspec.convert(fields, PodStatus))
 
 
 def record(name: str = "app", phase: Any = "running", **fields: Any) -> ContainerRecord:
@@ -335,3 +340,32 @@ def test_a_container_waits_for_the_images_of_the_volumes_that_it_mounts() -> Non
     assert kinds(pod, up(images=there)) == [StartContainer]
     other = pod_of({"containers": [app], "volumes": volumes})
     assert kinds(other, up()) == [StartContainer]
+
+
+def test_an_eviction_shortens_the_grace_period_also_of_a_deletion() -> None:
+    def grace(pod: Pod, ending: Ending) -> int:
+        (action,) = plan(pod, up(record(), ending=ending), NOW).actions
+        assert isinstance(action, StopContainer)
+        return action.grace_seconds
+
+    pod = pod_of({"terminationGracePeriodSeconds": 40})
+    deleted = pod_of(
+        {"terminationGracePeriodSeconds": 40}, deletionTimestamp="2026-05-01T12:00:00Z"
+    )
+    for each in (pod, deleted):
+        assert grace(each, Ending("Evicted", "low", 1)) == 1
+        assert grace(each, Ending("Evicted", "low", 600)) == 40
+        assert grace(each, Ending("DeadlineExceeded", "too long")) == 40
+
+
+def test_an_ended_pod_gives_back_its_disk_and_an_evicted_one_all() -> None:
+    ended = with_status(pod_of(), phase="Succeeded")
+    evicted = with_status(pod_of(), phase="Failed", reason="Evicted")
+    exited = (record(SANDBOX, "exited"), record(phase="exited"))
+    for pod, action in ((ended, ReclaimVolumes), (evicted, TearDown)):
+        assert kinds(pod, Observed(records=exited, volumes_ready=True)) == [action]
+        assert kinds(pod, up(record(), volumes_ready=True)) == [StopContainer]
+        assert kinds(pod, up(record(phase="exited"), volumes_ready=True)) == [StopSandbox]
+        assert kinds(pod, Observed()) == []
+    assert kinds(ended, Observed(records=exited)) == []
+    assert kinds(evicted, Observed(records=exited)) == [TearDown]

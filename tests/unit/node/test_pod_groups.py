@@ -243,3 +243,12 @@ def test_a_weight_that_cannot_be_set_holds_no_pod_up() -> None:
             await cluster.until(is_ready)
 
     run_virtually(main())
+
+
+def test_no_pod_swaps(tmp_path: Path) -> None:
+    host = Host(tmp_path, f"/kubelite/burstable/pod{UID}/f00", unified=True)
+    swap = host.root / host.pod.lstrip("/") / "memory.swap.max"
+    host.limit(LIMITS)  # a kernel without swap lacks the file
+    swap.write_text("?")
+    host.limit(UNLIMITED)
+    assert swap.read_text() == "0"

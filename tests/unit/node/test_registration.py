@@ -28,7 +28,7 @@ from kubelite.node.registration import (
     node_labels,
     status_of_node,
 )
-from kubelite.node.runtime import Version
+from kubelite.node.runtime import Image, Version
 from kubelite.node.simulated import DEFAULT_MACHINE
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
@@ -78,6 +78,16 @@ def test_labels_and_taints_of_flags_are_set_when_the_node_is_created_and_never_a
     assert "a" not in kept
     assert "kubernetes.io/arch" not in kept  # it is not corrected to what it was not created with
     assert kept["kubernetes.io/hostname"] == "n"
+
+
+def test_the_largest_images_are_listed_with_five_names_each() -> None:
+    images = [Image(f"sha256:{n}", (f"r.io/{n}:1",), size_bytes=n) for n in range(60)]
+    many = Image("sha256:many", tuple(f"r.io/{n}:2" for n in range(9)), size_bytes=1000)
+    identity = NodeIdentity("n", ("192.0.2.1",), 10250)
+    listed = status_of_node(identity, MACHINE, None, [*images, many], []).images
+    assert len(listed) == 50
+    assert [len(image.names) for image in listed[:2]] == [5, 1]
+    assert [image.sizeBytes for image in listed[:2]] == [1000, 59]
 
 
 @pytest.mark.parametrize("external", ["", "198.51.100.7"])

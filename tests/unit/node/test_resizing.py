@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import pytest
 
 from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.resizing import IN_PROGRESS, PENDING, resize_message, with_allocated
-from kubelite.node.runtime import ContainerLimits, RuntimeFailure
+from kubelite.node.runtime import ContainerLimits, ContainerRecord, RuntimeFailure
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 
 
@@ -188,3 +189,44 @@ def test_events_say_what_is_asked_for() -> None:
         'Pod resize error: {"containers":[{"name":"app","resources":{"limits":{"cpu":"1"}}}],'
         '"generation":3,"error":"no"}'
     )
+
+
+def test_a_resize_of_the_pod_itself_waits_for_room_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            limited: list[int] = []
+
+            async def limit_pod(sandbox: ContainerRecord, limits: ContainerLimits, _: int) -> None:
+                if sandbox.pod_name == "pod":
+                    limited.append(limits.cpu_shares)
+
+            monkeypatch.setattr(cluster.node.runtime, "limit_pod", limit_pod)
+            whole = {"containers": [container()], "resources": requests("100m")}
+            await cluster.create(whole)
+            await cluster.create({"containers": [container(resources=requests("3"))]}, "big")
+            await cluster.until(is_ready)
+            await cluster.until(is_ready, "big")
+            assert (await cluster.pod()).status.allocatedResources == requests("100m")["requests"]
+            patch = {"spec": {"resources": requests("2")}}
+            await cluster.client.patch(
+                Pod, "pod", patch, "default", patch_type="strategic", subresource="resize"
+            )
+            pod = await cluster.until(lambda pod: shown_conditions(pod) == [PENDING])
+            assert pod.status.allocatedResources == requests("100m")["requests"]
+            assert pod.status.resources is not None
+            assert pod.status.resources.requests == requests("100m")["requests"]
+            assert limited == [102]
+            await cluster.client.delete(Pod, "big", "default", grace_seconds=0)
+            pod = await cluster.until(
+                lambda pod: (pod.status.allocatedResources or {}).get("cpu") == "2"
+            )
+            await asyncio.sleep(1)
+            pod = await cluster.pod()
+            assert shown_conditions(pod) == []
+            assert limited == [102, 2048]
+
+    run_virtually(main())
+
+
+def shown_conditions(pod: Pod) -> list[str]:
+    return [one.type for one in pod.status.conditions if one.type in (PENDING, IN_PROGRESS)]

@@ -9,7 +9,14 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.admission import rejection
 from kubelite.node.live_node import NodeView
 from kubelite.node.pods import qos_class
-from kubelite.node.resources import cgroup_parent, limits_of, pod_requests
+from kubelite.node.resources import (
+    cgroup_parent,
+    group_limits,
+    limits_of,
+    oom_score_adj,
+    pod_requests,
+    storage_limit,
+)
 
 
 def pod_of(*resources: dict[str, Any], **spec: Any) -> Pod:
@@ -87,3 +94,56 @@ def test_a_limit_of_the_pod_is_that_of_its_one_container() -> None:
     bare = pod_of({}, resources={"limits": {"cpu": "500m"}})
     limits = limits_of(bare, bare.spec.containers[0], 1 << 30)
     assert (limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes) == (2, 50_000, 0)
+
+
+def test_oom_scores() -> None:
+    half = {"requests": {"memory": "512Mi"}}
+    quarter = {"requests": {"memory": "256Mi"}}
+    spared = pod_of(quarter, priority=2_000_001_000, priorityClassName="system-node-critical")
+    critical = pod_of(quarter, priority=2_000_000_000, priorityClassName="system-cluster-critical")
+    assert oom_score_adj(spared, spared.spec.containers[0], 1 << 30) == -997
+    assert oom_score_adj(critical, critical.spec.containers[0], 1 << 30) == 750
+    claims = pod_of(quarter, priorityClassName="system-node-critical")  # without its priority
+    assert oom_score_adj(claims, claims.spec.containers[0], 1 << 30) == 750
+    init = {"name": "s", "image": "a:1", "restartPolicy": "Always"}
+    pod = pod_of(half, quarter, initContainers=[init])
+    # The app containers depend on a sidecar, so it counts as the least of them.
+    assert oom_score_adj(pod, pod.spec.initContainers[0], 1 << 30) == 750
+    pod = pod_of(quarter, initContainers=[{**init, "resources": half}])
+    assert oom_score_adj(pod, pod.spec.initContainers[0], 1 << 30) == 500
+
+
+def test_the_limit_of_storage_of_what_runs_at_once() -> None:
+    two = {"limits": {"ephemeral-storage": "2Mi"}}
+    pod = pod_of(two, {}, two)
+    assert storage_limit(pod) == 4 << 20
+    init = {"name": "i", "image": "a:1", "resources": {"limits": {"ephemeral-storage": "9Mi"}}}
+    assert storage_limit(pod_of(two, initContainers=[init])) == 9 << 20
+    assert storage_limit(pod_of({})) is None
+
+
+def test_what_a_pod_has_none_of_its_own_is_summed_up() -> None:
+    own = {"requests": {"cpu": "1", "ephemeral-storage": "1Gi", "example.com/gpu": "1"}}
+    body = {
+        "containers": [{"name": "a", "image": "i", "resources": own}],
+        "resources": {"requests": {"cpu": "2", "memory": "1Ki"}},
+        "overhead": {"cpu": "10m"},
+    }
+    pod = msgspec.convert({"metadata": {"name": "p"}, "spec": body}, Pod)
+    assert pod_requests(pod) == {
+        "cpu": 2010,
+        "memory": 1024,
+        "ephemeral-storage": 1 << 30,
+        "example.com/gpu": 1,
+    }
+
+
+def test_the_overhead_of_the_runtime_is_beyond_a_pods_own_limits() -> None:
+    body = {
+        "containers": [{"name": "a", "image": "i"}],
+        "resources": {"limits": {"memory": "1Mi"}, "requests": {"memory": "1Mi"}},
+        "overhead": {"cpu": "10m", "memory": "1Mi"},
+    }
+    pod = msgspec.convert({"metadata": {"name": "p"}, "spec": body}, Pod)
+    limits = group_limits(pod)
+    assert (limits.memory_bytes, limits.cpu_quota_us, limits.cpu_shares) == (2 << 20, 0, 10)

@@ -65,6 +65,7 @@ def measurement(moment: float, image: str = "busybox", interface: str = "eth0") 
         1000,
         Filesystem(100, 60, 40, 10, 7),
         (4096, 99),
+        Filesystem(200, 50, 150, 20, 5),
     )
 
 
@@ -88,6 +89,9 @@ def test_a_summary_has_the_shape_of_the_kubelets() -> None:
         "inodes": 10,
         "inodesUsed": 3,
     }
+    assert node["runtime"]["imageFs"] == node["runtime"]["containerFs"]
+    assert node["runtime"]["imageFs"]["availableBytes"] == 50
+    assert node["runtime"]["imageFs"]["inodesUsed"] == 15
     assert node["rlimit"] == {"time": date, "maxpid": 4096, "curproc": 99}
     assert pod["podRef"] == {"name": "p", "namespace": "a", "uid": "u1"}
     assert pod["process_stats"] == {"process_count": 3}

@@ -10,7 +10,7 @@ from kubelite.api.kinds.core.pods import Pod, PodCondition
 from kubelite.node.observed import BACKOFF_LABEL, Ending, Health, ImageState, Observed, Trouble
 from kubelite.node.runtime import SANDBOX
 from kubelite.node.status import Host, status_of
-from unit.node.test_lifecycle import NOW, pod_of, record, up
+from unit.node.test_lifecycle import NOW, pod_of, record, up, with_status
 
 HOST = Host(("192.0.2.1",))
 
@@ -173,3 +173,34 @@ def test_the_trouble_of_a_volumes_image_is_that_of_the_containers_that_mount_it(
         "ErrImagePull",
         "ContainerCreating",
     ]
+
+
+def test_reason_message_and_disruption_come_with_the_end() -> None:
+    ending = Ending("Evicted", "low", 1, "TerminationByKubelet")
+    during = status(pod_of(), up(record(), ending=ending))
+    assert (during.reason, during.message) == ("", "")
+    assert "DisruptionTarget" not in {one.type for one in during.conditions}
+    foreign = {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "X"}]}
+    found = status(with_status(pod_of(), **foreign), up(record(phase="exited"), ending=ending))
+    assert (found.phase, found.reason, found.message) == ("Failed", "Evicted", "low")
+    (condition,) = [one for one in found.conditions if one.type == "DisruptionTarget"]
+    assert (condition.status, condition.reason, condition.message) == (
+        "True",
+        "TerminationByKubelet",
+        "low",
+    )
+
+
+def test_a_pod_that_had_ended_before_keeps_its_own_reason() -> None:
+    ending = Ending("Evicted", "low", 1, "TerminationByKubelet")
+    for phase in ("Failed", "Succeeded"):
+        pod = with_status(pod_of(), phase=phase, reason="Own")
+        found = status(pod, up(record(phase="exited"), ending=ending))
+        assert (found.phase, found.reason) == (phase, "Own")
+        assert "DisruptionTarget" not in {one.type for one in found.conditions}
+
+
+def test_the_states_of_an_ended_pod_outlive_its_containers() -> None:
+    ended = status(pod_of({"restartPolicy": "Never"}), up(record(phase="exited", exit_code=3)))
+    pod = with_status(pod_of({"restartPolicy": "Never"}), **msgspec.to_builtins(ended))
+    assert status(pod, Observed()).containerStatuses == ended.containerStatuses

@@ -19,3 +19,12 @@ def test_a_condition_without_a_type_stands_in_nobodys_way(odd: dict[str, str]) -
     assert status_patch(after, after) == {}
     node = msgspec.convert({"conditions": [odd, READY]}, NodeStatus)
     assert [one["type"] for one in _without_dates(node)["conditions"]] == ["Ready"]
+
+
+def test_the_node_sets_a_disruption_and_never_deletes_one() -> None:
+    disruption = {"type": "DisruptionTarget", "status": "True"}
+    before = msgspec.convert({"conditions": [READY]}, PodStatus)
+    after = msgspec.convert({"conditions": [READY, disruption]}, PodStatus)
+    (written,) = status_patch(before, after)["conditions"]
+    assert written["type"] == "DisruptionTarget"
+    assert status_patch(after, before) == {}

@@ -2,14 +2,17 @@
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from simulation.simulated_loop import run_simulated
 
-from kubelite.node.runtime import Usage
+from kubelite.clock import SystemClock
+from kubelite.node.runtime import EngineUnavailable, Usage
 from kubelite.node.usage import (
     SHARED_SECONDS,
     WATCHED_SECONDS,
+    HostMeasure,
     Measured,
     Measurement,
     PodUsage,
@@ -150,3 +153,23 @@ def test_a_window_is_at_most_fifteen_seconds_and_a_half() -> None:
         await sampler.stop()
 
     run_simulated(1, story)
+
+
+def test_an_engine_that_hangs_or_is_away_does_not_keep_the_figures_back() -> None:
+    async def main() -> None:
+        async def hangs() -> Path | None:
+            await asyncio.get_running_loop().create_future()
+            return None
+
+        async def is_away() -> Path | None:
+            raise EngineUnavailable("away")
+
+        async def answers() -> Path | None:
+            return Path("/")
+
+        for find, is_known in ((hangs, False), (is_away, False), (answers, True)):
+            found = await HostMeasure(SystemClock(), Path("/"), 1, find)(())
+            assert found.filesystem is not None
+            assert (found.image_filesystem is not None) is is_known
+
+    asyncio.run(main())

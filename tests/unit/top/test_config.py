@@ -54,3 +54,41 @@ def test_unknown_keys_are_named(tmp_path: Path) -> None:
     file.write_text("- 1\n")
     with pytest.raises(InvalidConfig, match="must hold keys and values"):
         load({}, {}, file)
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({"shutdown_grace_period": "x"}, "--shutdown-grace-period x: time: invalid duration"),
+        ({"shutdown_grace_period": "10ms"}, "must be either zero or otherwise >= 1 sec"),
+        (
+            {"shutdown_grace_period_critical_pods": "5s"},
+            "--shutdown-grace-period 0s: must be >= the part of critical pods, 5s",
+        ),
+        (
+            {"shutdown_grace_period_by_pod_priority": ("1",)},
+            "--shutdown-grace-period-by-pod-priority 1: 1 must be PRIORITY=DURATION",
+        ),
+    ],
+)
+def test_shutdown_periods_that_cannot_be(flags: dict[str, str], words: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidConfig, match=words):
+        load(flags, {}, tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("cpu_manager_policy", "static", "--cpu-manager-policy static: this node supports none"),
+        ("memory_manager_policy", "Static", "this node supports None alone"),
+        ("topology_manager_policy", "single-numa-node", "this node supports none alone"),
+        ("memory_swap_behavior", "LimitedSwap", "this node supports NoSwap alone"),
+        ("cpu_manager_policy", "None", "--cpu-manager-policy None: must be none"),
+        ("topology_manager_policy", "x", "must be none"),
+    ],
+)
+def test_policies_that_are_not_supported_are_refused(
+    field: str, value: str, words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidConfig, match=words):
+        load({field: value}, {}, tmp_path / "absent")

@@ -11,7 +11,7 @@ While the API does not answer events wait, the newest ones within a bound, and a
 import asyncio
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from datetime import timedelta
 from typing import TypeVar
 
@@ -117,6 +117,7 @@ class EventRecorder:
         message: str,
         *,
         action: str = "",
+        annotations: Mapping[str, str] | None = None,
     ) -> None:
         """Enqueue an event; `event_type` is NORMAL or WARNING, `reason` one CamelCase word.
 
@@ -135,6 +136,7 @@ class EventRecorder:
                 metadata=ObjectMeta(
                     name=f"{reference.name[:230]}.{suffix}",
                     namespace=reference.namespace or "default",
+                    annotations=dict(annotations or {}),
                 ),
                 involvedObject=reference,
                 type=event_type,

@@ -27,6 +27,7 @@ class WriteContext(Struct, frozen=True):
     randomness: Randomness
     dry_run: bool = False
     addresses: Allocator | None = None  # None: Services get none (tests of other things)
+    warnings: list[str] = []  # about what the strategy changes, which it adds
 
 
 class Conduct(Struct, frozen=True, kw_only=True):

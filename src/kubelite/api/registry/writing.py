@@ -263,6 +263,7 @@ class Writer:
         if not applied:  # before the strategy: what it adds, such as a job's selector, has no owner
             await self._track(draft, None, item)
         strategy.prepare_create(item, draft.context)
+        draft.warnings.extend(draft.context.warnings)
         target.working.shape.complete_status(item)
         try:
             item = await self._admit(draft, Verb.CREATE, item, None)

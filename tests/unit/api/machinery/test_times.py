@@ -59,14 +59,38 @@ def test_age() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("1h30m", 5400), ("1.5s", 1.5), ("-2m", -120), ("0", 0), (".5h", 1800), ("100us", 0.0001)],
+    [
+        ("1h30m", 5400),
+        ("1.5s", 1.5),
+        ("-2m", -120),
+        ("0", 0),
+        (".5h", 1800),
+        ("2.h", 7200),
+        ("+1s", 1),
+        ("100us", 0.0001),
+    ],
 )
 def test_durations_are_read_as_go_reads_them(text: str, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5", "5x", "s", "1h ", "\u0665s", "9" * 60 + "h", "1s" * 100, "--1s"]
+    "text",
+    [
+        "",
+        "5",
+        "5x",
+        "s",
+        "1h ",
+        "\u0665s",
+        "9" * 60 + "h",
+        "1s" * 100,
+        "--1s",
+        "1h 1m",
+        "1s-1s",
+        "1e3s",
+        "1d",
+    ],
 )
 def test_durations_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="invalid duration"):

@@ -19,6 +19,7 @@ from kubelite.api.registry.admission.limit_ranger import LimitRanger
 from kubelite.api.registry.admission.namespace_lifecycle import NamespaceLifecycle
 from kubelite.api.registry.admission.node_restriction import NodeRestriction
 from kubelite.api.registry.admission.owner_references import OwnerReferencesPermissionEnforcement
+from kubelite.api.registry.admission.pod_resize import PodResizeValidator
 from kubelite.api.registry.admission.pod_security import PodSecurity
 from kubelite.api.registry.admission.policies.param_access import PolicyParamAccess
 from kubelite.api.registry.admission.policies.params import Mirroring
@@ -73,6 +74,7 @@ SWITCHABLE = frozenset(
         CertificateSubjectRestriction,
         DefaultIngressClass,
         DenyServiceExternalIPs,
+        PodResizeValidator,
         ResourceQuota,
         MutatingAdmissionWebhook,
         ValidatingAdmissionWebhook,
@@ -119,6 +121,7 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
         CertificateSubjectRestriction(),
         DefaultIngressClass(lookup),
         DenyServiceExternalIPs(),
+        PodResizeValidator(lookup),
         ResourceQuota(store, resources, clock),
     ]
     if hooks is not None:

@@ -2,12 +2,21 @@
 """Pods: initial phase and QoS class, graceful deletion, and the fields that each subresource may change."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from kubelite.api.machinery.quantity import ZERO, Quantity, parse_quantity
 from kubelite.api.machinery.times import format_time
 from kubelite.api.registry.options import DeletionOptions
+from kubelite.api.registry.rules.security import app_armor
+from kubelite.api.registry.rules.values import Out
+from kubelite.api.registry.rules.warnings.containers import (
+    APP_ARMOR,
+    APP_ARMOR_WARNING,
+    profile_of,
+)
 from kubelite.api.registry.strategy import Strategy, WriteContext, keep
+from kubelite.limits import OBJECT_WARNINGS
 
 BEST_EFFORT, BURSTABLE, GUARANTEED = "BestEffort", "Burstable", "Guaranteed"
 _COMPUTE = ("cpu", "memory")
@@ -27,6 +36,8 @@ class PodStrategy(Strategy):
         if spec.get("schedulingGates"):
             item["status"]["conditions"] = [_gated(context)]
         select_by_own_labels(spec, item["metadata"].get("labels") or {})
+        annotated = copy_app_armor(spec, item["metadata"].get("annotations") or {})
+        context.warnings.extend(islice(annotated, OBJECT_WARNINGS.value))
 
     def finish(self, item: JSON, old: JSON | None, context: WriteContext) -> None:
         """Recompute the QoS class of a new pod, since admission may have set resources."""
@@ -58,6 +69,37 @@ class PodStrategy(Strategy):
         if item.get("status", {}).get("phase") in FINISHED:
             return 0
         return 1 if seconds < 0 else int(seconds)
+
+
+def copy_app_armor(spec: JSON, annotations: JSON) -> list[str]:
+    """Copy the AppArmor annotations of containers into their fields, which count; return a warning for each.
+
+    A field that is set, the same profile for the whole pod, and an annotation that names no profile change nothing.
+    """
+    if (spec.get("os") or {}).get("name") == "windows":
+        return []
+    shared = (spec.get("securityContext") or {}).get("appArmorProfile")
+    warnings = []
+    for part in ("initContainers", "containers", "ephemeralContainers"):
+        for container in spec.get(part) or ():
+            key = f"{APP_ARMOR}{container.get('name', '')}"
+            if (container.get("securityContext") or {}).get("appArmorProfile") is not None:
+                continue
+            profile = dict(profile_of(annotations.get(key, "")) or {})
+            if not profile or profile == shared or not _is_valid(profile):
+                continue
+            container["securityContext"] = {
+                **(container.get("securityContext") or {}),
+                "appArmorProfile": profile,
+            }
+            warnings.append(f"metadata.annotations[{key}]: {APP_ARMOR_WARNING}")
+    return warnings
+
+
+def _is_valid(profile: JSON) -> bool:
+    out = Out()
+    app_armor(out, "", profile)
+    return not out
 
 
 def select_by_own_labels(spec: JSON, labels: JSON) -> None:

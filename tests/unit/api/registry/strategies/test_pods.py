@@ -1,11 +1,11 @@
 from typing import Any
 
 import pytest
-from fakes.server import Server
+from fakes.server import Server, read
 
 from kubelite.api.errors import BadRequest, Conflict, Invalid, NotFound, TooManyRequests
 from kubelite.api.registry.options import WriteOptions
-from kubelite.api.registry.strategies.pods import quality_of_service
+from kubelite.api.registry.strategies.pods import copy_app_armor, quality_of_service
 
 JSON = dict[str, Any]
 
@@ -324,3 +324,62 @@ async def test_a_binding_may_name_the_version_it_is_based_on(server: Server) -> 
     body["metadata"]["resourceVersion"] = version
     await server.create("v1/pods/binding", body, "a")
     assert server.get("v1/pods", "a")["spec"]["nodeName"] == "n"
+
+
+ANNOTATION = "container.apparmor.security.beta.kubernetes.io/"
+
+
+@pytest.mark.parametrize(
+    ("annotation", "profile"),
+    [
+        ("runtime/default", {"type": "RuntimeDefault"}),
+        ("unconfined", {"type": "Unconfined"}),
+        ("localhost/mine", {"type": "Localhost", "localhostProfile": "mine"}),
+        ("localhost/", None),
+        ("localhost/ mine", None),
+        ("localhost/" + "x" * 4096, None),
+        ("other", None),
+        ("", None),
+    ],
+)
+def test_an_apparmor_annotation_becomes_a_field(annotation: str, profile: JSON | None) -> None:
+    spec: JSON = {"containers": [{"name": "c"}], "initContainers": [{"name": "i"}]}
+    warnings = copy_app_armor(
+        spec, {f"{ANNOTATION}c": annotation, f"{ANNOTATION}none": "unconfined"}
+    )
+    found = (spec["containers"][0].get("securityContext") or {}).get("appArmorProfile")
+    assert found == profile
+    assert spec["initContainers"] == [{"name": "i"}]
+    deprecated = 'deprecated since v1.30; use the "appArmorProfile" field instead'
+    expected = [f"metadata.annotations[{ANNOTATION}c]: {deprecated}"]
+    assert warnings == (expected if profile else [])
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"os": {"name": "windows"}},
+        {"securityContext": {"appArmorProfile": {"type": "Unconfined"}}},
+        {
+            "containers": [
+                {"name": "c", "securityContext": {"appArmorProfile": {"type": "RuntimeDefault"}}}
+            ]
+        },
+    ],
+)
+def test_a_field_counts_more_than_the_annotation(spec: JSON) -> None:
+    spec = {"containers": [{"name": "c"}], **spec}
+    before = str(spec)
+    assert copy_app_armor(spec, {f"{ANNOTATION}c": "unconfined"}) == []
+    assert str(spec) == before
+
+
+async def test_a_created_pod_has_the_field_and_its_creator_the_warning(server: Server) -> None:
+    made = pod("p")
+    made["metadata"]["annotations"] = {f"{ANNOTATION}c": "localhost/mine"}
+    allowed = server.allowed("create", "v1/pods")
+    written = await server.verbs.create(allowed, made, WriteOptions())
+    (warning,) = (one for one in written.warnings if ANNOTATION in one)
+    assert warning.startswith(f"metadata.annotations[{ANNOTATION}c]: deprecated since v1.30")
+    context = read(written)["spec"]["containers"][0]["securityContext"]
+    assert context["appArmorProfile"] == {"type": "Localhost", "localhostProfile": "mine"}

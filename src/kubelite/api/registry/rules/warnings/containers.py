@@ -10,7 +10,8 @@ from kubelite.api.registry.rules.warnings.texts import fractional
 # The order in which Kubernetes visits a pod's containers, which decides which one is the duplicate.
 _FIELDS = ("initContainers", "containers", "ephemeralContainers")
 _SECCOMP = "container.seccomp.security.alpha.kubernetes.io/"
-_APPARMOR = "container.apparmor.security.beta.kubernetes.io/"
+APP_ARMOR_WARNING = 'deprecated since v1.30; use the "appArmorProfile" field instead'
+APP_ARMOR = "container.apparmor.security.beta.kubernetes.io/"
 _LOCALHOST = "localhost/"
 _OLD_PROFILES = {"unconfined": "Unconfined", "runtime/default": "RuntimeDefault"}
 
@@ -48,12 +49,12 @@ def _apparmor(
     at: str, container: JSON, annotations: Mapping[str, str], profile: JSON | None
 ) -> Iterator[str]:
     """Warn of an annotation that is repeated neither by the container's field nor by the pod's."""
-    key = f"{_APPARMOR}{container.get('name', '')}"
+    key = f"{APP_ARMOR}{container.get('name', '')}"
     annotation = annotations.get(key)
     if annotation is None or part(container, "securityContext").get("appArmorProfile"):
         return
     if profile is None or profile != profile_of(annotation):
-        yield f'{at}[{key}]: deprecated since v1.30; use the "appArmorProfile" field instead'
+        yield f"{at}[{key}]: {APP_ARMOR_WARNING}"
 
 
 def profile_of(annotation: str) -> JSON | None:

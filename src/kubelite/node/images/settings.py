@@ -1,0 +1,18 @@
+"""How a node gets its images."""
+
+from msgspec import Struct
+
+from kubelite.node.images.collection import CollectionPolicy
+from kubelite.node.images.registries import Registries
+from kubelite.node.images.verification import Verification
+
+PULLS_AT_ONCE = 4
+
+
+class ImageSettings(Struct, frozen=True):
+    """The settings of one node."""
+
+    pulls_at_once: int = PULLS_AT_ONCE
+    registries: Registries = Registries()
+    verification: Verification = Verification()
+    collection: CollectionPolicy = CollectionPolicy()
