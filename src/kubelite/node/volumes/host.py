@@ -18,7 +18,6 @@ from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, Persist
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import EmptyDirVolumeSource, HostPathVolumeSource, Volume
 from kubelite.api.machinery.pod_claims import claim_name, foreign_claim
-from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.clock import Clock
 from kubelite.limits import HOST_HOSTS_FILE, TERMINATION_MESSAGE
 from kubelite.node.environment import ConfigUnavailable, Surroundings, expand
@@ -43,6 +42,7 @@ from kubelite.node.untrusted_files import (
     remove_path,
 )
 from kubelite.node.volumes.atomic_writer import File, write_atomically
+from kubelite.node.volumes.empty_dir import make_empty_dir, memory_size
 from kubelite.node.volumes.followed import FollowedObjects
 from kubelite.node.volumes.ownership_walks import OwnershipWalks, shared_group_message
 from kubelite.node.volumes.recursive import is_supported, pin_read_only
@@ -182,9 +182,10 @@ class HostVolumes:
             version = self._randomness.token_bytes(8).hex()
             await asyncio.to_thread(_write_files, folder, files, version, group, in_memory)
         elif volume.emptyDir is not None:
-            await asyncio.to_thread(
-                _make_empty_dir, folder, volume.emptyDir, group, self._may_mount
-            )
+            source, size = volume.emptyDir, memory_size(volume.emptyDir, pod, around.allocatable)
+            if not self._may_mount:
+                source = EmptyDirVolumeSource()
+            await asyncio.to_thread(make_empty_dir, folder, source, pod, size)
         elif volume.hostPath is not None:
             await asyncio.to_thread(_check_host_path, volume.hostPath)
         elif volume.image is not None:
@@ -447,21 +448,6 @@ def _write_files(
     with opened_folder(folder) as opened:
         os.fchmod(opened, 0o755)
     write_atomically(folder, files, version, group)
-
-
-def _make_empty_dir(
-    folder: Path, source: EmptyDirVolumeSource, group: int | None, may_mount: bool
-) -> None:
-    if folder.is_dir() and (source.medium != "Memory" or folder.is_mount()):
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    if source.medium == "Memory" and may_mount:
-        size = parse_quantity(source.sizeLimit).value() if source.sizeLimit else 0
-        mount_tmpfs(folder, size)
-    with opened_folder(folder) as opened:
-        if group is not None:
-            os.fchown(opened, -1, group)
-        os.fchmod(opened, 0o2777 if group is not None else 0o777)
 
 
 def _check_host_path(source: HostPathVolumeSource) -> None:
