@@ -79,6 +79,7 @@ from kubelite.node.log_links import LogLinks
 from kubelite.node.machine import Machine, read_host_file, read_machine
 from kubelite.node.manifest_folder import ManifestFolder
 from kubelite.node.name_resolution import DNSSettings
+from kubelite.node.pod_files import HostFiles
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import Profiles, apparmor_enabled
 from kubelite.node.registration import (
@@ -201,6 +202,7 @@ class Worker:
             measure,
             configuration=_configuration(config, self._cluster),
         )
+        self._api.files = HostFiles(data, self._volumes.claims_of)
         self._running.push_async_callback(self._api.stop)
         await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
         registration = self._registration = NodeRegistration(
@@ -358,7 +360,7 @@ class Worker:
         dns = DNSSettings((self._cluster.dns_address,), self._cluster.cluster_domain)
         folders = LocalFolders(config.local_storage_dir)
         local = self._local = LocalStorage(config.name_of_node, client, folders, self._events)
-        volumes = HostVolumes(
+        volumes = self._volumes = HostVolumes(
             data,
             client,
             self._clock,

@@ -29,6 +29,7 @@ from kubelite.node.name_resolution import (
     read_resolv_conf,
     resolv_conf,
 )
+from kubelite.node.pod_files import ClaimedFolder
 from kubelite.node.pods import AnyContainer, is_recursively_read_only
 from kubelite.node.runtime import Mount
 from kubelite.node.trusted_text import one_line, path_name
@@ -139,6 +140,7 @@ class HostVolumes:
         self._dns = dns
         self._may_mount = may_mount
         self._walks = OwnershipWalks()
+        self._claims: dict[str, dict[str, ClaimedFolder]] = {}  # by pod uid and volume
 
     def _object_changed(self, pod_uid: str) -> None:
         self.changed(pod_uid)  # read late, since the agent sets it after construction
@@ -200,6 +202,9 @@ class HostVolumes:
                 await self._local.prepare(claimed)
             if claimed.spec.local is not None:
                 await asyncio.to_thread(_check_local, claimed.spec.local.path)
+                folders = self._claims.setdefault(pod.metadata.uid, {})
+                place = Path(claimed.spec.local.path)
+                folders[volume.name] = ClaimedFolder(claim_name(pod, volume), place)
                 claim = volume.persistentVolumeClaim
                 if group is not None and not (claim is not None and claim.readOnly):
                     await self._give(pod, claimed, group)
@@ -230,6 +235,10 @@ class HostVolumes:
     def _tell(self, pod: Pod, reason: str, message: str) -> None:
         if self._local is not None:
             self._local.tell(pod, reason, message)
+
+    def claims_of(self, pod_uid: str) -> Mapping[str, ClaimedFolder]:
+        """Return the folders that claims of a pod are bound to, by volume."""
+        return self._claims.get(pod_uid, {})
 
     def _home(self, pod_uid: str) -> Path:
         """Return a pod's folder. Containers can write neither to it nor to its parents."""
@@ -402,6 +411,7 @@ class HostVolumes:
         assert pod_uid, "an empty uid would name the folder of all pods"
         self._followed.forget(pod_uid)
         self._content.forget(pod_uid)
+        self._claims.pop(pod_uid, None)
         await asyncio.to_thread(_remove_home, self._home(pod_uid))
 
     async def leftovers(self) -> list[str]:

@@ -33,6 +33,7 @@ from kubelite.limits import POD_FILES, POD_FOLLOWED_OBJECTS, TERMINATION_MESSAGE
 from kubelite.node.environment import ConfigUnavailable, Surroundings
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.name_resolution import DNSSettings
+from kubelite.node.pod_files import ClaimedFolder
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.local_folders import LocalFolders
 from kubelite.randomness import SeededRandomness
@@ -548,6 +549,7 @@ async def test_the_folder_of_a_provisioned_volume_is_made_before_a_container_mou
     if keeper == "one":
         await place.volumes.set_up(pod, AROUND)
         assert (await place.mounts(pod))["/v"] == folder
+        assert place.volumes.claims_of("u") == {"v": ClaimedFolder("data", folder)}
         assert (folder.stat().st_gid, folder.stat().st_mode & 0o7777) == (77, 0o2777)
         (folder / "file").touch()
         await place.volumes.set_up(pod, AROUND)  # a refresh, which gives nothing again
@@ -572,6 +574,7 @@ async def test_the_folder_of_a_provisioned_volume_is_made_before_a_container_mou
             )
         ]
         await place.volumes.tear_down("u")
+        assert place.volumes.claims_of("u") == {}
         await place.volumes.tear_down("u2")
         assert folder.is_dir()
         await place.volumes.set_up(other, AROUND)
