@@ -1325,6 +1325,22 @@ PATH_STEPS = Limit(
     beyond="the pod waits with FailedMount or CreateContainerConfigError",
     reason="the node opens each step, and no layout of files nests so deep",
 )
+VOLUME_DEPTH = Limit(
+    "volume-depth",
+    256,
+    "folders",
+    bounds="folders in folders of a volume whose files are given to a pod's fsGroup or counted by a quota",
+    beyond="the pod waits with FailedMount",
+    reason="the walk holds two descriptors for each level, and a container may nest folders at will",
+)
+VOLUME_WALKS = Limit(
+    "volume-walks",
+    2,
+    "volumes",
+    bounds="volumes of a node whose files are given to an fsGroup at a time",
+    beyond="the others wait",
+    reason="each takes a thread for as long as the volume has files, and small volumes must not wait for all threads",
+)
 LINKS_FOLLOWED = Limit(
     "links-followed",
     40,

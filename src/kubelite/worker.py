@@ -86,6 +86,7 @@ from kubelite.node.machine import Machine, read_host_file, read_machine
 from kubelite.node.manifest_folder import ManifestFolder
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.node_engine import NodeEngine
+from kubelite.node.pod_files import HostFiles
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import apparmor_enabled
 from kubelite.node.registration import (
@@ -207,6 +208,7 @@ class Worker:
             measure,
             configuration=_configuration(config, self._cluster),
         )
+        self._api.files = HostFiles(data, self._volumes.claims_of)
         self._running.push_async_callback(self._api.stop)
         await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
         registration = self._registration = NodeRegistration(
@@ -616,6 +618,7 @@ def facts_of(
         dead_containers=read_dead_policy(
             config.maximum_dead_containers_per_container, config.minimum_container_ttl_duration
         ),
+        recursive_read_only=machine.recursive_read_only,
     )
 
 

@@ -17,6 +17,7 @@ from fakes.server import Server
 
 from kubelite.api.client.events import EventRecorder
 from kubelite.api.errors import NotFound
+from kubelite.api.kinds.core.container_status import ContainerStatus
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.pods import Pod
@@ -34,6 +35,7 @@ from kubelite.node.profiles import Profiles, apparmor_enabled
 from kubelite.node.simulated_network import AddressPool, SimulatedNetwork
 from kubelite.node.sysctls import allow_list
 from kubelite.node.volumes.host import HostVolumes
+from kubelite.node.volumes.recursive import is_supported
 from kubelite.node.volumes.tmpfs import mounts_below, unmount
 from kubelite.randomness import SystemRandomness
 from kubelite.tasks import TaskSet
@@ -160,6 +162,7 @@ class RealNode:
             64 << 30,
             sysctls=self.sysctls,
             enforces_apparmor=self.enforces_apparmor,
+            recursive_read_only=is_supported(),
         )
         self.kubelet = Kubelet(facts, parts)
         self._tasks.supervise(self.kubelet.run, name="kubelet")
@@ -217,7 +220,10 @@ class RealNode:
         return [f"{event.type} {event.reason} {event.message}" for event in found]
 
     async def exec(self, pod: Pod, *command: str) -> tuple[int, str]:
-        container_id = pod.status.containerStatuses[0].containerID.partition("//")[2]
+        return await self.exec_in(pod.status.containerStatuses[0], *command)
+
+    async def exec_in(self, status: ContainerStatus, *command: str) -> tuple[int, str]:
+        container_id = status.containerID.partition("//")[2]
         session = await self.runtime.exec(container_id, command, tty=False, stdin=False)
         output = b""
         while (piece := await session.read()) is not None:

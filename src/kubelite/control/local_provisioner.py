@@ -43,6 +43,7 @@ from kubelite.control.volume_matching import SELECTED_NODE, class_of, is_for, re
 
 HOSTNAME = "kubernetes.io/hostname"
 SINGLE_NODE_MODES = frozenset({"ReadWriteOnce", "ReadWriteOncePod"})
+RESIZE_IN_PROGRESS = "ControllerResizeInProgress"
 RESIZING = frozenset({"Resizing", "FileSystemResizePending"})
 
 
@@ -182,7 +183,7 @@ class LocalPathProvisioner:
         await self._client.patch(PersistentVolumeClaim, meta.name, patch, meta.namespace)
 
     async def _grow(self, claim: PersistentVolumeClaim) -> None:
-        """Let the capacity of volume and claim follow a raised request: nothing limits a folder, so none is resized."""
+        """Let the capacity of volume and claim follow a raised request; the node's quota follows the volume."""
         volume = self._volumes.get(claim.spec.volumeName)
         if volume is None or not is_provisioned_here(volume) or not is_for(volume, claim):
             return
@@ -190,14 +191,16 @@ class LocalPathProvisioner:
         if claim.status.phase != "Bound" or not _is_less(claim.status.capacity, wanted):
             return
         if _is_less(volume.spec.capacity, wanted):
-            claim = await self._begin(claim, volume.metadata.name)
+            claim = await self._begin(claim, volume.metadata.name, wanted)
             capacity = {**volume.spec.capacity, "storage": wanted}
             volume = await self._client.update(
                 replace(volume, spec=replace(volume.spec, capacity=capacity))
             )
         await self._finish(claim, volume)
 
-    async def _begin(self, claim: PersistentVolumeClaim, volume: str) -> PersistentVolumeClaim:
+    async def _begin(
+        self, claim: PersistentVolumeClaim, volume: str, wanted: str
+    ) -> PersistentVolumeClaim:
         text = f"External resizer is resizing volume {volume}"
         self._events.event(claim, NORMAL, "Resizing", text)
         if any(condition.type == "Resizing" for condition in claim.status.conditions):
@@ -206,15 +209,38 @@ class LocalPathProvisioner:
         resizing = PersistentVolumeClaimCondition(
             type="Resizing", status="True", lastTransitionTime=since
         )
-        status = replace(claim.status, conditions=[*claim.status.conditions, resizing])
+        status = replace(
+            claim.status,
+            conditions=[*claim.status.conditions, resizing],
+            allocatedResources={**claim.status.allocatedResources, "storage": wanted},
+            allocatedResourceStatuses={
+                **claim.status.allocatedResourceStatuses,
+                "storage": RESIZE_IN_PROGRESS,
+            },
+        )
         return await self._client.update(replace(claim, status=status), "status")
 
     async def _finish(self, claim: PersistentVolumeClaim, volume: PersistentVolume) -> None:
-        capacity = {**claim.status.capacity, "storage": volume.spec.capacity["storage"]}
+        capacity = {**claim.status.capacity, **_storage_of(volume)}
         others = [one for one in claim.status.conditions if one.type not in RESIZING]
-        status = replace(claim.status, capacity=capacity, conditions=others)
+        steps = {
+            name: step
+            for name, step in claim.status.allocatedResourceStatuses.items()
+            if name != "storage"
+        }
+        status = replace(
+            claim.status,
+            capacity=capacity,
+            conditions=others,
+            allocatedResources={**claim.status.allocatedResources, **_storage_of(volume)},
+            allocatedResourceStatuses=steps,
+        )
         await self._client.update(replace(claim, status=status), "status")
         self._events.event(claim, NORMAL, "VolumeResizeSuccessful", "Resize volume succeeded")
+
+
+def _storage_of(volume: PersistentVolume) -> dict[str, str]:
+    return {"storage": volume.spec.capacity["storage"]}
 
 
 def _is_less(capacity: dict[str, str], wanted: str) -> bool:

@@ -18,6 +18,7 @@ from kubelite.api.kinds.core.persistent_volumes import (
 )
 from kubelite.api.kinds.storage import StorageClass
 from kubelite.api.machinery.default_classes import DEFAULT_STORAGE, newest_default
+from kubelite.api.machinery.local_volumes import PROVISIONED_BY
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.api.machinery.times import format_time
 from kubelite.control.runtime import Context, Key, Watch
@@ -34,6 +35,7 @@ from kubelite.control.volume_matching import (
 
 VOLUME_COST_BYTES = 20  # cost of comparing a volume with a claim, for the offload
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
+MIGRATED_TO = "pv.kubernetes.io/migrated-to"
 PROVISIONER = "volume.kubernetes.io/storage-provisioner"
 BETA_PROVISIONER = "volume.beta.kubernetes.io/storage-provisioner"
 
@@ -224,10 +226,20 @@ class VolumePhaseController:
             return None
         phase = self._phase(volume)
         if phase != volume.status.phase:
-            since = format_time(self._context.clock.now())
-            status = replace(volume.status, phase=phase, lastPhaseTransitionTime=since)
-            volume = await self._client.update(replace(volume, status=status), "status")
+            volume = await self._report(volume, phase)
+        if phase == "Released" and (failure := unreclaimable(volume)):
+            volume = await self._report(volume, "Failed", failure)
+            policy = volume.spec.persistentVolumeReclaimPolicy
+            reason = "VolumeFailedRecycle" if policy == "Recycle" else "VolumeFailedDelete"
+            self._context.events.event(volume, WARNING, reason, failure)
         return None
+
+    async def _report(
+        self, volume: PersistentVolume, phase: str, message: str = ""
+    ) -> PersistentVolume:
+        since = format_time(self._context.clock.now())
+        status = replace(volume.status, phase=phase, message=message, lastPhaseTransitionTime=since)
+        return await self._client.update(replace(volume, status=status), "status")
 
     def _phase(self, volume: PersistentVolume) -> str:
         reference = volume.spec.claimRef
@@ -244,6 +256,26 @@ class VolumePhaseController:
 def _is_to_grow(claim: PersistentVolumeClaim) -> bool:
     has = claim.status.capacity.get("storage", "0")
     return parse_quantity(has) < parse_quantity(claim.spec.resources.requests.get("storage", "0"))
+
+
+def unreclaimable(volume: PersistentVolume) -> str:
+    """Return why nothing carries out the reclaim policy of a released volume, in upstream's words; "" if something may.
+
+    Drivers and external provisioners delete their own. Data of other volumes is nobody's to delete: upstream's deleter
+    of hostPath volumes, for tests on one host, has no counterpart here, and neither have its recycler pods.
+    """
+    policy = volume.spec.persistentVolumeReclaimPolicy
+    if policy == "Recycle":
+        return "No recycler plugin found for the volume!"
+    provisioner = volume.metadata.annotations.get(PROVISIONED_BY, "")
+    is_external = provisioner and not provisioner.startswith("kubernetes.io/")
+    is_migrated = MIGRATED_TO in volume.metadata.annotations
+    if policy != "Delete" or is_external or is_migrated or volume.spec.csi is not None:
+        return ""
+    return (
+        f'error getting deleter volume plugin for volume "{volume.metadata.name}": '
+        "no deletable volume plugin matched"
+    )
 
 
 def _volume_of(claim: PersistentVolumeClaim) -> tuple[Key, ...]:

@@ -90,13 +90,16 @@ def container_spec(
     mounts: tuple[Mount, ...],
     limits: ContainerLimits,
     target: str = "",
+    *,
+    recursive_read_only: bool = False,
 ) -> ContainerSpec:
     """Describe a container; raises ConfigUnavailable when its settings are forbidden, lacking, or no text for one.
 
-    `target` is the id of the container whose PID namespace it joins; "" for none.
+    `target` is the id of the container whose PID namespace it joins; "" for none. `recursive_read_only` says whether
+    the node can make mounts read-only with all below them.
     """
     container = start.container
-    _check_node_can(container)
+    _check_node_can(container, recursive_read_only=recursive_read_only)
     mounts = _as_claimed(pod, container, mounts)
     texts = ProcessTexts(f"container {container.name}")
     for name, value in environment.items():
@@ -141,7 +144,7 @@ def container_spec(
     return msgspec.structs.replace(spec, **privileges._asdict())
 
 
-def _check_node_can(container: AnyContainer) -> None:
+def _check_node_can(container: AnyContainer, *, recursive_read_only: bool) -> None:
     for variable in container.env:
         if variable.valueFrom is not None and variable.valueFrom.fileKeyRef is not None:
             raise ConfigUnavailable(
@@ -153,7 +156,7 @@ def _check_node_can(container: AnyContainer) -> None:
             f'cannot find volume "{device.name}" to pass into container "{container.name}"'
         )
     for mount in container.volumeMounts:
-        if mount.recursiveReadOnly == "Enabled":
+        if mount.recursiveReadOnly == "Enabled" and not recursive_read_only:
             raise ConfigUnavailable(
                 f'failed to resolve recursive read-only mode: volume "{mount.name}" requested '
                 "recursive read-only mode, but it is not supported by the runtime"

@@ -81,7 +81,16 @@ class ContainerStart:
         mounts = await self._volumes.mounts(pod, container, action.attempt, around, environment)
         limits = limits_of(pod, container, self._shared.facts.memory_bytes)
         target = target_id(memory, container)
-        spec = container_spec(pod, action, image, environment, mounts, limits, target)
+        spec = container_spec(
+            pod,
+            action,
+            image,
+            environment,
+            mounts,
+            limits,
+            target,
+            recursive_read_only=self._shared.facts.recursive_read_only,
+        )
         container_id = await self._runtime.create(spec)
         about = reference_to(pod, container)
         self._tell_reductions(memory, container, about, self._runtime.reductions(spec))

@@ -47,6 +47,7 @@ class NodeFacts(Struct, frozen=True):
     cluster_domain: str = "cluster.local"
     sysctls: SysctlAllowList = SysctlAllowList()
     enforces_apparmor: bool = False
+    recursive_read_only: bool = False
     pod_ids: IdRange = ALL_IDS  # for user namespaces of pods
     dead_containers: DeadContainerPolicy = DeadContainerPolicy()
 

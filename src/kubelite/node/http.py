@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from typing import Any
 from urllib.parse import unquote
@@ -28,6 +28,7 @@ from kubelite.metrics import REGISTRY, exposition
 from kubelite.node import port_forward, stat_metrics, stats, streams
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.logs import log_bytes, read_request, record_to_read
+from kubelite.node.pod_files import Files
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import find_container
 from kubelite.node.runtime import (
@@ -81,8 +82,13 @@ class Place(Struct, frozen=True):
     container: str = ""
 
 
+ReadFiles = Callable[[Iterable[PodMemory]], Awaitable[Files]]
 ServePage = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 ServePlace = Callable[[web.BaseRequest, Place], Awaitable[web.StreamResponse]]
+
+
+async def _no_files(_: Iterable[PodMemory]) -> Files:
+    return {}
 
 
 class NodeAPI:
@@ -114,6 +120,9 @@ class NodeAPI:
         self._clock = clock
         self._authorize = authorize
         self._started = format_time(clock.now())
+        self.files: ReadFiles = (
+            _no_files  # counts the files of pods; set it before the API is served
+        )
         self._sampler = Sampler(lambda: measure(kubelet.memories.values()))
         self._pages: Mapping[str, ServePage] = {
             "/healthz": self._healthz,
@@ -278,9 +287,15 @@ class NodeAPI:
             measured = await self._sampler.measured()
             short = request.query.get("only_cpu_and_memory", "").lower() in {"true", "1"}
 
+            files = await self.files(self._kubelet.memories.values()) if not short else {}
+
             def made() -> bytes:
                 shown = stats.summary(
-                    self._node_name, self._started, measured, only_cpu_and_memory=short
+                    self._node_name,
+                    self._started,
+                    measured,
+                    only_cpu_and_memory=short,
+                    files=files,
                 )
                 return msgspec.json.encode(shown)
 

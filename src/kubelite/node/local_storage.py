@@ -16,14 +16,17 @@ from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import APIError, NotFound, is_no_answer
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
+from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.local_volumes import (
     FINALIZER,
     NODE_LABEL,
     awaits_removal,
+    capacity_bytes,
     folder_name,
     keeper_of,
 )
 from kubelite.node.environment import ConfigUnavailable
+from kubelite.node.pods import reference_to
 from kubelite.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -42,8 +45,8 @@ class Folders(Protocol):
         """The absolute path that the folders are below."""
         ...
 
-    def make(self, name: str, group: int | None) -> None:
-        """Make a folder if it is missing, and give it to a group."""
+    def make(self, name: str, limit_bytes: int | None) -> bool:
+        """Make a folder if it is missing, and limit what it holds; return whether the limit holds."""
         ...
 
     def has(self, name: str) -> bool:
@@ -77,6 +80,7 @@ class LocalStorage:
         self._folders = folders
         self._events = events
         self._in_thread = in_thread
+        self._told_unenforced = False
         # Making and removing one folder exclude each other, else a folder could outlive its volume.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -84,7 +88,7 @@ class LocalStorage:
         """Return whether a volume says that this node keeps its folder."""
         return keeper_of(volume) == self._node
 
-    async def prepare(self, volume: PersistentVolume, group: int | None) -> None:
+    async def prepare(self, volume: PersistentVolume) -> None:
         """Make the folder of a volume that a pod mounts. Raises ConfigUnavailable, APIError and OSError.
 
         A volume at another path is mounted as it is, and nothing is made for it: the node's storage may have moved.
@@ -95,7 +99,17 @@ class LocalStorage:
             return
         async with self._lock(volume.metadata.name):
             if await self._is_there(volume, name):
-                await self._call(lambda: self._folders.make(name, group))
+                await self._make(volume, name)
+
+    async def _make(self, volume: PersistentVolume, name: str) -> None:
+        limit = capacity_bytes(volume)
+        is_enforced = await self._call(lambda: self._folders.make(name, limit))
+        if not is_enforced and not self._told_unenforced:
+            self._told_unenforced = True
+            log.info(
+                "sizes of local volumes are not enforced: the file system has no project quota",
+                extra={"folder": str(self._folders.top)},
+            )
 
     async def _is_there(self, volume: PersistentVolume, name: str) -> bool:
         """Read a volume again, within its lock, since it may be deleted by now and its folder removed.
@@ -140,8 +154,11 @@ class LocalStorage:
         selector = f"{NODE_LABEL}={self._node}"
         mirror = self._client.mirror(PersistentVolume, label_selector=selector)
 
-        def changed(_: PersistentVolume | None, volume: PersistentVolume | None) -> None:
-            if volume is not None and awaits_removal(volume, self._node):
+        def changed(before: PersistentVolume | None, volume: PersistentVolume | None) -> None:
+            if volume is None:
+                return
+            is_resized = before is None or before.spec.capacity != volume.spec.capacity
+            if is_resized or awaits_removal(volume, self._node):
                 queue.add(volume.metadata.name)
 
         async def work() -> None:
@@ -165,10 +182,13 @@ class LocalStorage:
     async def _reconcile(
         self, volume: PersistentVolume | None, name: str, queue: WorkQueue[str]
     ) -> None:
-        if volume is None or not awaits_removal(volume, self._node):
+        if volume is None or not self.keeps(volume):
             queue.forget(name)
             return
         try:
+            if not awaits_removal(volume, self._node):
+                await self._resize(volume, queue)
+                return
             await self._remove(volume)
         except NotFound:
             pass
@@ -184,6 +204,22 @@ class LocalStorage:
             return
         queue.forget(name)
 
+    async def _resize(self, volume: PersistentVolume, queue: WorkQueue[str]) -> None:
+        """Let the limit of a folder follow its volume's capacity; the folder of a volume never mounted is not made."""
+        name = volume.metadata.name
+        try:
+            folder = self._folder_of(volume)
+            async with self._lock(name):
+                if await self._call(lambda: self._folders.has(folder)):
+                    await self._make(volume, folder)
+        except ForeignFolder:
+            pass
+        except OSError as error:
+            log.warning("cannot limit a volume: %s", error, extra={"volume": name})
+            queue.retry(name)
+            return
+        queue.forget(name)
+
     async def _remove(self, volume: PersistentVolume) -> None:
         meta, folder = volume.metadata, self._folder_of(volume)
         async with self._lock(meta.name):
@@ -195,6 +231,10 @@ class LocalStorage:
             }
             await self._client.patch(PersistentVolume, meta.name, {"metadata": change})
         log.info("folder of a deleted volume removed", extra={"volume": meta.name})
+
+    def tell(self, pod: Pod, reason: str, message: str) -> None:
+        """Record a warning about a volume of a pod."""
+        self._events.event(reference_to(pod), WARNING, reason, message)
 
     def _failed(self, volume: PersistentVolume, reason: str) -> None:
         log.warning("%s", reason, extra={"volume": volume.metadata.name})

@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from kubelite.node.usage_files import GroupFiles
+from kubelite.node.volumes import recursive
 
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm"}
 
@@ -27,6 +28,7 @@ class Machine(Struct, frozen=True):
     machine_id: str
     boot_id: str
     system_uuid: str
+    recursive_read_only: bool = False  # whether whole trees of mounts can be made read-only
     processes: int = 0  # how many there may be, threads included; 0: not known
     swap_bytes: int = 0
 
@@ -45,6 +47,7 @@ def read_machine(disk: Path) -> Machine:
         machine_id=machine_id,
         boot_id=_first_line("/proc/sys/kernel/random/boot_id"),
         system_uuid=_first_line("/sys/class/dmi/id/product_uuid") or machine_id,
+        recursive_read_only=recursive.is_supported(),
         processes=GroupFiles().processes()[0],
     )
 

@@ -311,7 +311,9 @@ class PodWorker:
             await self._actions.ends.note_ended(memory)
             observed = memory.observe()
             decision = plan(pod, observed, now, self._facts.dead_containers)
-            status = status_of(pod, observed, now, Host(self._facts.addresses))
+            status = status_of(
+                pod, observed, now, Host(self._facts.addresses, self._facts.recursive_read_only)
+            )
             self._note_backoff(memory, pod, observed, status)
             if not await self._advance(memory, pod, observed, decision, status):
                 self._note_rest(memory, pod)

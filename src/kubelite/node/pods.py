@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from kubelite.api.kinds.core.containers import Container, EphemeralContainer
+from kubelite.api.kinds.core.containers import Container, EphemeralContainer, VolumeMount
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.node.static_pods import is_static
@@ -80,6 +80,11 @@ def wanted_images(pod: Pod, container: AnyContainer) -> list[WantedImage]:
         if volume.image is not None and volume.name in mounted
     ]
     return [image_of(container), *volumes]
+
+
+def is_recursively_read_only(mount: VolumeMount) -> bool:
+    """Return whether a mount is for reading with all that is mounted below it, on a node that can do so."""
+    return mount.readOnly and mount.recursiveReadOnly in {"Enabled", "IfPossible"}
 
 
 def grace_seconds(pod: Pod) -> int:

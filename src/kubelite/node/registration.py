@@ -238,7 +238,8 @@ def status_of_node(
             NodeRuntimeHandler(
                 name=handler.name,
                 features=NodeRuntimeHandlerFeatures(
-                    recursiveReadOnlyMounts=False, userNamespaces=handler.user_namespaces
+                    recursiveReadOnlyMounts=machine.recursive_read_only,
+                    userNamespaces=handler.user_namespaces,
                 ),
             )
             for handler in handlers

@@ -150,6 +150,16 @@ def storage_limit(pod: Pod) -> int | None:
     return total.get(EPHEMERAL_STORAGE)
 
 
+def memory_limit(pod: Pod) -> int:
+    """Return the bytes that all containers of a pod may have together; 0 if one of them, and the pod, has no limit."""
+    if pod.spec.resources is not None and "memory" in pod.spec.resources.limits:
+        return memory_bytes(pod.spec.resources.limits)
+    containers = [*pod.spec.containers, *pod.spec.initContainers]
+    if not all("memory" in container.resources.limits for container in containers):
+        return 0
+    return _of_containers(pod, lambda resources: resources.limits).get("memory", 0)
+
+
 def _of_containers(
     pod: Pod, quantities: Callable[[ResourceRequirements], Mapping[str, str]]
 ) -> dict[str, int]:

@@ -155,6 +155,7 @@ class SimulatedNode:
         self._machine = machine
         self._renew_seconds = renew_seconds
         self.enforces_apparmor = True  # read at the start of the agent
+        self.recursive_read_only = False  # likewise
         self._pods = pods
         self._readings = readings
         self._eviction_settings = eviction or EvictionSettings()
@@ -209,6 +210,7 @@ class SimulatedNode:
             node_labels(self._identity, self._machine),
             sysctls=allow_list(self._machine.kernel),
             enforces_apparmor=self.enforces_apparmor,
+            recursive_read_only=self.recursive_read_only,
         )
         kubelet = self.kubelet = Kubelet(facts, parts, self._pods, self._static)
         registration = self._registration = NodeRegistration(

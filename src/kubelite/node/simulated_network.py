@@ -83,11 +83,12 @@ class SimulatedFolders:
 
     def __init__(self, top: Path) -> None:
         self.top = top
-        self.names: dict[str, int | None] = {}  # with their groups
+        self.names: dict[str, int | None] = {}  # with their limits in bytes
 
-    def make(self, name: str, group: int | None) -> None:
-        """Make a folder if it is missing."""
-        self.names.setdefault(name, group)
+    def make(self, name: str, limit_bytes: int | None) -> bool:
+        """Make a folder if it is missing, and note its limit."""
+        self.names[name] = limit_bytes
+        return True
 
     def has(self, name: str) -> bool:
         """Return whether a folder exists."""
@@ -119,7 +120,7 @@ class SimulatedVolumes:
                 if claim.status.phase == "Bound":
                     volume = await self._client.get(PersistentVolume, claim.spec.volumeName)
                     if self._local.keeps(volume):
-                        await self._local.prepare(volume, None)
+                        await self._local.prepare(volume)
         return None
 
     async def mounts(

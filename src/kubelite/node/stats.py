@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubelite.api.machinery.times import format_time
+from kubelite.node.eviction.observations import DiskUse
+from kubelite.node.pod_files import Files, PodFiles, VolumeFiles
 from kubelite.node.runtime import Usage
 from kubelite.node.usage import ContainerUsage, Measured, Measurement, PodUsage
 from kubelite.node.usage_files import Filesystem, Interface
@@ -15,18 +17,61 @@ from kubelite.node.usage_files import Filesystem, Interface
 JSON = dict[str, Any]
 
 
-def summary(node: str, start_time: str, measured: Measured, *, only_cpu_and_memory: bool) -> JSON:
-    """Return the body; `start_time` is the node's."""
+def summary(
+    node: str,
+    start_time: str,
+    measured: Measured,
+    *,
+    only_cpu_and_memory: bool,
+    files: Files | None = None,
+) -> JSON:
+    """Return the body; `start_time` is the node's, `files` are those of pods where they were counted."""
     newest, rates = measured.newest, measured.rates()
     shown: JSON = {"nodeName": node, "startTime": start_time}
     if newest.machine is not None:
         shown |= _usage(newest.machine, rates.get(""), newest.memory_bytes)
     if not only_cpu_and_memory:
         shown |= _machine(newest)
-    return {
-        "node": shown,
-        "pods": [_pod(pod, rates, only_cpu_and_memory) for pod in newest.pods if pod.containers],
-    }
+    pods = [_pod(pod, rates, only_cpu_and_memory) for pod in newest.pods if pod.containers]
+    if not only_cpu_and_memory:
+        for pod in pods:
+            _add_files(pod, (files or {}).get(pod["podRef"]["uid"]), newest)
+    return {"node": shown, "pods": pods}
+
+
+def _add_files(shown: JSON, files: PodFiles | None, newest: Measurement) -> None:
+    """Add to a pod what its files take."""
+    if files is None:
+        return
+    date, disk = format_time(newest.at), newest.filesystem
+    layers = newest.image_filesystem or disk
+    for container in shown["containers"]:
+        counted = files.containers.get(container["name"])
+        if counted is not None and counted.root is not None:
+            container["rootfs"] = _taken(layers, counted.root, date)
+        if counted is not None and counted.logs is not None:
+            container["logs"] = _taken(disk, counted.logs, date)
+    if files.volumes:
+        shown["volume"] = [
+            _volume(one, shown["podRef"]["namespace"], date) for one in files.volumes
+        ]
+    shown["ephemeral-storage"] = _taken(disk, files.disk, date)
+
+
+def _volume(volume: VolumeFiles, namespace: str, date: str) -> JSON:
+    shown = _taken(volume.filesystem, volume.use, date)
+    shown["name"] = volume.name
+    if volume.claim:
+        shown["pvcRef"] = {"name": volume.claim, "namespace": namespace}
+    return shown
+
+
+def _taken(disk: Filesystem | None, use: DiskUse | None, date: str) -> JSON:
+    """Return the room on a file system, with what some files of it take in place of what all do."""
+    shown = {"time": date} if disk is None else _filesystem(disk, date)
+    if use is not None:
+        shown |= {"usedBytes": use.bytes, "inodesUsed": use.inodes}
+    return shown
 
 
 def _machine(newest: Measurement) -> JSON:

@@ -15,7 +15,7 @@ from kubelite.api.kinds.core.container_status import (
     ContainerStatus,
     VolumeMountStatus,
 )
-from kubelite.api.kinds.core.containers import ResourceRequirements
+from kubelite.api.kinds.core.containers import ResourceRequirements, VolumeMount
 from kubelite.api.kinds.core.pods import HostIP, Pod, PodCondition, PodIP, PodStatus
 from kubelite.api.machinery.pod_amounts import pod_amounts
 from kubelite.api.machinery.times import format_time
@@ -24,6 +24,7 @@ from kubelite.node.lifecycle import backoff_of, backoff_remaining
 from kubelite.node.observed import Observed
 from kubelite.node.pods import (
     AnyContainer,
+    is_recursively_read_only,
     is_sidecar,
     is_terminal,
     qos_class,
@@ -71,6 +72,7 @@ class Host(Struct, frozen=True):
     """The facts about the node in a pod's status."""
 
     addresses: tuple[str, ...] = ()
+    recursive_read_only: bool = False
 
 
 def status_of(pod: Pod, observed: Observed, now: datetime, host: Host) -> PodStatus:
@@ -79,11 +81,11 @@ def status_of(pod: Pod, observed: Observed, now: datetime, host: Host) -> PodSta
         return pod.status  # it was refused: states of containers that never were would hide why
     known = _known_statuses(pod)
     inits = [
-        _container_status(pod, c, observed, known.get(c.name), now, is_init=True)
+        _container_status(pod, c, observed, known.get(c.name), now, host, is_init=True)
         for c in pod.spec.initContainers
     ]
     apps, ephemeral = (
-        [_container_status(pod, c, observed, known.get(c.name), now) for c in containers]
+        [_container_status(pod, c, observed, known.get(c.name), now, host) for c in containers]
         for containers in (pod.spec.containers, pod.spec.ephemeralContainers)
     )
     is_over = (
@@ -174,6 +176,7 @@ def _container_status(
     observed: Observed,
     known: ContainerStatus | None,
     now: datetime,
+    host: Host,
     *,
     is_init: bool = False,
 ) -> ContainerStatus:
@@ -183,7 +186,7 @@ def _container_status(
     if attempts and attempts[0].phase == "created" and len(attempts) > 1:
         attempts = attempts[1:]
     if not attempts or attempts[0].phase == "created":
-        return _unstarted(pod, container, observed, known)
+        return _unstarted(pod, container, observed, known, host)
     newest = attempts[0]
     state, last = _states(pod, container, observed, attempts, now, known, is_init=is_init)
     health = observed.health.get(newest.id)
@@ -204,7 +207,7 @@ def _container_status(
         started=started,
         allocatedResources=dict(container.resources.requests),
         resources=_resources(container, newest, observed),
-        volumeMounts=_mounts(container),
+        volumeMounts=_mounts(container, host),
     )
 
 
@@ -218,16 +221,21 @@ def _resources(
     return msgspec.json.decode(text, type=ResourceRequirements)
 
 
-def _mounts(container: AnyContainer) -> list[VolumeMountStatus]:
+def _mounts(container: AnyContainer, host: Host) -> list[VolumeMountStatus]:
     return [
         VolumeMountStatus(
             name=mount.name,
             mountPath=mount.mountPath,
             readOnly=mount.readOnly,
-            recursiveReadOnly="Disabled" if mount.readOnly else None,
+            recursiveReadOnly=_recursion(mount, host) if mount.readOnly else None,
         )
         for mount in container.volumeMounts
     ]
+
+
+def _recursion(mount: VolumeMount, host: Host) -> str:
+    is_whole = host.recursive_read_only and is_recursively_read_only(mount)
+    return "Enabled" if is_whole else "Disabled"
 
 
 def _states(
@@ -294,7 +302,11 @@ def _duration(seconds: int) -> str:
 
 
 def _unstarted(
-    pod: Pod, container: AnyContainer, observed: Observed, known: ContainerStatus | None
+    pod: Pod,
+    container: AnyContainer,
+    observed: Observed,
+    known: ContainerStatus | None,
+    host: Host,
 ) -> ContainerStatus:
     default = WAITING_FOR_INIT if pod.spec.initContainers else WAITING_FOR_CREATION
     state = ContainerState(
@@ -325,7 +337,7 @@ def _unstarted(
         started=False,
         containerID=known.containerID if known is not None else "",
         imageID=known.imageID if known is not None else "",
-        volumeMounts=_mounts(container),
+        volumeMounts=_mounts(container, host),
     )
 
 

@@ -198,7 +198,7 @@ def remove(name: str, at: int) -> None:
         os.unlink(name, dir_fd=at)
         return
     with opened_folder(name, at) as folder:
-        if _mount_of(folder) != _mount_of(at):
+        if mount_of(folder) != mount_of(at):
             raise _busy(name)
         empty(folder)
     os.rmdir(name, dir_fd=at)
@@ -226,7 +226,7 @@ def empty(top: int) -> None:
 
     Depth first, with one folder open at a time: the way up is `..`, proved by its inode number.
     """
-    mount = _mount_of(top)
+    mount = mount_of(top)
     folder = os.dup(top)
     levels = [_Level("", folder)]
     try:
@@ -242,7 +242,7 @@ def empty(top: int) -> None:
                 os.rmdir(done.name, dir_fd=folder)
             else:
                 folder = _step(folder, name)
-                if _mount_of(folder) != mount:
+                if mount_of(folder) != mount:
                     raise _busy(name)
                 levels.append(_Level(name, folder))
     finally:
@@ -287,7 +287,7 @@ def _identity(folder: int) -> tuple[int, int]:
     return state.st_dev, state.st_ino
 
 
-def _mount_of(folder: int) -> str:
+def mount_of(folder: int) -> str:
     """Return the id of the mount a descriptor belongs to; two mounts of one file system have the same device."""
     lines = Path(f"/proc/self/fdinfo/{folder}").read_text().splitlines()
     return next(line for line in lines if line.startswith("mnt_id:"))

@@ -183,6 +183,8 @@ async def test_a_raised_request_raises_the_capacity_of_volume_and_claim() -> Non
         assert volume.spec.capacity == {"storage": "5Gi"}
         assert found.status.capacity == {"storage": "5Gi"}
         assert found.status.conditions == []
+        assert found.status.allocatedResources == {"storage": "5Gi"}
+        assert found.status.allocatedResourceStatuses == {}
         assert [reason for reason, _ in events(client, "Resizing", "VolumeResizeSuccessful")] == [
             "Resizing",
             "VolumeResizeSuccessful",

@@ -18,9 +18,11 @@ from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.volumes import PersistentVolumeClaimSpec, VolumeResourceRequirements
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.storage import StorageClass
+from kubelite.api.machinery.local_volumes import PROVISIONED_BY
 from kubelite.control.volume_binder import (
     BETA_PROVISIONER,
     BIND_COMPLETED,
+    MIGRATED_TO,
     PROVISIONER,
     VolumeClaimBinder,
     VolumePhaseController,
@@ -265,6 +267,40 @@ async def test_phases_of_volumes(
         (found,) = harness.client.all(PersistentVolume)
         assert found.status.phase == phase
         assert bool(found.status.lastPhaseTransitionTime) is (before != phase)
+
+
+@pytest.mark.parametrize(
+    ("policy", "annotations", "phase", "told"),
+    [
+        ("Retain", {}, "Released", []),
+        ("Delete", {PROVISIONED_BY: "example.com/other"}, "Released", []),
+        ("Delete", {MIGRATED_TO: "example.com/other"}, "Released", []),
+        ("Delete", {}, "Failed", [("Warning", "VolumeFailedDelete")]),
+        (
+            "Delete",
+            {PROVISIONED_BY: "kubernetes.io/aws-ebs"},
+            "Failed",
+            [("Warning", "VolumeFailedDelete")],
+        ),
+        ("Recycle", {}, "Failed", [("Warning", "VolumeFailedRecycle")]),
+    ],
+)
+async def test_a_released_volume_that_nothing_reclaims_has_failed(
+    policy: str, annotations: dict[str, str], phase: str, told: list[tuple[str, str]]
+) -> None:
+    async with Harness(VolumePhaseController) as harness:
+        item = volume(reference=reserved("gone"))
+        item = replace(
+            item,
+            metadata=replace(item.metadata, annotations=annotations),
+            spec=replace(item.spec, persistentVolumeReclaimPolicy=policy),
+        )
+        await harness.client.create(item)
+        await harness.settle()
+        (found,) = harness.client.all(PersistentVolume)
+        assert found.status.phase == phase
+        assert bool(found.status.message) is (phase == "Failed")
+        assert events(harness.client) == told
 
 
 async def test_a_volume_is_released_when_its_claim_goes() -> None:

@@ -61,6 +61,7 @@ def volume(path: str = f"{TOP}/{FOLDER}", **metadata: Any) -> PersistentVolume:
         **metadata,
     }
     spec = {
+        "capacity": {"storage": "1Gi"},
         "claimRef": {"namespace": "shop", "name": "data"},
         "persistentVolumeReclaimPolicy": "Delete",
         "local": {"path": path},
@@ -111,8 +112,8 @@ async def running() -> AsyncIterator[Node]:
 async def test_a_deleted_volume_goes_after_its_folder() -> None:
     async with running() as node:
         made = await node.client.create(volume())
-        await node.storage.prepare(made, 7)
-        assert node.folders.names == {FOLDER: 7}
+        await node.storage.prepare(made)
+        assert node.folders.names == {FOLDER: 1 << 30}
         await asyncio.sleep(60)
         assert node.folders.removed == []
         await node.client.delete(PersistentVolume, "pvc-1")
@@ -151,7 +152,7 @@ async def test_a_path_that_is_not_the_nodes_own_is_never_touched(path: str) -> N
     async with running() as node:
         node.folders.names[FOLDER] = node.folders.names["other"] = None
         made = await node.client.create(volume(path))
-        await node.storage.prepare(made, 0)
+        await node.storage.prepare(made)
         await node.client.delete(PersistentVolume, "pvc-1")
         await asyncio.sleep(60)
         assert node.folders.removed == []
@@ -165,7 +166,7 @@ async def test_a_path_that_is_not_the_nodes_own_is_never_touched(path: str) -> N
 async def test_a_removal_that_fails_is_told_and_tried_again() -> None:
     async with running() as node:
         node.folders.failures = 3
-        await node.storage.prepare(await node.client.create(volume()), None)
+        await node.storage.prepare(await node.client.create(volume()))
         await node.client.delete(PersistentVolume, "pvc-1")
         await asyncio.sleep(60)
         assert node.folders.names == {}
@@ -180,10 +181,10 @@ async def test_no_folder_is_made_for_a_volume_that_was_deleted_meanwhile() -> No
         await node.client.delete(PersistentVolume, "pvc-1")
         await asyncio.sleep(1)
         with pytest.raises(NotFound):
-            await node.storage.prepare(made, None)
+            await node.storage.prepare(made)
         await node.client.create(volume(finalizers=["example.com/other"]))
         with pytest.raises(ConfigUnavailable, match="is being deleted"):
-            await node.storage.prepare(made, None)
+            await node.storage.prepare(made)
         assert node.folders.names == {}
 
 
@@ -193,7 +194,21 @@ async def test_a_pod_goes_on_with_its_folder_while_the_server_is_away() -> None:
     made = await node.client.create(volume())
     node.client.is_away = True
     with pytest.raises(ServiceUnavailable):
-        await node.storage.prepare(made, None)
+        await node.storage.prepare(made)
     node.folders.names[FOLDER] = None
-    await node.storage.prepare(made, 5)
+    await node.storage.prepare(made)
     assert node.folders.names == {FOLDER: None}
+
+
+@simulated
+async def test_the_limit_of_a_folder_follows_the_capacity_of_its_volume() -> None:
+    async with running() as node:
+        made = await node.client.create(volume())
+        await asyncio.sleep(1)
+        assert node.folders.names == {}  # made for the first pod, not before
+        await node.storage.prepare(made)
+        assert node.folders.names == {FOLDER: 1 << 30}
+        grown = {"spec": {"capacity": {"storage": "3Gi"}}}
+        await node.client.patch(PersistentVolume, "pvc-1", grown)
+        await asyncio.sleep(1)
+        assert node.folders.names == {FOLDER: 3 << 30}

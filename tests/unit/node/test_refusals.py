@@ -309,6 +309,28 @@ def test_read_only_below_as_far_as_possible_is_what_there_is() -> None:
     run_virtually(main())
 
 
+@pytest.mark.parametrize(
+    ("mode", "told"), [("Enabled", "Enabled"), ("IfPossible", "Enabled"), ("Disabled", "Disabled")]
+)
+def test_a_node_that_can_make_mounts_read_only_below_says_where_it_did(
+    mode: str, told: str
+) -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            await cluster.node.stop()
+            cluster.node.recursive_read_only = True
+            await cluster.node.start()
+            mount = {"name": "v", "mountPath": "/v", "readOnly": True, "recursiveReadOnly": mode}
+            volumes = [{"name": "v", "emptyDir": {}}]
+            await cluster.create(
+                {"containers": [container(volumeMounts=[mount])], "volumes": volumes}
+            )
+            pod = await cluster.until(is_ready)
+            assert pod.status.containerStatuses[0].volumeMounts[0].recursiveReadOnly == told
+
+    run_virtually(main())
+
+
 @pytest.mark.parametrize(("target", "found"), [("app", True), ("gone", False)])
 def test_a_debugger_sees_the_processes_of_its_target(target: str, found: bool) -> None:
     async def main() -> None:

@@ -9,6 +9,8 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from kubelite.node.eviction.observations import ContainerFootprint, DiskUse
+from kubelite.node.pod_files import PodFiles, VolumeFiles
 from kubelite.node.runtime import ContainerRecord, Usage
 from kubelite.node.stat_metrics import cadvisor_metrics, probe_metrics, resource_metrics
 from kubelite.node.stats import summary
@@ -167,3 +169,28 @@ def test_probes_are_counted_by_type_and_result() -> None:
     labels = 'probe_type="Readiness",result="successful",container="main",pod="p",namespace="a",pod_uid="u1"'
     assert text.splitlines()[2:] == [f"prober_probe_total{{{labels}}} 3"]
     assert probe_metrics([]) == ""
+
+
+def test_a_summary_has_what_the_files_of_a_pod_take() -> None:
+    containers = {"main": ContainerFootprint("main", root=DiskUse(5, 1), logs=DiskUse(6, 2))}
+    quota = Filesystem(30, 10, 20, 9, 4)
+    volumes = (
+        VolumeFiles("scratch", DiskUse(7, 3), Filesystem(100, 60, 40, 10, 7)),
+        VolumeFiles("data", None, quota, "claim"),
+    )
+    files = {"u1": PodFiles(containers, volumes, DiskUse(18, 6))}
+    measured = Measured(measurement(16), measurement(1))
+    shown = summary("n1", "then", measured, only_cpu_and_memory=False, files=files)
+    (pod,) = shown["pods"]
+    (container,) = pod["containers"]
+    assert (container["rootfs"]["usedBytes"], container["rootfs"]["capacityBytes"]) == (5, 200)
+    assert (container["logs"]["usedBytes"], container["logs"]["capacityBytes"]) == (6, 100)
+    scratch, data = pod["volume"]
+    assert (scratch["name"], scratch["usedBytes"], scratch["inodesUsed"]) == ("scratch", 7, 3)
+    assert "pvcRef" not in scratch
+    assert data["pvcRef"] == {"name": "claim", "namespace": "a"}
+    assert (data["capacityBytes"], data["availableBytes"], data["usedBytes"]) == (30, 10, 20)
+    assert pod["ephemeral-storage"]["usedBytes"] == 18
+    short = summary("n1", "then", measured, only_cpu_and_memory=True, files=files)
+    assert "volume" not in short["pods"][0]
+    assert "rootfs" not in short["pods"][0]["containers"][0]

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
+from kubelite.api.machinery.quantity import parse_quantity
 
 PROVISIONER_NAME = "kubelite.io/local-path"
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
@@ -41,6 +42,12 @@ def folder_name(volume: PersistentVolume) -> str:
         return ""
     name = f"{volume.metadata.name}_{reference.namespace}_{reference.name}"
     return name[:NAME_BYTES_MAX]
+
+
+def capacity_bytes(volume: PersistentVolume) -> int | None:
+    """Return what a volume may hold; None if it does not say."""
+    text = volume.spec.capacity.get("storage")
+    return None if text is None else parse_quantity(text).value()
 
 
 def storage_path(node: Node) -> str:

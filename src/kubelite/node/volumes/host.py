@@ -18,7 +18,6 @@ from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, Persist
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import EmptyDirVolumeSource, HostPathVolumeSource, Volume
 from kubelite.api.machinery.pod_claims import claim_name, foreign_claim
-from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.clock import Clock
 from kubelite.limits import HOST_HOSTS_FILE, TERMINATION_MESSAGE
 from kubelite.node.environment import ConfigUnavailable, Surroundings, expand
@@ -30,7 +29,8 @@ from kubelite.node.name_resolution import (
     read_resolv_conf,
     resolv_conf,
 )
-from kubelite.node.pods import AnyContainer
+from kubelite.node.pod_files import ClaimedFolder
+from kubelite.node.pods import AnyContainer, is_recursively_read_only
 from kubelite.node.runtime import Mount
 from kubelite.node.trusted_text import one_line, path_name
 from kubelite.node.untrusted_files import (
@@ -43,8 +43,11 @@ from kubelite.node.untrusted_files import (
     remove_path,
 )
 from kubelite.node.volumes.atomic_writer import File, write_atomically
+from kubelite.node.volumes.empty_dir import make_empty_dir, memory_size
 from kubelite.node.volumes.followed import FollowedObjects
+from kubelite.node.volumes.ownership_walks import OwnershipWalks, shared_group_message
 from kubelite.node.volumes.plugins import PluginVolumes
+from kubelite.node.volumes.recursive import is_supported, pin_read_only
 from kubelite.node.volumes.sources import FileBudget, VolumeContent
 from kubelite.node.volumes.sub_path import open_inside, pin
 from kubelite.node.volumes.tmpfs import mount_tmpfs, unmount_below
@@ -128,6 +131,7 @@ class HostVolumes:
         """
         self._local = local
         self._plugins: PluginVolumes | None = None
+        self._recursive_read_only = may_mount and is_supported()
         self._host_resolver = host_resolver
         self._pods = root / "pods"
         self._clock = clock
@@ -137,6 +141,8 @@ class HostVolumes:
         self._randomness = randomness
         self._dns = dns
         self._may_mount = may_mount
+        self._walks = OwnershipWalks()
+        self._claims: dict[str, dict[str, ClaimedFolder]] = {}  # by pod uid and volume
 
     @property
     def content(self) -> VolumeContent:
@@ -193,9 +199,10 @@ class HostVolumes:
             version = self._randomness.token_bytes(8).hex()
             await asyncio.to_thread(_write_files, folder, files, version, group, in_memory)
         elif volume.emptyDir is not None:
-            await asyncio.to_thread(
-                _make_empty_dir, folder, volume.emptyDir, group, self._may_mount
-            )
+            source, size = volume.emptyDir, memory_size(volume.emptyDir, pod, around.allocatable)
+            if not self._may_mount:
+                source = EmptyDirVolumeSource()
+            await asyncio.to_thread(make_empty_dir, folder, source, pod, size)
         elif volume.hostPath is not None:
             await asyncio.to_thread(_check_host_path, volume.hostPath)
         elif volume.image is not None:
@@ -209,11 +216,54 @@ class HostVolumes:
             claim, claimed = await self._claimed(pod, name, is_ephemeral=is_own)
             if self._plugins is not None and claimed.spec.csi is not None:
                 return await self._plugins.set_up(pod, volume, claim, claimed)
-            if self._local is not None and self._local.keeps(claimed):
-                await self._local.prepare(claimed, group)
-            if claimed.spec.local is not None:
-                await asyncio.to_thread(_check_local, claimed.spec.local.path)
+            await self._set_up_local(pod, volume, claimed, group)
         return None
+
+    async def _set_up_local(
+        self, pod: Pod, volume: Volume, claimed: PersistentVolume, group: int | None
+    ) -> None:
+        if self._local is not None and self._local.keeps(claimed):
+            await self._local.prepare(claimed)
+        if claimed.spec.local is None:
+            return
+        await asyncio.to_thread(_check_local, claimed.spec.local.path)
+        folders = self._claims.setdefault(pod.metadata.uid, {})
+        place = Path(claimed.spec.local.path)
+        folders[volume.name] = ClaimedFolder(claim_name(pod, volume), place)
+        claim = volume.persistentVolumeClaim
+        if group is not None and not (claim is not None and claim.readOnly):
+            await self._give(pod, claimed, group)
+
+    async def _give(self, pod: Pod, volume: PersistentVolume, group: int) -> None:
+        """Give a local volume's files to a pod's fsGroup, once for the pod, unless another pod uses the volume."""
+        context, local = pod.spec.securityContext, volume.spec.local
+        assert context is not None
+        assert local is not None
+        policy, source = context.fsGroupChangePolicy or "Always", Path(local.path)
+        mark = self._mark(pod.metadata.uid, volume.metadata.name)
+        others = await asyncio.to_thread(_users, self._pods, mark)
+        if others is None:
+            return
+        if others:
+            owner = await asyncio.to_thread(lambda: source.stat().st_gid)
+            if owner != group:
+                self._tell(pod, "AlreadyMountedVolume", shared_group_message(volume, group, owner))
+        else:
+            await self._walks.give(pod, source, group, policy, self._tell)
+        await asyncio.to_thread(mark.mkdir, parents=True, exist_ok=True)
+
+    def _mark(self, pod_uid: str, volume: str) -> Path:
+        """Return the folder that says that a pod uses a local volume, where upstream mounts it."""
+        name = path_name(volume, "name of the persistent volume")
+        return self._home(pod_uid) / "volumes" / "kubernetes.io~local-volume" / name
+
+    def _tell(self, pod: Pod, reason: str, message: str) -> None:
+        if self._local is not None:
+            self._local.tell(pod, reason, message)
+
+    def claims_of(self, pod_uid: str) -> Mapping[str, ClaimedFolder]:
+        """Return the folders that claims of a pod are bound to, by volume."""
+        return self._claims.get(pod_uid, {})
 
     def _home(self, pod_uid: str) -> Path:
         """Return a pod's folder. Containers can write neither to it nor to its parents."""
@@ -294,6 +344,11 @@ class HostVolumes:
                 home = self._home(pod.metadata.uid) / "volume-subpaths" / mount.name
                 target = home / _name(container) / str(position)
                 source = await asyncio.to_thread(self._sub_path, source, inner, target)
+            if self._recursive_read_only and is_recursively_read_only(mount):
+                home = self._home(pod.metadata.uid) / "volume-read-only" / mount.name
+                target = home / _name(container) / str(position)
+                await asyncio.to_thread(_pin_read_only, source, target)
+                source = target
             propagation = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
             found.append(
                 Mount(
@@ -390,10 +445,11 @@ class HostVolumes:
         self._followed.forget(pod_uid)
         if self._plugins is not None:
             # What is pinned of a volume has to go before the volume.
-            pins = self._home(pod_uid) / "volume-subpaths"
-            await asyncio.to_thread(unmount_below, pins)
+            for pins in ("volume-subpaths", "volume-read-only"):
+                await asyncio.to_thread(unmount_below, self._home(pod_uid) / pins)
             await self._plugins.tear_down(pod_uid)
         self._content.forget(pod_uid)
+        self._claims.pop(pod_uid, None)
         await asyncio.to_thread(_remove_home, self._home(pod_uid))
 
     async def leftovers(self) -> list[str]:
@@ -419,6 +475,13 @@ def _plugin(volume: Volume) -> str:
     return "other"
 
 
+def _users(pods: Path, mark: Path) -> list[Path] | None:
+    """Return the marks of the other pods that use a volume; None if the pod has its own already."""
+    if mark.is_dir():
+        return None
+    return sorted(pods.glob(f"*/volumes/{mark.parent.name}/{mark.name}"))
+
+
 def _make_home(home: Path) -> None:
     for folder in (home, home / "volumes", home / "containers"):
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
@@ -433,21 +496,6 @@ def _write_files(
     with opened_folder(folder) as opened:
         os.fchmod(opened, 0o755)
     write_atomically(folder, files, version, group)
-
-
-def _make_empty_dir(
-    folder: Path, source: EmptyDirVolumeSource, group: int | None, may_mount: bool
-) -> None:
-    if folder.is_dir() and (source.medium != "Memory" or folder.is_mount()):
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    if source.medium == "Memory" and may_mount:
-        size = parse_quantity(source.sizeLimit).value() if source.sizeLimit else 0
-        mount_tmpfs(folder, size)
-    with opened_folder(folder) as opened:
-        if group is not None:
-            os.fchown(opened, -1, group)
-        os.fchmod(opened, 0o2777 if group is not None else 0o777)
 
 
 def _check_host_path(source: HostPathVolumeSource) -> None:
@@ -494,6 +542,18 @@ def _absence(path: str) -> str:
     except OSError as error:
         return f'failed to stat "{path}": {error.strerror}'
     return ""
+
+
+def _pin_read_only(source: Path, target: Path) -> None:
+    """Pin a copy of `source` that is read-only with all below it. Raises ConfigUnavailable."""
+    if reason := _absence(str(source)):
+        raise ConfigUnavailable(reason)
+    try:
+        pin_read_only(source, target)
+    except OSError as error:
+        raise ConfigUnavailable(
+            f"failed to prepare recursive read-only mount of {source}: {error.strerror}"
+        ) from error
 
 
 def _host_hosts_file() -> str:

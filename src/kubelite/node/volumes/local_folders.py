@@ -7,19 +7,18 @@ descriptor. What is mounted in a folder is somebody's data, so it is never remov
 import errno
 import hashlib
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kubelite.node.untrusted_files import is_name, opened_folder, remove
+from kubelite.node.volumes.project_quota import limit, project_of, release
 from kubelite.node.volumes.tmpfs import mounts_below
 
 TOP_MODE = (
     0o701  # as of local-path-provisioner: programs of other users may reach a folder they know
 )
 FOLDER_MODE = 0o777  # containers of any user write in it
-GROUP_MODE = 0o2070  # what fsGroup adds: files of the group, readable and writable by it
 
 
 class LocalFolders:
@@ -28,10 +27,10 @@ class LocalFolders:
     def __init__(self, top: Path) -> None:
         self.top = top
 
-    def make(self, name: str, group: int | None) -> None:
-        """Make a folder if it is missing, and give it to `group`. Raises OSError.
+    def make(self, name: str, limit_bytes: int | None) -> bool:
+        """Make a folder if it is missing, and limit what it holds; return whether the limit is enforced.
 
-        Its mode is set under another name, so that a folder with its name is always complete.
+        Raises OSError. Its mode is set under another name, so that a folder with its name is always complete.
         """
         assert is_name(name), name
         self.top.mkdir(mode=TOP_MODE, parents=True, exist_ok=True)
@@ -44,7 +43,7 @@ class LocalFolders:
                     os.fchmod(folder, FOLDER_MODE)
                 os.rename(draft, name, src_dir_fd=top, dst_dir_fd=top)
             with opened_folder(name, top) as folder:
-                _give(folder, group)
+                return limit_bytes is not None and limit(folder, name, limit_bytes)
 
     def has(self, name: str) -> bool:
         """Return whether there is such a folder. Raises OSError."""
@@ -68,7 +67,12 @@ class LocalFolders:
             place = self.top.resolve() / name
             if place.is_mount() or mounts_below(place):
                 raise OSError(errno.EBUSY, "something is mounted in it", str(place))
+            project = 0
+            with suppress(OSError), opened_folder(name, top) as folder:
+                project = project_of(folder)
             remove(name, top)
+            if project:
+                release(top, project)
 
 
 @contextmanager
@@ -91,11 +95,3 @@ def _exists(name: str, top: int) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _give(folder: int, group: int | None) -> None:
-    state = os.fstat(folder)
-    if group is None or state.st_gid == group:
-        return
-    os.fchown(folder, -1, group)
-    os.fchmod(folder, stat.S_IMODE(state.st_mode) | GROUP_MODE)

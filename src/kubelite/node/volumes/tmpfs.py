@@ -25,6 +25,11 @@ def mount_tmpfs(folder: Path, size_bytes: int = 0, mode: int = 0o777) -> None:
     _mount(b"tmpfs", folder, b"tmpfs", 0, options.encode())
 
 
+def mount_huge_pages(folder: Path, page_bytes: int) -> None:
+    """Mount huge pages of a size on a folder. Raises OSError; EINVAL if the kernel has no pages of that size."""
+    _mount(b"hugetlbfs", folder, b"hugetlbfs", _NO_DEVICES, f"pagesize={page_bytes}".encode())
+
+
 def bind_mount(source: Path, target: Path) -> None:
     """Bind-mount `source` at `target`, replacing an older mount. Raises OSError.
 

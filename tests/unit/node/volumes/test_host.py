@@ -13,13 +13,14 @@ from msgspec.structs import replace
 from kubelite.api.client.events import EventRecorder
 from kubelite.api.errors import APIError, Forbidden, ServiceUnavailable
 from kubelite.api.kinds.core.config import ConfigMap, Secret
+from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.persistent_volumes import (
     PersistentVolume,
     PersistentVolumeClaim,
     PersistentVolumeSpec,
 )
-from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.pods import Pod, PodSecurityContext
 from kubelite.api.kinds.core.volumes import (
     HostPathVolumeSource,
     PersistentVolumeClaimSpec,
@@ -32,6 +33,7 @@ from kubelite.limits import POD_FILES, POD_FOLLOWED_OBJECTS, TERMINATION_MESSAGE
 from kubelite.node.environment import ConfigUnavailable, Surroundings
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.name_resolution import DNSSettings
+from kubelite.node.pod_files import ClaimedFolder
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.local_folders import LocalFolders
 from kubelite.randomness import SeededRandomness
@@ -547,9 +549,36 @@ async def test_the_folder_of_a_provisioned_volume_is_made_before_a_container_mou
     if keeper == "one":
         await place.volumes.set_up(pod, AROUND)
         assert (await place.mounts(pod))["/v"] == folder
+        assert place.volumes.claims_of("u") == {"v": ClaimedFolder("data", folder)}
         assert (folder.stat().st_gid, folder.stat().st_mode & 0o7777) == (77, 0o2777)
+        (folder / "file").touch()
+        await place.volumes.set_up(pod, AROUND)  # a refresh, which gives nothing again
+        assert (folder / "file").stat().st_gid == 77  # by the folder's setgid bit
+        other = msgspec.convert(
+            {
+                **msgspec.to_builtins(pod),
+                "metadata": {"name": "q", "namespace": "default", "uid": "u2"},
+            },
+            Pod,
+        )
+        shared = replace(other.spec.securityContext or PodSecurityContext(), fsGroup=88)
+        other = replace(other, spec=replace(other.spec, securityContext=shared))
+        await place.volumes.set_up(other, AROUND)
+        assert folder.stat().st_gid == 77
+        await events.close()
+        told = [(event.reason, event.message) for event in await client.list(Event, "default")]
+        assert told == [
+            (
+                "AlreadyMountedVolume",
+                "The requested fsGroup is 88, but the volume pvc-1 has GID 77. The volume may not be shareable.",
+            )
+        ]
         await place.volumes.tear_down("u")
+        assert place.volumes.claims_of("u") == {}
+        await place.volumes.tear_down("u2")
         assert folder.is_dir()
+        await place.volumes.set_up(other, AROUND)
+        assert (folder.stat().st_gid, (folder / "file").stat().st_gid) == (88, 88)
         return
     with pytest.raises(ConfigUnavailable) as failure:
         await place.volumes.set_up(pod, AROUND)

@@ -77,15 +77,6 @@ def test_what_a_crash_left_goes_with_the_volume(
     assert names(folders) == []
 
 
-@ROOT
-def test_it_belongs_to_the_group_of_the_pod(folders: LocalFolders) -> None:
-    folders.make(NAME, 1234)
-    assert (folders.top / NAME).stat().st_gid == 1234
-    assert mode_of(folders.top / NAME) == 0o2777
-    folders.make(NAME, 99)
-    assert (folders.top / NAME).stat().st_gid == 99
-
-
 def test_removed_with_its_content_but_not_what_a_link_leads_to(
     folders: LocalFolders, tmp_path: Path
 ) -> None:
