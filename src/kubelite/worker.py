@@ -29,6 +29,7 @@ from kubelite.api.machinery.local_volumes import STORAGE_PATH
 from kubelite.api.machinery.node_flags import parse_labels, parse_taints
 from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
+from kubelite.grpc.client import GrpcClient
 from kubelite.net.dns import CannotListen, DNSServer
 from kubelite.net.nftables import RulesUnavailable
 from kubelite.net.overlay import Overlay
@@ -39,6 +40,8 @@ from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
 from kubelite.node.container_owner import ensure_owner
 from kubelite.node.dependencies import Collaborators, NodeFacts
+from kubelite.node.devices.manager import DeviceManager
+from kubelite.node.devices.protocol import PodDevices
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, find_socket
 from kubelite.node.engine_watch import EngineWatch
@@ -143,7 +146,9 @@ class Worker:
         self._events = self._recorder()
         self._running.push_async_callback(self._events.close)
         facts = facts_of(identity, machine, config, self._cluster)
-        kubelet = Kubelet(facts, self._collaborators(data))
+        devices = DeviceManager(data / "device-plugins", GrpcClient)
+        await devices.restore()
+        kubelet = Kubelet(facts, self._collaborators(data, devices))
         door = NodeDoor(self._identities.node, identity.name)
         measure = HostMeasure(self._clock, data, machine.memory_bytes)
         self._api = NodeAPI(identity.name, kubelet, self._runtime, self._clock, door, measure)
@@ -160,6 +165,10 @@ class Worker:
             lambda address: registration.move((address,)),
             lambda address: kubelet.move((address,)),
         ]
+        devices.active = kubelet.active_pods
+        devices.on_health = kubelet.wake
+        devices.on_capacity = registration.wake
+        registration.devices = lambda: devices.capacity
         images = LocalImages(data / "images", self._runtime)
 
         def engine_changed() -> None:
@@ -179,6 +188,7 @@ class Worker:
         self._tasks.supervise(registration.run, name="node registration")
         self._tasks.supervise(proxy.run, name="service proxy")
         self._tasks.supervise(self._local.run, name="local storage")
+        self._tasks.supervise(devices.run, name="device plugins")
         self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
 
     async def _engine(self, data: Path, machine: Machine) -> DockerRuntime:
@@ -202,7 +212,7 @@ class Worker:
             host=self._config.name_of_node,
         )
 
-    def _collaborators(self, data: Path) -> Collaborators:
+    def _collaborators(self, data: Path, devices: PodDevices) -> Collaborators:
         client, config = self._identities.node, self._config
         dns = DNSSettings((self._cluster.dns_address,), self._cluster.cluster_domain)
         folders = LocalFolders(config.local_storage_dir)
@@ -226,6 +236,7 @@ class Worker:
             self._clock,
             self._events,
             LogLinks(Path(config.container_log_dir)),
+            devices,
         )
 
     def _service_proxy(self) -> ServiceProxy:

@@ -11,8 +11,6 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ENTRIES = {"kubelite.__main__", "kubelite.cli", "kubelite.joining.key_program"}
 # Ready for what comes next, and for now used by tests and examples only.
 AHEAD = {
-    "kubelite.grpc.client",
-    "kubelite.grpc.server",
     "kubelite.node.cni.plugin",
     "kubelite.node.cni.server",
     "kubelite.node.simulated",

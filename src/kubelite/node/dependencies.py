@@ -12,6 +12,7 @@ from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
+from kubelite.node.devices.protocol import NoDevices, PodDevices
 from kubelite.node.environment import Surroundings
 from kubelite.node.live_node import LiveNode
 from kubelite.node.log_links import NoLogs, PodLogs
@@ -56,6 +57,7 @@ class Collaborators(Struct, frozen=True):
     clock: Clock
     events: EventRecorder
     logs: PodLogs = NoLogs()
+    devices: PodDevices = NoDevices()
 
 
 class ActionDependencies:

@@ -16,6 +16,7 @@ from kubelite.backoff import backoff_seconds
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pod_worker import PodWorker
+from kubelite.node.pods import is_terminal
 from kubelite.node.runtime import (
     ContainerRecord,
     EngineUnavailable,
@@ -80,6 +81,20 @@ class Kubelet:
     def memories(self) -> dict[str, PodMemory]:
         """The state of the node's pods by uid, those of which only containers or volumes are left included."""
         return self._worker.memories
+
+    def wake(self, uid: str) -> None:
+        """Enqueue a pod, if it is known."""
+        self._worker.wake(uid)
+
+    def active_pods(self) -> set[str]:
+        """Return the uids of the pods that run or will, those of which only containers are left included."""
+        return {
+            uid
+            for uid, memory in self.memories.items()
+            if memory.current is None
+            or not is_terminal(memory.current)
+            or any(record.is_running for record in memory.records.values())
+        }
 
     def move(self, addresses: tuple[str, ...]) -> None:
         """Follow new addresses of the node, the primary one first: its pods report them."""

@@ -51,6 +51,7 @@ class PodActions:
         parts = shared.parts
         self._client = parts.client
         self._clock = parts.clock
+        self._devices = parts.devices
         self._logs = parts.logs
         self._network = parts.network
         self._runtime = parts.runtime
@@ -148,6 +149,7 @@ class PodActions:
             await self._remove(memory, record)
         await self._network.detach(memory.uid)
         memory.addresses = ()
+        await self._devices.release(memory.uid)
         await self.volumes.tear_down(memory)
         self._shared.reads.forget(memory.uid)
         await self._logs.remove_pod(memory.uid)

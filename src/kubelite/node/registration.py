@@ -69,6 +69,10 @@ RESERVED_MEMORY_BYTES = (
 RESERVED_DISK_PERCENT = 5
 
 
+DeviceCapacity = tuple[Mapping[str, str], Mapping[str, str]]  # capacity, allocatable
+NO_DEVICES: DeviceCapacity = ({}, {})
+
+
 class NodeIdentity(Struct, frozen=True):
     """The name, addresses and labels under which the node registers."""
 
@@ -197,9 +201,11 @@ def status_of_node(
     conditions: list[NodeCondition],
     handlers: Sequence[Handler] = (),
     before: NodeStatus | None = None,
+    devices: DeviceCapacity = NO_DEVICES,
 ) -> NodeStatus:
-    """Compute the node's status; `before` is the one that the API has."""
+    """Compute the node's status; `before` is the one that the API has, `devices` what device plugins offer."""
     extended = extended_resources(before.capacity if before is not None else {})
+    offered, healthy = devices
     runtime = f"{version.name}://{version.version}" if version is not None else "docker://unknown"
     external = [NodeAddress(type="ExternalIP", address=identity.external_address)]
     if not identity.external_address:
@@ -211,8 +217,8 @@ def status_of_node(
             *external,
             NodeAddress(type="Hostname", address=identity.name),
         ],
-        capacity={**capacity_of(machine, identity.pods_limit), **extended},
-        allocatable={**allocatable_of(machine, identity.pods_limit), **extended},
+        capacity={**capacity_of(machine, identity.pods_limit), **extended, **offered},
+        allocatable={**allocatable_of(machine, identity.pods_limit), **extended, **healthy},
         conditions=conditions,
         daemonEndpoints=NodeDaemonEndpoints(
             kubeletEndpoint=DaemonEndpoint(Port=identity.kubelet_port)
@@ -282,6 +288,7 @@ class NodeRegistration:
         self._reported: datetime | None = None
         self._complaint = Complaint()
         self._mirror = client.mirror(Node, field_selector=f"metadata.name={identity.name}")
+        self.devices: Callable[[], DeviceCapacity] = lambda: NO_DEVICES
 
     def wake(self) -> None:
         """Compute the status now, and write it if it changed."""
@@ -405,6 +412,7 @@ class NodeRegistration:
             conditions_of(view.error, before.conditions, now, view.network_error),
             view.handlers,
             before,
+            self.devices(),
         )
         is_due = self._reported is None or now - self._reported >= STATUS_REPORT
         if not is_due and _without_dates(status) == _without_dates(before):

@@ -19,6 +19,7 @@ from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.node import stats
 from kubelite.node.dependencies import Collaborators, NodeFacts
+from kubelite.node.devices.protocol import NoDevices, PodDevices
 from kubelite.node.kubelet import Kubelet, PodListener, PodSource
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.machine import Machine
@@ -134,6 +135,7 @@ class SimulatedNode:
         labels: Mapping[str, str] | None = None,
         renew_seconds: float = 10.0,
         pods: PodSource | None = None,
+        devices: PodDevices | None = None,
     ) -> None:
         number = zlib.crc32(name.encode())
         self.name = name
@@ -148,6 +150,7 @@ class SimulatedNode:
         self._renew_seconds = renew_seconds
         self.enforces_apparmor = True  # read at the start of the agent
         self._pods = pods
+        self._devices = devices or NoDevices()
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
         self._identity = NodeIdentity(
             name, (address,), 10250, labels or {}, annotations={STORAGE_PATH: str(STORAGE)}
@@ -155,7 +158,7 @@ class SimulatedNode:
         self._tasks: TaskSet | None = None
         self._events: EventRecorder | None = None
         self.kubelet: Kubelet | None = None
-        self._registration: NodeRegistration | None = None
+        self.registration: NodeRegistration | None = None
         self._sampler: Sampler | None = None
 
     @property
@@ -166,8 +169,8 @@ class SimulatedNode:
     def move(self, address: str) -> None:
         """Give the node another address."""
         self._identity = msgspec.structs.replace(self._identity, addresses=(address,))
-        if self._registration is not None and self.kubelet is not None:
-            self._registration.move((address,))
+        if self.registration is not None and self.kubelet is not None:
+            self.registration.move((address,))
             self.kubelet.move((address,))
 
     async def start(self, client: Client | None = None) -> None:
@@ -188,6 +191,7 @@ class SimulatedNode:
             self.prober,
             self._clock,
             events,
+            devices=self._devices,
         )
         facts = NodeFacts(
             self.name,
@@ -199,7 +203,7 @@ class SimulatedNode:
             enforces_apparmor=self.enforces_apparmor,
         )
         kubelet = self.kubelet = Kubelet(facts, parts, self._pods)
-        registration = self._registration = NodeRegistration(
+        registration = self.registration = NodeRegistration(
             self._identity,
             self._machine,
             self._client,
