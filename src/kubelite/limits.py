@@ -1434,6 +1434,23 @@ DEVICE_CHECKPOINT = Limit(
     reason="all devices of 110 pods take far less",
 )
 
+CDI_SPEC = Limit(
+    "cdi-spec",
+    MIB,
+    "bytes",
+    bounds="one spec of the Container Device Interface",
+    beyond="the spec is passed over",
+    reason="that of a host with eight GPUs has some 30 KiB",
+)
+CDI_SPECS = Limit(
+    "cdi-specs",
+    256,
+    "files",
+    bounds="specs of the Container Device Interface that are read",
+    beyond="the rest is passed over",
+    reason="a vendor has one, a driver one for each prepared claim",
+)
+
 # Programs
 
 PROGRAM_OUTPUT = Limit(
