@@ -1604,6 +1604,50 @@ GRPC_REPLIES = Limit(
     reason="a peer that reads never has more than a few",
 )
 
+# Devices
+
+DEVICE_PLUGINS = Limit(
+    "device-plugins",
+    256,
+    "resources",
+    bounds="resources that device plugins of a node offer",
+    beyond="the registration is refused",
+    reason="a plugin has one resource for each type of device, and a node a few of them",
+)
+DEVICES = Limit(
+    "devices",
+    16_384,
+    "devices",
+    bounds="devices of one resource that a plugin lists",
+    beyond="the rest is left out",
+    reason="plugins that share a device list it some 1,000 times",
+)
+DEVICE_CHECKPOINT = Limit(
+    "device-checkpoint",
+    64 * MIB,
+    "bytes",
+    bounds="file of the allocations of devices",
+    beyond="it is set aside, and containers are given devices anew",
+    reason="all devices of 110 pods take far less",
+)
+
+CDI_SPEC = Limit(
+    "cdi-spec",
+    MIB,
+    "bytes",
+    bounds="one spec of the Container Device Interface",
+    beyond="the spec is passed over",
+    reason="that of a host with eight GPUs has some 30 KiB",
+)
+CDI_SPECS = Limit(
+    "cdi-specs",
+    256,
+    "files",
+    bounds="specs of the Container Device Interface that are read",
+    beyond="the rest is passed over",
+    reason="a vendor has one, a driver one for each prepared claim",
+)
+
 # Programs
 
 PROGRAM_OUTPUT = Limit(

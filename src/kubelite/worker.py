@@ -55,6 +55,8 @@ from kubelite.node.configuration import ShownSettings, kubelet_configuration
 from kubelite.node.cri.log_rotation import RotatedLogs
 from kubelite.node.csi.service import CSIService
 from kubelite.node.dependencies import Collaborators, NodeFacts
+from kubelite.node.devices.manager import DeviceManager
+from kubelite.node.devices.protocol import PodDevices
 from kubelite.node.engine_choice import Wanted
 from kubelite.node.engine_watch import EngineWatch
 from kubelite.node.eviction.flags import eviction_settings, reservations
@@ -195,7 +197,9 @@ class Worker:
         facts = facts_of(identity, machine, config, self._cluster)
         facts = replace(facts, pod_ids=await asyncio.to_thread(_pod_ids))
         self._records = PullRecords(self._clock, data / "image_manager")
-        kubelet = Kubelet(facts, self._collaborators(data), static=self._static_pods())
+        devices = DeviceManager(data / "device-plugins", GrpcClient)
+        await devices.restore()
+        kubelet = Kubelet(facts, self._collaborators(data, devices), static=self._static_pods())
         csi = await self._csi(data)
         door = NodeDoor(self._identities.node, identity.name)
         measure = HostMeasure(self._clock, data, machine.memory_bytes, self._runtime.image_folder)
@@ -226,6 +230,7 @@ class Worker:
             lambda address: registration.move((address,)),
             lambda address: kubelet.move((address,)),
         ]
+        _connect(devices, kubelet, registration)
         images = LocalImages(data / "images", self._runtime)
 
         async def make_ready() -> None:
@@ -251,17 +256,22 @@ class Worker:
         await proxy.start()
         self._network.listener = proxy  # a pod's policies are in force before its containers start
         self.move(self._address)  # it may have changed during the start
-        self._tasks.supervise(registration.run, name="node registration")
-        self._tasks.supervise(proxy.run, name="service proxy")
-        self._tasks.supervise(self._local.run, name="local storage")
-        self._tasks.supervise(eviction.run, name="eviction")
-        self._tasks.supervise(OOMWatch(self._out_of_memory).run, name="kernel log")
-        self._tasks.supervise(self._pod_group(identity, machine).run, name="limit of all pods")
+        parts = {
+            "node registration": registration.run,
+            "service proxy": proxy.run,
+            "local storage": self._local.run,
+            "eviction": eviction.run,
+            "kernel log": OOMWatch(self._out_of_memory).run,
+            "limit of all pods": self._pod_group(identity, machine).run,
+            "image garbage collection": collector.run,
+            "CSI drivers": csi.run,
+            "device plugins": devices.run,
+            "kubelet": lambda: self._run_pods(kubelet),
+        }
         if shutdown is not None:
-            self._tasks.supervise(shutdown.run, name="shutdown of the node")
-        self._tasks.supervise(collector.run, name="image garbage collection")
-        self._tasks.supervise(csi.run, name="CSI drivers")
-        self._tasks.supervise(lambda: self._run_pods(kubelet), name="kubelet")
+            parts["shutdown of the node"] = shutdown.run
+        for part, run in parts.items():
+            self._tasks.supervise(run, name=part)
 
     async def _choose_engine(self, name: str, machine: Machine) -> None:
         """Choose the container engine of the node `name`, and read how it gets its images."""
@@ -373,7 +383,7 @@ class Worker:
             host=self._config.name_of_node,
         )
 
-    def _collaborators(self, data: Path) -> Collaborators:
+    def _collaborators(self, data: Path, devices: PodDevices) -> Collaborators:
         client, config = self._identities.node, self._config
         dns = DNSSettings((self._cluster.dns_address,), self._cluster.cluster_domain)
         folders = LocalFolders(config.local_storage_dir)
@@ -399,6 +409,7 @@ class Worker:
             self._pod_logs(),
             self._image_settings,
             self._records,
+            devices,
         )
 
     def _node_shutdown(
@@ -600,6 +611,14 @@ def _check_reservations(identity: NodeIdentity, machine: Machine) -> None:
         check(identity.reservations, machine)
     except InvalidReservation as error:
         raise CannotStart(str(error)) from None
+
+
+def _connect(devices: DeviceManager, kubelet: Kubelet, registration: NodeRegistration) -> None:
+    """Let pods and the node's status follow the devices of plugins."""
+    devices.active = kubelet.active_pods
+    devices.on_health = kubelet.wake
+    devices.on_capacity = registration.wake
+    registration.devices = lambda: devices.capacity
 
 
 def facts_of(

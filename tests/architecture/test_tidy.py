@@ -11,7 +11,6 @@ MODULES = sorted(SOURCE.rglob("*.py"))
 ENTRIES = {"kubelite.__main__", "kubelite.cli", "kubelite.joining.key_program"}
 # Ready for what comes next, and for now used by tests and examples only.
 AHEAD = {
-    "kubelite.grpc.server",
     "kubelite.node.simulated",
     "kubelite.store.memory_engine",
 }

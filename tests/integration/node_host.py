@@ -23,8 +23,10 @@ from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.clock import SystemClock
+from kubelite.grpc.client import GrpcClient
 from kubelite.node.container_owner import ensure_owner
 from kubelite.node.dependencies import Collaborators, NodeFacts
+from kubelite.node.devices.manager import DeviceManager
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, answers
 from kubelite.node.kubelet import Kubelet
@@ -152,8 +154,18 @@ class RealNode:
             self.folder, self.client, clock, randomness, DNSSettings(("10.43.0.10",))
         )
         prober = NetworkProber(self.runtime)
+        devices = DeviceManager(self.folder / "device-plugins", GrpcClient)
+        await devices.restore()
         parts = Collaborators(
-            self.client, self.runtime, self.network, volumes, prober, clock, events, self.logs
+            self.client,
+            self.runtime,
+            self.network,
+            volumes,
+            prober,
+            clock,
+            events,
+            self.logs,
+            devices=devices,
         )
         facts = NodeFacts(
             self.name,
@@ -164,7 +176,11 @@ class RealNode:
             enforces_apparmor=self.enforces_apparmor,
             recursive_read_only=is_supported(),
         )
+        self.devices = devices
         self.kubelet = Kubelet(facts, parts)
+        devices.active = self.kubelet.active_pods
+        devices.on_health = self.kubelet.wake
+        self._tasks.supervise(devices.run, name="device plugins")
         self._tasks.supervise(self.kubelet.run, name="kubelet")
 
     async def stop(self) -> None:

@@ -29,6 +29,7 @@ from kubelite.control.node_lifecycle import NodeLifecycleController
 from kubelite.control.pod_gc import PodGCController
 from kubelite.control.policy_types import PolicyTypeController
 from kubelite.control.replicaset import ReplicaSetController, ReplicationControllerController
+from kubelite.control.resource_claims import ClaimReleaseController, ResourceClaimController
 from kubelite.control.resource_quota import ResourceQuotaController
 from kubelite.control.root_ca import RootCAPublisher
 from kubelite.control.runtime import ControllerEntry
@@ -92,6 +93,8 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         AttributesProtectionController,
         EphemeralVolumeController,
         AttachDetachController,
+        ResourceClaimController,
+        ClaimReleaseController,
         LocalPathProvisioner,
         LocalPathReclaimer,
         APIRegistration,

@@ -151,6 +151,8 @@ def _timed_out(deployment: Deployment, current: DeploymentCondition | None, now:
         return False
     if current.reason == TIMED_OUT:
         return True
+    if not current.lastUpdateTime:
+        return True  # no date is the earliest one, as in Go
     return parse_time(current.lastUpdateTime) + timedelta(seconds=seconds) < now
 
 

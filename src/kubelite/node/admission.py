@@ -58,6 +58,11 @@ def unsupported(pod: Pod, sysctls: SysctlAllowList, *, enforces_apparmor: bool) 
     return None
 
 
+def unexpected(message: str) -> Rejection:
+    """Return the rejection of a pod for which something failed that the scheduler had made sure of."""
+    return Rejection("UnexpectedAdmissionError", REJECTED + message)
+
+
 def wants_apparmor(pod: Pod, container: AnyContainer) -> bool:
     """Return whether a container asks to be confined by AppArmor."""
     profile = app_armor_of(pod, container)

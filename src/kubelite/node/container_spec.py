@@ -4,6 +4,7 @@ import msgspec
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.sysctls import normalized
+from kubelite.node.devices.protocol import Injection
 from kubelite.node.environment import ConfigUnavailable, expand
 from kubelite.node.lifecycle import StartContainer
 from kubelite.node.name_resolution import host_name
@@ -142,6 +143,16 @@ def container_spec(
         ids=range_of(start.sandbox.labels),
     )
     return msgspec.structs.replace(spec, **privileges._asdict())
+
+
+def with_devices(spec: ContainerSpec, injection: Injection) -> ContainerSpec:
+    """Return a spec with the device files of a container; its environment and mounts have the rest."""
+    return msgspec.structs.replace(
+        spec,
+        devices=injection.devices,
+        cdi_devices=injection.cdi_devices,
+        annotations=injection.annotations,
+    )
 
 
 def _check_node_can(container: AnyContainer, *, recursive_read_only: bool) -> None:

@@ -1,5 +1,7 @@
 """Creates and starts containers, and runs their postStart hooks."""
 
+import msgspec
+
 from kubelite.api.client.events import NORMAL, WARNING
 from kubelite.api.errors import APIError
 from kubelite.api.kinds.core.containers import EphemeralContainer, LifecycleHandler
@@ -7,8 +9,9 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service
 from kubelite.node.admission import NO_APPARMOR, wants_apparmor
-from kubelite.node.container_spec import container_spec
+from kubelite.node.container_spec import container_spec, with_devices
 from kubelite.node.dependencies import ActionDependencies, probe_target, retry_delay
+from kubelite.node.devices.protocol import AllocationFailed, Injection
 from kubelite.node.environment import ConfigUnavailable, Environment
 from kubelite.node.lifecycle import StartContainer
 from kubelite.node.observed import Trouble
@@ -21,6 +24,7 @@ from kubelite.node.runtime import (
     ContainerRecord,
     EngineUnavailable,
     Image,
+    Mount,
     RuntimeFailure,
     StartRefused,
 )
@@ -38,6 +42,7 @@ class ContainerStart:
         self._logs = parts.logs
         self._prober = parts.prober
         self._runtime = parts.runtime
+        self._devices = parts.devices
         self._volumes = parts.volumes
         self._environment = Environment(parts.client, shared.reads)
         self._services = parts.client.mirror(Service)
@@ -79,8 +84,12 @@ class ContainerStart:
         image, *_ = [await self._image(memory, wanted) for wanted in wanted_images(pod, container)]
         environment = await self._environment.of(pod, container, self._services.list(), around)
         mounts = await self._volumes.mounts(pod, container, action.attempt, around, environment)
+        injection = await self._injection(pod, container, mounts)
         limits = limits_of(pod, container, self._shared.facts.memory_bytes)
         target = target_id(memory, container)
+        # What a container sets itself wins over what its devices bring.
+        environment = {**injection.environment, **environment}
+        mounts = (*mounts, *injection.mounts)
         spec = container_spec(
             pod,
             action,
@@ -91,11 +100,24 @@ class ContainerStart:
             target,
             recursive_read_only=self._shared.facts.recursive_read_only,
         )
+        spec = with_devices(spec, injection)
         container_id = await self._runtime.create(spec)
         about = reference_to(pod, container)
         self._tell_reductions(memory, container, about, self._runtime.reductions(spec))
         self._events.event(about, NORMAL, "Created", "Container created")
         return container_id
+
+    async def _injection(
+        self, pod: Pod, container: AnyContainer, mounts: tuple[Mount, ...]
+    ) -> Injection:
+        """Return what puts its devices into a container, beside its own mounts. Raises ConfigUnavailable."""
+        try:
+            injection = await self._devices.injection(pod, container)
+        except AllocationFailed as error:
+            raise ConfigUnavailable(str(error)) from error
+        taken = {mount.target for mount in mounts}
+        free = tuple(mount for mount in injection.mounts if mount.target not in taken)
+        return msgspec.structs.replace(injection, mounts=free)
 
     async def _image(self, memory: PodMemory, wanted: WantedImage) -> Image:
         """Return an image that was there when the container was planned. Raises RuntimeFailure if it was removed."""

@@ -12,6 +12,7 @@ from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
+from kubelite.node.devices.protocol import NoDevices, PodDevices
 from kubelite.node.environment import Surroundings
 from kubelite.node.images.records import PullRecords
 from kubelite.node.images.settings import ImageSettings
@@ -65,6 +66,7 @@ class Collaborators(Struct, frozen=True):
     logs: PodLogs = NoLogs()
     images: ImageSettings = ImageSettings()
     pull_records: PullRecords | None = None  # None: what is pulled is forgotten with the process
+    devices: PodDevices = NoDevices()
 
 
 class ActionDependencies:

@@ -22,6 +22,7 @@ from kubelite.node import pause_image
 from kubelite.node.capabilities import bounding_set, full_privileges, host_limits
 from kubelite.node.cgroups import limit_container, limit_pod, remove_parents
 from kubelite.node.container_owner import NODE_LABEL, ContainerOwner
+from kubelite.node.devices.cdi import read_specs, with_edits
 from kubelite.node.docker_dialect import Dialect, adapted, dialect_of
 from kubelite.node.docker_logs import read_log
 from kubelite.node.docker_stream import EngineStream, open_stream
@@ -308,6 +309,8 @@ class DockerRuntime:
 
     async def create(self, spec: ContainerSpec) -> str:
         """Create a container that is not started yet; return its id."""
+        if spec.cdi_devices and not (await self._json("info")).get("CDISpecDirs"):
+            spec = with_edits(spec, await asyncio.to_thread(read_specs))
         spec = msgspec.structs.replace(
             spec,
             cgroup_parent=await self._parent(spec.cgroup_parent),

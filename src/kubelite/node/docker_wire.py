@@ -142,6 +142,14 @@ def container_body(
             }
             for mount in spec.mounts
         ],
+        "Devices": [
+            {
+                "PathOnHost": device.source,
+                "PathInContainer": device.target,
+                "CgroupPermissions": device.permissions,
+            }
+            for device in spec.devices
+        ],
         "GroupAdd": [str(group) for group in spec.groups],
         "ReadonlyRootfs": spec.read_only_root,
         "CapAdd": list(spec.capabilities_add),
@@ -157,6 +165,8 @@ def container_body(
         **_ulimits(ulimits),
         **_handler(spec),
     }
+    if spec.cdi_devices:
+        host["DeviceRequests"] = [{"Driver": "cdi", "DeviceIDs": list(spec.cdi_devices)}]
     if spec.proc_unmasked:
         host |= {"MaskedPaths": [], "ReadonlyPaths": []}
     if spec.privileged:

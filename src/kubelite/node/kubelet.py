@@ -17,7 +17,7 @@ from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.mirror_pods import MirrorPods
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pod_worker import PodWorker
-from kubelite.node.pods import pod_key
+from kubelite.node.pods import is_terminal, pod_key
 from kubelite.node.runtime import (
     ContainerRecord,
     EngineUnavailable,
@@ -116,6 +116,20 @@ class Kubelet:
         return frozenset(
             state.image_id for memory in self.memories.values() for state in memory.images.values()
         )
+
+    def wake(self, uid: str) -> None:
+        """Enqueue a pod, if it is known."""
+        self._worker.wake(uid)
+
+    def active_pods(self) -> set[str]:
+        """Return the uids of the pods that run or will, those of which only containers are left included."""
+        return {
+            uid
+            for uid, memory in self.memories.items()
+            if memory.current is None
+            or not is_terminal(memory.current)
+            or any(record.is_running for record in memory.records.values())
+        }
 
     def move(self, addresses: tuple[str, ...]) -> None:
         """Follow new addresses of the node, the primary one first: its pods report them."""

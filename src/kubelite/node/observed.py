@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from kubelite.api.kinds.core.container_status import ResourceStatus
 from kubelite.node.runtime import ContainerLimits, ContainerRecord
 
 SANDBOX_LABEL = "io.kubernetes.sandbox.id"
@@ -85,6 +86,7 @@ class Observed(Struct, frozen=True, dict=True):  # dict: for cached properties
     pending_resize: Pending | None = None  # the requested resources do not fit now
     ending: Ending | None = None
     gives_up_containers: bool = False  # once the pod has ended, since the disk is full
+    devices: Mapping[str, list[ResourceStatus]] = {}  # by container name: their health
 
     def newest_sandbox(self) -> ContainerRecord | None:
         """Return the latest sandbox, running or not."""

@@ -54,6 +54,7 @@ class PodActions:
         parts = shared.parts
         self._client = parts.client
         self._clock = parts.clock
+        self._devices = parts.devices
         self._logs = parts.logs
         self._network = parts.network
         self._runtime = parts.runtime
@@ -167,6 +168,7 @@ class PodActions:
         memory.addresses = ()
         # Before the pod's own folder, by which a pod is found again whose end a restart has cut short.
         await self._logs.remove_pod(memory.uid)
+        await self._devices.release(memory.uid)
         await self.volumes.tear_down(memory)
         self._shared.reads.forget(memory.uid)
         memory.note_reclaimed()

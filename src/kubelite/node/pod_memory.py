@@ -1,11 +1,12 @@
 """The state of one pod between two reconciles; after a restart it is recovered from the containers' labels."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 import msgspec
 
+from kubelite.api.kinds.core.container_status import ResourceStatus
 from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.pods import Pod, PodStatus
 from kubelite.node.observed import Ending, Health, ImageState, Observed, Pending, Trouble
@@ -84,6 +85,7 @@ class PodMemory:
         self.troubles: dict[str, Trouble] = {}
         self.trouble_failures: dict[str, int] = {}
         self.allocated: dict[str, ResourceRequirements] = {}  # by container name, once admitted
+        self.devices: Mapping[str, list[ResourceStatus]] = {}  # health by container
         self.pending_resize: Pending | None = None
         self.group_limits: ContainerLimits | None = None  # last applied to the pod's control group
         self.ending: Ending | None = None
@@ -211,6 +213,7 @@ class PodMemory:
                 key: state.resize_trouble for key, state in states if state.resize_trouble
             },
             pending_resize=self.pending_resize,
+            devices=self.devices,
             group_limits=self.group_limits,
             ending=self.ending,
         )

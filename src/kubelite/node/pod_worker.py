@@ -19,9 +19,11 @@ from kubelite.node.admission import (
     Rejection,
     rejection,
     resize_refusal,
+    unexpected,
     unsupported,
 )
 from kubelite.node.dependencies import ActionDependencies, Collaborators, NodeFacts
+from kubelite.node.devices.protocol import AllocationFailed
 from kubelite.node.lifecycle import (
     FinishDeletion,
     Plan,
@@ -309,6 +311,7 @@ class PodWorker:
                 await self._actions.volumes.refresh(memory, pod)
             self._actions.probing.start_missing(memory, pod)
             await self._actions.ends.note_ended(memory)
+            memory.devices = self._parts.devices.statuses(memory.uid)
             observed = memory.observe()
             decision = plan(pod, observed, now, self._facts.dead_containers)
             status = status_of(
@@ -379,6 +382,8 @@ class PodWorker:
         is_over = is_terminal(pod) or pod.metadata.deletionTimestamp is not None
         if not memory.records and not is_over:
             refusal = await self._refusal(memory, pod)
+        if refusal is not None:
+            await self._parts.devices.release(memory.uid)
         if refusal is None:
             memory.admitted = True
             memory.allocated = known_resources(pod) if memory.records else asked_resources(pod)
@@ -402,6 +407,10 @@ class PodWorker:
         # An admitted pod keeps its place. Its status proves no more than that, since others may write it too.
         if refusal is not None or pod.status.startTime:
             return refusal
+        try:
+            await self._parts.devices.allocate(pod)
+        except AllocationFailed as error:
+            return unexpected(f"Allocate failed due to {error}, which is unexpected")
         if rejection(pod, self._others(memory), self.node.view) is None:
             return None
         # The scheduler may have seen a newer Node than this node's mirror, so read it before refusing.

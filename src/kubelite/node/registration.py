@@ -73,6 +73,10 @@ KUBELET_VERSION = "v1.36.2+kubelite"
 PODS_LIMIT = 110
 
 
+DeviceCapacity = tuple[Mapping[str, str], Mapping[str, str]]  # capacity, allocatable
+NO_DEVICES: DeviceCapacity = ({}, {})
+
+
 class NodeIdentity(Struct, frozen=True):
     """The name, addresses and labels under which the node registers."""
 
@@ -193,9 +197,11 @@ def status_of_node(
     conditions: list[NodeCondition],
     handlers: Sequence[Handler] = (),
     before: NodeStatus | None = None,
+    devices: DeviceCapacity = NO_DEVICES,
 ) -> NodeStatus:
-    """Compute the node's status; `before` is the one that the API has."""
+    """Compute the node's status; `before` is the one that the API has, `devices` what device plugins offer."""
     extended = extended_resources(before.capacity if before is not None else {})
+    offered, healthy = devices
     runtime = f"{version.name}://{version.version}" if version is not None else "docker://unknown"
     external = [NodeAddress(type="ExternalIP", address=identity.external_address)]
     if not identity.external_address:
@@ -207,10 +213,11 @@ def status_of_node(
             *external,
             NodeAddress(type="Hostname", address=identity.name),
         ],
-        capacity={**capacity_of(machine, identity.pods_limit), **extended},
+        capacity={**capacity_of(machine, identity.pods_limit), **extended, **offered},
         allocatable={
             **allocatable_of(machine, identity.pods_limit, identity.reservations),
             **extended,
+            **healthy,
         },
         conditions=conditions,
         daemonEndpoints=NodeDaemonEndpoints(
@@ -288,6 +295,7 @@ class NodeRegistration:
         self.shutdown_error: Callable[[], str] = lambda: ""  # why the node is about to end
         self._services = client.mirror(Service)
         self._announced: set[str] = set()  # uids of Services for whose addresses this node answers
+        self.devices: Callable[[], DeviceCapacity] = lambda: NO_DEVICES
 
     def wake(self) -> None:
         """Compute the status now, and write it if it changed."""
@@ -433,6 +441,7 @@ class NodeRegistration:
             ),
             view.handlers,
             before,
+            self.devices(),
         )
         is_due = self._reported is None or now - self._reported >= STATUS_REPORT
         if not is_due and _without_dates(status) == _without_dates(before):

@@ -88,6 +88,14 @@ class Mount(Struct, frozen=True):
     sub_path: str = ""  # below the image's root
 
 
+class HostDevice(Struct, frozen=True):
+    """A device file of the host seen inside a container."""
+
+    source: str
+    target: str
+    permissions: str = "rwm"  # of r(ead), w(rite) and m(ake)
+
+
 class ContainerLimits(Struct, frozen=True):
     """Resource settings of one container, in the kernel's units."""
 
@@ -160,6 +168,9 @@ class ContainerSpec(Struct, frozen=True):
     environment: tuple[tuple[str, str], ...] = ()
     working_dir: str = ""
     mounts: tuple[Mount, ...] = ()
+    devices: tuple[HostDevice, ...] = ()
+    cdi_devices: tuple[str, ...] = ()  # by their names in the Container Device Interface
+    annotations: Mapping[str, str] = {}  # for the engine; those that have none leave them out
     limits: ContainerLimits = ContainerLimits()
     user: str = ""  # empty: the image's user; "uid" or "uid:gid"
     groups: tuple[int, ...] = ()

@@ -19,6 +19,7 @@ from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.node import stats
 from kubelite.node.dependencies import Collaborators, NodeFacts
+from kubelite.node.devices.protocol import NoDevices, PodDevices
 from kubelite.node.eviction.manager import EvictionManager
 from kubelite.node.eviction.readings import Readings
 from kubelite.node.eviction.reclaim import EndedContainers
@@ -141,6 +142,7 @@ class SimulatedNode:
         readings: Readings | None = None,
         eviction: EvictionSettings | None = None,
         static: StaticSource | None = None,
+        devices: PodDevices | None = None,
     ) -> None:
         """Pods are evicted only if there are `readings` to do so by."""
         number = zlib.crc32(name.encode())
@@ -161,6 +163,7 @@ class SimulatedNode:
         self._eviction_settings = eviction or EvictionSettings()
         self.eviction: EvictionManager | None = None
         self._static = static
+        self._devices = devices or NoDevices()
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
         self._identity = NodeIdentity(
             name, (address,), 10250, labels or {}, annotations={STORAGE_PATH: str(STORAGE)}
@@ -168,7 +171,7 @@ class SimulatedNode:
         self._tasks: TaskSet | None = None
         self._events: EventRecorder | None = None
         self.kubelet: Kubelet | None = None
-        self._registration: NodeRegistration | None = None
+        self.registration: NodeRegistration | None = None
         self._sampler: Sampler | None = None
 
     @property
@@ -179,8 +182,8 @@ class SimulatedNode:
     def move(self, address: str) -> None:
         """Give the node another address."""
         self._identity = msgspec.structs.replace(self._identity, addresses=(address,))
-        if self._registration is not None and self.kubelet is not None:
-            self._registration.move((address,))
+        if self.registration is not None and self.kubelet is not None:
+            self.registration.move((address,))
             self.kubelet.move((address,))
 
     async def start(self, client: Client | None = None) -> None:
@@ -201,6 +204,7 @@ class SimulatedNode:
             self.prober,
             self._clock,
             events,
+            devices=self._devices,
         )
         facts = NodeFacts(
             self.name,
@@ -213,7 +217,7 @@ class SimulatedNode:
             recursive_read_only=self.recursive_read_only,
         )
         kubelet = self.kubelet = Kubelet(facts, parts, self._pods, self._static)
-        registration = self._registration = NodeRegistration(
+        registration = self.registration = NodeRegistration(
             self._identity,
             self._machine,
             self._client,

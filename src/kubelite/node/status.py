@@ -206,6 +206,7 @@ def _container_status(
         ready=ready,
         started=started,
         allocatedResources=dict(container.resources.requests),
+        allocatedResourcesStatus=observed.devices.get(container.name, []),
         resources=_resources(container, newest, observed),
         volumeMounts=_mounts(container, host),
     )
@@ -335,6 +336,7 @@ def _unstarted(
         lastState=last,
         restartCount=restarts,
         started=False,
+        allocatedResourcesStatus=observed.devices.get(container.name, []),
         containerID=known.containerID if known is not None else "",
         imageID=known.imageID if known is not None else "",
         volumeMounts=_mounts(container, host),

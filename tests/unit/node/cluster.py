@@ -4,7 +4,7 @@ import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 from fakes.server import Server
@@ -78,7 +78,7 @@ class Cluster:
             name, self.client, self.clock, SeededRandomness(3), behaviour=self.behaviour
         )
 
-    async def __aenter__(self) -> "Cluster":
+    async def __aenter__(self) -> Self:
         for name in ("default", "kube-node-lease"):
             await self.client.create(Namespace(metadata=ObjectMeta(name=name)))
         await self.node.start()

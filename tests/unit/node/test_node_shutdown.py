@@ -63,8 +63,8 @@ class Ending(Cluster):
         await super().__aenter__()
         assert self.node.kubelet is not None
         assert self.node._events is not None
-        assert self.node._registration is not None
-        registration = self.node._registration
+        assert self.node.registration is not None
+        registration = self.node.registration
         self.shutdown = NodeShutdown(
             lambda: self.host,
             self._periods,

@@ -13,7 +13,7 @@ from simulation.simulated_loop import SimulatedClock, simulated
 
 from kubelite.api.errors import ServiceUnavailable
 from kubelite.api.kinds.coordination import Lease
-from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.nodes import Node, NodeStatus
 from kubelite.api.kinds.core.scheduling import Taint
 from kubelite.clock import SetClock
 from kubelite.node.machine import Machine
@@ -30,6 +30,7 @@ from kubelite.node.registration import (
 )
 from kubelite.node.runtime import Image, Version
 from kubelite.node.simulated import DEFAULT_MACHINE
+from unit.node.cluster import Cluster, run_virtually
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 MACHINE = Machine(1, 1, 1, "arm64", "kernel", "os", "machine", "boot", "system")
@@ -68,6 +69,37 @@ def test_only_what_others_advertise_is_taken_over() -> None:
     assert extended_resources({"cpu": "4", "pods": "9", "example.com/gpu": "2"}) == {
         "example.com/gpu": "2"
     }
+
+
+def test_devices_of_plugins_are_allocatable_as_far_as_they_are_healthy() -> None:
+    identity = NodeIdentity("n", (), 10250)
+    before = NodeStatus(capacity={"vendor.com/gpu": "9", "example.com/dongle": "2"})
+    devices = ({"vendor.com/gpu": "4"}, {"vendor.com/gpu": "3"})
+    found = status_of_node(identity, MACHINE, None, (), [], (), before, devices)
+    assert (found.capacity["vendor.com/gpu"], found.allocatable["vendor.com/gpu"]) == ("4", "3")
+    # What others advertise stays as it is.
+    assert found.capacity["example.com/dongle"] == found.allocatable["example.com/dongle"] == "2"
+
+
+def test_the_node_reports_devices_as_soon_as_they_change() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            registration = cluster.node.registration
+            assert registration is not None
+            offered: dict[str, str] = {}
+            registration.devices = lambda: (offered, offered)
+            for amount in ("2", "0"):
+                offered["vendor.com/gpu"] = amount
+                registration.wake()
+                async with asyncio.timeout(5):
+                    while True:
+                        (node,) = await cluster.client.list(Node) or (Node(),)
+                        if node.status.allocatable.get("vendor.com/gpu") == amount:
+                            break
+                        await asyncio.sleep(0.01)
+                assert node.status.capacity["vendor.com/gpu"] == amount
+
+    run_virtually(main())
 
 
 def test_labels_and_taints_of_flags_are_set_when_the_node_is_created_and_never_again() -> None:

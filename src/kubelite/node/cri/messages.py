@@ -210,6 +210,12 @@ class KeyValue(Message):
     value: Annotated[bytes, 2] = b""
 
 
+class Device(Message):
+    container_path: Annotated[str, 1] = ""
+    host_path: Annotated[str, 2] = ""
+    permissions: Annotated[str, 3] = ""
+
+
 class ContainerConfig(Message):
     metadata: Annotated[ContainerMetadata | None, 1] = None
     image: Annotated[ImageSpec | None, 2] = None
@@ -218,6 +224,7 @@ class ContainerConfig(Message):
     working_dir: Annotated[str, 5] = ""
     envs: Annotated[list[KeyValue], 6] = []
     mounts: Annotated[list[Mount], 7] = []
+    devices: Annotated[list[Device], 8] = []
     labels: Annotated[dict[str, str], 9] = {}
     annotations: Annotated[dict[str, str], 10] = {}
     log_path: Annotated[str, 11] = ""

@@ -24,6 +24,7 @@ from kubelite.node.cri.executions import Executions
 from kubelite.node.cri.images import EngineImages
 from kubelite.node.cri.log_files import read_log
 from kubelite.node.cri.streams import CRISession, open_session
+from kubelite.node.devices.cdi import read_specs, with_edits
 from kubelite.node.docker_wire import ATTEMPT_LABEL
 from kubelite.node.inotify import Inotify
 from kubelite.node.process_signals import signal_number, signal_process
@@ -213,6 +214,8 @@ class CriRuntime:
     async def create(self, spec: ContainerSpec) -> str:
         """Create a container that is not started yet; return its id."""
         await self._check_images(spec)
+        if spec.cdi_devices:  # an engine that knows them has to be told so in its settings
+            spec = with_edits(spec, await asyncio.to_thread(read_specs))
         seccomp, apparmor = await asyncio.to_thread(self._load_profiles, spec)
         config = wire.container_config(
             spec,

@@ -132,7 +132,9 @@ def container_config(
     """
     labels = own_labels(spec, owner)
     labels |= {IMAGE_LABEL: spec.image_name, DIGEST_LABEL: spec.image_digest}
-    annotations = {STOP_SIGNAL_ANNOTATION: spec.stop_signal} if spec.stop_signal else {}
+    annotations = dict(spec.annotations)
+    if spec.stop_signal:
+        annotations[STOP_SIGNAL_ANNOTATION] = spec.stop_signal
     if spec.limits.pids:
         annotations[PIDS_ANNOTATION] = str(spec.limits.pids)
     return cri.ContainerConfig(
@@ -143,6 +145,9 @@ def container_config(
         working_dir=spec.working_dir,
         envs=[cri.KeyValue(name, value.encode()) for name, value in spec.environment],
         mounts=[_mount(mount, spec.ids) for mount in spec.mounts],
+        devices=[
+            cri.Device(device.target, device.source, device.permissions) for device in spec.devices
+        ],
         labels=labels,
         annotations=annotations,
         log_path=f"{spec.name}/{spec.attempt}.log",

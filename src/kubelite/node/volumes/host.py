@@ -366,7 +366,7 @@ class HostVolumes:
                 f"cannot write the files of container {container.name}: {error}"
             ) from error
         made = (*found, *(mount for mount in own if mount.target not in taken))
-        await asyncio.to_thread(_check_sources, made)
+        await asyncio.to_thread(check_sources, made)
         return made
 
     def _sub_path(self, source: Path, inner: str, target: Path) -> Path:
@@ -526,7 +526,7 @@ def _check_local(path: str) -> None:
         raise _MounterFailed(reason)
 
 
-def _check_sources(mounts: Sequence[Mount]) -> None:
+def check_sources(mounts: Sequence[Mount]) -> None:
     """Raise ConfigUnavailable for a source that is gone; that of an image is made by the runtime."""
     for mount in mounts:
         if not mount.image and (reason := _absence(mount.source)):

@@ -1,0 +1,1 @@
+"""The devices of a node: device plugins, and what they put into containers."""

@@ -1,0 +1,147 @@
+"""Pods on a node with devices: admission, specs of containers, status and release."""
+
+import asyncio
+from collections.abc import Mapping
+
+from kubelite.api.kinds.core.container_status import ResourceHealth, ResourceStatus
+from kubelite.api.kinds.core.pods import Pod
+from kubelite.node.devices.protocol import AllocationFailed, Injection
+from kubelite.node.pods import AnyContainer
+from kubelite.node.runtime import HostDevice, Mount
+from kubelite.node.simulated import SimulatedNode
+from kubelite.randomness import SeededRandomness
+from unit.node.cluster import Cluster, container, is_ready, run_virtually
+
+GPU = "vendor.com/gpu"
+
+
+class FakeDevices:
+    def __init__(self) -> None:
+        self.refusal = ""
+        self.pods: set[str] = set()
+        self.released: list[str] = []
+        self.health = "Healthy"
+        self.given = Injection()
+
+    async def allocate(self, pod: Pod) -> None:
+        if self.refusal:
+            raise AllocationFailed(self.refusal)
+        self.pods.add(pod.metadata.uid)
+
+    async def injection(self, pod: Pod, container: AnyContainer) -> Injection:
+        return self.given
+
+    def statuses(self, pod_uid: str) -> Mapping[str, list[ResourceStatus]]:
+        if pod_uid not in self.pods:
+            return {}
+        health = ResourceHealth(resourceID="a", health=self.health)
+        return {"app": [ResourceStatus(name=GPU, resources=[health])]}
+
+    async def release(self, pod_uid: str) -> None:
+        self.pods.discard(pod_uid)
+        self.released.append(pod_uid)
+
+
+class DeviceCluster(Cluster):
+    """A cluster whose node has devices."""
+
+    def __init__(self) -> None:
+        self.devices = FakeDevices()
+        super().__init__()
+
+    def new_node(self, name: str = "node-1") -> SimulatedNode:
+        return SimulatedNode(
+            name, self.client, self.clock, SeededRandomness(3), devices=self.devices
+        )
+
+
+def test_a_pod_whose_devices_cannot_be_allocated_is_rejected() -> None:
+    async def main() -> None:
+        async with DeviceCluster() as cluster:
+            cluster.devices.refusal = f"cannot allocate unregistered device {GPU}"
+            await cluster.create({"containers": [container()]})
+            pod = await cluster.until(lambda pod: pod.status.phase == "Failed")
+            assert pod.status.reason == "UnexpectedAdmissionError"
+            assert pod.status.message == (
+                "Pod was rejected: Allocate failed due to cannot allocate unregistered device "
+                "vendor.com/gpu, which is unexpected"
+            )
+            assert set(cluster.devices.released) == {pod.metadata.uid}
+
+    run_virtually(main())
+
+
+def test_a_container_gets_what_its_devices_bring_but_keeps_what_is_its_own() -> None:
+    async def main() -> None:
+        async with DeviceCluster() as cluster:
+            cluster.devices.given = Injection(
+                {"GPUS": "0", "MODE": "plugin"},
+                (Mount("/tmp", "/opt/gpu", read_only=True), Mount("/tmp", "/etc/hosts")),
+                (HostDevice("/dev/null", "/dev/gpu", "rw"),),
+                {"vendor.com/note": "x"},
+                ("vendor.com/gpu=0",),
+            )
+            env = [{"name": "MODE", "value": "own"}]
+            await cluster.create({"containers": [container(env=env)]})
+            pod = await cluster.until(is_ready)
+            (status,) = pod.status.containerStatuses
+            spec = cluster.node.runtime.spec(status.containerID.removeprefix("docker://"))
+            assert dict(spec.environment)["GPUS"] == "0"
+            assert dict(spec.environment)["MODE"] == "own"
+            assert spec.devices == (HostDevice("/dev/null", "/dev/gpu", "rw"),)
+            assert spec.cdi_devices == ("vendor.com/gpu=0",)
+            assert spec.annotations == {"vendor.com/note": "x"}
+            assert [one for one in spec.mounts if one.target == "/opt/gpu"] == [
+                Mount("/tmp", "/opt/gpu", read_only=True)
+            ]
+
+    run_virtually(main())
+
+
+def test_the_status_shows_the_health_of_devices() -> None:
+    async def main() -> None:
+        async with DeviceCluster() as cluster:
+            await cluster.create({"containers": [container()]})
+            pod = await cluster.until(is_ready)
+            cluster.devices.health = "Unhealthy"
+            assert cluster.node.kubelet is not None
+            cluster.node.kubelet.wake(pod.metadata.uid)
+            pod = await cluster.until(
+                lambda pod: (
+                    [
+                        (one.resourceID, one.health)
+                        for status in pod.status.containerStatuses[0].allocatedResourcesStatus
+                        for one in status.resources
+                    ]
+                    == [("a", "Unhealthy")]
+                )
+            )
+
+    run_virtually(main())
+
+
+def test_a_deleted_pod_releases_its_devices() -> None:
+    async def main() -> None:
+        async with DeviceCluster() as cluster:
+            await cluster.create({"containers": [container()], "terminationGracePeriodSeconds": 1})
+            pod = await cluster.until(is_ready)
+            await cluster.client.delete(Pod, "pod", "default", uid=pod.metadata.uid)
+            while await cluster.client.list(Pod, "default"):
+                await asyncio.sleep(0.1)
+            assert set(cluster.devices.released) == {pod.metadata.uid}
+
+    run_virtually(main())
+
+
+def test_a_pod_that_ended_is_no_longer_active() -> None:
+    async def main() -> None:
+        async with DeviceCluster() as cluster:
+            await cluster.create({"containers": [container()], "activeDeadlineSeconds": 30})
+            pod = await cluster.until(is_ready)
+            assert cluster.node.kubelet is not None
+            assert cluster.node.kubelet.active_pods() == {pod.metadata.uid}
+            await cluster.until(lambda pod: pod.status.phase == "Failed", seconds=300)
+            await asyncio.sleep(60)
+            assert cluster.node.kubelet.active_pods() == set()
+
+    run_virtually(main())
