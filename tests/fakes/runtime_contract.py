@@ -32,6 +32,7 @@ from kubelite.node.runtime import (
     Session,
     StartRefused,
 )
+from kubelite.node.volumes.tmpfs import unmount_below
 from kubelite.randomness import SystemRandomness
 
 TIMEOUT_SECONDS = 60.0
@@ -492,6 +493,24 @@ class ProcessContract(LifecycleContract):
         assert said.startswith("seenseen")
         assert "refused" in said
         assert (place.folder / "data/yes").read_text() == "y\n"
+
+    async def test_an_image_is_shown_read_only_and_without_programs(self, place: Place) -> None:
+        folder = place.folder / "image"
+        folder.mkdir()
+        sandbox = await place.sandbox()
+        mounts = (
+            Mount(str(folder), "/whole", image=place.image),
+            Mount(str(folder), "/part", image=place.image, sub_path="etc"),
+        )
+        script = "cat /part/passwd /whole/etc/group; /whole/bin/busybox true || echo no program"
+        try:
+            said = await place.says(
+                sandbox, f"{script}; echo x > /part/x || echo refused", mounts=mounts
+            )
+        finally:
+            await asyncio.to_thread(unmount_below, folder)
+        passwd, group = "root:x:0:0:root:/:/bin/sh\n", "root:x:0:\n"
+        assert said == f"{passwd}{group}no program\nrefused\n"
 
     @pytest.mark.parametrize(("kind", "mode"), [("RuntimeDefault", "2"), ("Unconfined", "0")])
     async def test_the_default_seccomp_profile_filters(

@@ -40,12 +40,28 @@ def show_image(layers: Sequence[Path], mount: Mount) -> Mount:
 
     Blocking. Raises RuntimeFailure.
     """
-    # One folder for each image: a container that is made after a newer one was pulled gets that.
-    folder = Path(mount.source) / mount.image.rpartition(":")[2]
+    folder = folder_of(mount)
     try:
         folder.mkdir(exist_ok=True)
         if not folder.is_mount():
             _mount(layers, folder)
+    except OSError as error:
+        raise RuntimeFailure(f"cannot show an image as a volume: {error.strerror}") from error
+    return shown(mount)
+
+
+def folder_of(mount: Mount) -> Path:
+    """Return the folder in which the image of a mount is shown.
+
+    There is one for each image: a container that is made after a newer one was pulled gets that.
+    """
+    return Path(mount.source) / mount.image.rpartition(":")[2]
+
+
+def shown(mount: Mount) -> Mount:
+    """Return the mount of what a container sees of an image, which is mounted. Blocking. Raises RuntimeFailure."""
+    folder = folder_of(mount)
+    try:
         place = _place(folder, mount.sub_path) if mount.sub_path else str(folder)
     except ConfigUnavailable as error:
         raise RuntimeFailure(str(error)) from error

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -11,6 +12,7 @@ from kubelite.node.cri import wire
 from kubelite.node.cri.calls import EngineCalls
 from kubelite.node.docker_wire import is_reference
 from kubelite.node.image_files import open_archive
+from kubelite.node.image_mounts import folder_of, shown
 from kubelite.node.runtime import (
     ContainerNotFound,
     Credentials,
@@ -18,9 +20,11 @@ from kubelite.node.runtime import (
     Image,
     ImagePullFailed,
     InvalidImageName,
+    Mount,
     RegistryUnavailable,
     RuntimeFailure,
 )
+from kubelite.node.volumes.tmpfs import bar_programs, unmount
 from kubelite.spawn import ProgramFailed, run_program
 
 log = logging.getLogger(__name__)
@@ -37,6 +41,7 @@ class EngineImages:
     def __init__(self, calls: EngineCalls, socket: Path) -> None:
         self._calls = calls
         self._socket = socket
+        self._showing = asyncio.Lock()
 
     async def all(self) -> list[Image]:
         """Return the images on the node."""
@@ -82,6 +87,21 @@ class EngineImages:
         open_archive(archive).close()  # says what is wrong with the file
         await self._ctr("import", "--all-platforms", str(archive), what="load image")
 
+    async def show(self, mount: Mount, snapshotter: str) -> Mount:
+        """Mount an image in the folder `mount.source`, once; return the mount of what a container sees of it.
+
+        For engines whose interface does not mount images. The layers stay as long as the image is there.
+        Raises RuntimeFailure.
+        """
+        folder = folder_of(mount)
+        async with self._showing:  # two containers that start at once may mount the same
+            if not await asyncio.to_thread(_is_shown, folder):
+                chosen = [f"--snapshotter={snapshotter}"] if snapshotter else []
+                line = ["mount", *chosen, mount.image, str(folder)]
+                await self._ctr(*line, what="show an image as a volume")
+                await asyncio.to_thread(_restrict, folder)
+        return await asyncio.to_thread(shown, mount)
+
     async def tag(self, image_id: str, name: str) -> None:
         """Give an image that is on the node another name, with a tag; the image that had the name loses it."""
         found = await self.find(image_id)
@@ -114,6 +134,24 @@ class EngineImages:
     async def remove(self, image_id: str) -> None:
         """Delete an image with all its names; harmless if there is none."""
         await self._calls(cri.REMOVE_IMAGE, cri.RemoveImageRequest(cri.ImageSpec(image_id)))
+
+
+def _is_shown(folder: Path) -> bool:
+    """Return whether something is mounted at a folder, which is made if it is absent."""
+    try:
+        folder.mkdir(exist_ok=True)
+        return folder.is_mount()
+    except OSError as error:
+        raise RuntimeFailure(f"cannot show an image as a volume: {error.strerror}") from error
+
+
+def _restrict(folder: Path) -> None:
+    try:
+        bar_programs(folder)
+    except OSError as error:
+        with suppress(OSError):
+            unmount(folder)
+        raise RuntimeFailure(f"cannot show an image as a volume: {error.strerror}") from error
 
 
 def invalid_name(reference: str) -> InvalidImageName:

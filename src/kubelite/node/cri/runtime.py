@@ -213,7 +213,7 @@ class CriRuntime:
 
     async def create(self, spec: ContainerSpec) -> str:
         """Create a container that is not started yet; return its id."""
-        await self._check_images(spec)
+        spec = await self._with_images(spec)
         if spec.cdi_devices:  # an engine that knows them has to be told so in its settings
             spec = with_edits(spec, await asyncio.to_thread(read_specs))
         seccomp, apparmor = await asyncio.to_thread(self._load_profiles, spec)
@@ -235,17 +235,21 @@ class CriRuntime:
             made = await self._calls(cri.CREATE_CONTAINER, request)
         return made.container_id
 
-    async def _check_images(self, spec: ContainerSpec) -> None:
-        """Raise RuntimeFailure for a mount of an image that the engine would take for one of a folder."""
+    async def _with_images(self, spec: ContainerSpec) -> ContainerSpec:
+        """Return a spec whose images are mounted on the host, unless the engine mounts them itself."""
         if not any(mount.image for mount in spec.mounts):
-            return
+            return spec
         engine = self._version or await self.version()
         parts = engine.version.lstrip("v").split(".")
         number = tuple(int(part) for part in parts[:2] if part.isdecimal())
-        if engine.name == "containerd" and number < IMAGE_MOUNTS_SINCE:
-            raise RuntimeFailure(
-                f"cannot show an image as a volume: containerd {engine.version} cannot, 2.1 can"
-            )
+        if engine.name != "containerd" or number >= IMAGE_MOUNTS_SINCE:
+            return spec
+        snapshotter = wire.snapshotter_of(await self._status())
+        mounts = [
+            await self._images.show(mount, snapshotter) if mount.image else mount
+            for mount in spec.mounts
+        ]
+        return msgspec.structs.replace(spec, mounts=tuple(mounts))
 
     def _load_profiles(self, spec: ContainerSpec) -> tuple[str, str]:
         """Return the file of a container's seccomp profile and the name of its AppArmor profile. Blocks."""

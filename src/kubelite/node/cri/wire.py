@@ -424,6 +424,13 @@ def uses_systemd(status: cri.StatusResponse) -> bool:
     )
 
 
+def snapshotter_of(status: cri.StatusResponse) -> str:
+    """Return the name of what keeps containerd's layers; empty for its default."""
+    engine = config_of(status).get("containerd")
+    name = engine.get("snapshotter") if isinstance(engine, dict) else None
+    return name if isinstance(name, str) else ""
+
+
 def config_of(status: cri.StatusResponse) -> Mapping[str, Any]:
     """Return the settings in a verbose status; empty if it has none."""
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 from kubelite.node.untrusted_files import opened_folder, opened_place
 
 _UNMOUNT_DETACH, _UNMOUNT_NOFOLLOW = 2, 8
-_BIND, _SLAVE, _SHARED = 0x1000, 0x80000, 0x100000
+_BIND, _SLAVE, _SHARED, _REMOUNT = 0x1000, 0x80000, 0x100000, 0x20
 _READ_ONLY, _NO_SETUID, _NO_DEVICES, _NO_PROGRAMS = 1, 2, 4, 8
 _ESCAPED = re.compile(
     r"\\([0-7]{3})"
@@ -58,6 +58,12 @@ def mount_overlay(target: Path, layers: Sequence[str]) -> None:
     if len(options) >= os.sysconf("SC_PAGE_SIZE"):
         raise OSError(errno.E2BIG, "the image has too many layers", str(target))
     _mount(b"overlay", target, b"overlay", flags, options)
+
+
+def bar_programs(target: Path) -> None:
+    """Make what is mounted at `target` read-only, without programs, devices and setuid. Raises OSError."""
+    flags = _READ_ONLY | _NO_SETUID | _NO_DEVICES | _NO_PROGRAMS
+    _mount(None, target, None, _REMOUNT | _BIND | flags, None)
 
 
 def _mount(
