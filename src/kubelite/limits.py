@@ -1417,14 +1417,6 @@ CSI_RECORD = Limit(
     beyond="passed over: the volume is unmounted without its driver",
     reason="a handle has 128 bytes at most, and names 253",
 )
-CSI_GROUP_DEPTH = Limit(
-    "csi-group-depth",
-    256,
-    "folders",
-    bounds="folders in folders of a volume whose files are given to a pod's fsGroup",
-    beyond="the pod waits with FailedMount",
-    reason="the walk holds two descriptors for each level, and a container may nest folders at will",
-)
 CSI_PLUGINS = Limit(
     "csi-plugins",
     64,

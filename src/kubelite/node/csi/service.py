@@ -4,7 +4,7 @@ import asyncio
 from datetime import datetime
 from pathlib import Path
 
-from kubelite.api.client.events import EventRecorder
+from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
@@ -15,7 +15,7 @@ from kubelite.node.csi.drivers import Drivers
 from kubelite.node.csi.expansion import Expansion
 from kubelite.node.csi.paths import KubeletFolders
 from kubelite.node.csi.plugin_registry import PluginRegistry
-from kubelite.node.csi.volumes import CSIVolumes
+from kubelite.node.csi.volumes import CSIVolumes, PodFiles
 from kubelite.node.volumes.host import HostVolumes
 
 CSI_PLUGIN = "CSIPlugin"
@@ -39,11 +39,17 @@ class CSIService:
         def changed(pod_uid: str) -> None:
             volumes.changed(pod_uid)  # read late, since the agent sets it after construction
 
-        content = volumes.content
+        def tell(pod: Pod, reason: str, message: str) -> None:
+            events.event(pod, WARNING, reason, message)
+
+        async def give(pod: Pod, place: Path, group: int, policy: str) -> None:
+            await volumes.walks.give(pod, place, group, policy, tell)
+
+        files = PodFiles(volumes.content, give)
         self._drivers = Drivers(node, client, connect)
         self._expansion = Expansion(client, events, changed)
         self._volumes = CSIVolumes(
-            node, folders, client, clock, self._drivers, content, self._expansion, changed
+            node, folders, client, clock, self._drivers, files, self._expansion, changed
         )
         self._registry = PluginRegistry(folders.registry, {CSI_PLUGIN: self._drivers}, connect)
         volumes.use(self)

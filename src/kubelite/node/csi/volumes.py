@@ -11,11 +11,11 @@ when it is there again. Until then the volume counts as in use.
 import asyncio
 import base64
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from weakref import WeakValueDictionary
 
 from kubelite.api.client.protocol import Client
@@ -40,7 +40,6 @@ from kubelite.node.csi.messages import (
     NodeUnpublishVolumeRequest,
     NodeUnstageVolumeRequest,
 )
-from kubelite.node.csi.ownership import give
 from kubelite.node.csi.paths import KubeletFolders
 from kubelite.node.csi.records import (
     VolumeRecord,
@@ -76,6 +75,17 @@ REPUBLISH = timedelta(minutes=1)  # as often as the kubelet syncs a pod
 SETTLE_RETRY_MAX_SECONDS = 120.0
 
 
+# Gives the files of a pod's volume to an fsGroup by a fsGroupChangePolicy; raises OSError.
+Give = Callable[[Pod, Path, int, str], Awaitable[None]]
+
+
+class PodFiles(NamedTuple):
+    """What the node's other volumes and those of drivers have in common."""
+
+    content: VolumeContent
+    give: Give
+
+
 class KnownDrivers(Protocol):
     """The registered drivers."""
 
@@ -102,17 +112,18 @@ class CSIVolumes:
         client: Client,
         clock: Clock,
         drivers: KnownDrivers,
-        content: VolumeContent,
+        files: PodFiles,
         expansion: Expansion,
         changed: Callable[[str], None],
     ) -> None:
         """`changed` is called with the uid of each pod whose volumes may be mounted, or grown, now."""
+        self._files = files
         self._changed = changed
         self._node = node
         self._folders = folders
         self._clock = clock
         self._drivers = drivers
-        self._content = content
+        self._content = files.content
         self._expansion = expansion
         self._attachments = Attachments(node, client, changed)
         drivers.subscribe(self._registered)
@@ -348,7 +359,7 @@ class CSIVolumes:
             return
         policy = (context.fsGroupChangePolicy if context is not None else None) or "Always"
         place = self._folders.published(pod.metadata.uid, source.name) / "mount"
-        await asyncio.to_thread(give, place, group, policy)
+        await self._files.give(pod, place, group, policy)
 
     async def _grow(
         self,

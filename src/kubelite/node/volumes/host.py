@@ -141,7 +141,7 @@ class HostVolumes:
         self._randomness = randomness
         self._dns = dns
         self._may_mount = may_mount
-        self._walks = OwnershipWalks()
+        self.walks = OwnershipWalks()  # all changes of files to fsGroups on this node
         self._claims: dict[str, dict[str, ClaimedFolder]] = {}  # by pod uid and volume
 
     @property
@@ -249,7 +249,7 @@ class HostVolumes:
             if owner != group:
                 self._tell(pod, "AlreadyMountedVolume", shared_group_message(volume, group, owner))
         else:
-            await self._walks.give(pod, source, group, policy, self._tell)
+            await self.walks.give(pod, source, group, policy, self._tell)
         await asyncio.to_thread(mark.mkdir, parents=True, exist_ok=True)
 
     def _mark(self, pod_uid: str, volume: str) -> Path:

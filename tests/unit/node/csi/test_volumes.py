@@ -26,7 +26,7 @@ from kubelite.node.csi.drivers import Drivers
 from kubelite.node.csi.expansion import Expansion
 from kubelite.node.csi.messages import PluginInfo
 from kubelite.node.csi.paths import KubeletFolders
-from kubelite.node.csi.volumes import CSIVolumes
+from kubelite.node.csi.volumes import CSIVolumes, PodFiles
 from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.volumes.plugins import VolumeBusy
 from kubelite.node.volumes.sources import VolumeContent
@@ -91,6 +91,7 @@ class Place:
         self.folders = KubeletFolders(folder / "agent", Path("/var/lib/kubelet"))
         driver.paths = lambda text: self.folders.root / text.removeprefix("/var/lib/kubelet/")
         self.changed: list[str] = []
+        self.given: list[tuple[Path, int, str]] = []
         events = EventRecorder(client, client.clock, SeededRandomness(1), component="kubelet")
         self.drivers = Drivers("one", client, lambda _: self.channel)
         self.expansion = Expansion(client, events, self.changed.append)
@@ -100,10 +101,14 @@ class Place:
             client,
             client.clock,
             self.drivers,
-            VolumeContent(client, client.clock),
+            PodFiles(VolumeContent(client, client.clock), self.give),
             self.expansion,
             self.changed.append,
         )
+
+    async def give(self, item: Pod, place: Path, group: int, policy: str) -> None:
+        del item
+        self.given.append((place, group, policy))
 
     async def register(self) -> None:
         info = PluginInfo(type="CSIPlugin", name=DRIVER, supported_versions=["1.0.0"])
@@ -190,6 +195,27 @@ async def test_a_volume_is_staged_once_and_published_for_each_pod(place: Place) 
 
         await place.until(is_unstaged)
         assert place.driver.names[4:] == ["NodeUnpublishVolume", *BACK]
+
+
+@pytest.mark.parametrize(
+    ("policy", "context", "given"),
+    [
+        ("File", {"fsGroup": 4242}, ["Always"]),
+        ("File", {"fsGroup": 4242, "fsGroupChangePolicy": "OnRootMismatch"}, ["OnRootMismatch"]),
+        ("File", {}, []),
+        ("None", {"fsGroup": 4242}, []),
+    ],
+)
+async def test_files_are_given_to_the_group_of_the_pod_if_the_driver_leaves_it_to_the_node(
+    place: Place, policy: str, context: dict[str, Any], given: list[str]
+) -> None:
+    await place.client.delete(CSIDriver, DRIVER)
+    await place.client.create(driver_object(fsGroupPolicy=policy))
+    await place.register()
+    async with running(place):
+        await place.mount(pod(securityContext=context))
+    assert [(group, how) for _, group, how in place.given] == [(4242, how) for how in given]
+    assert all(mount.name == "mount" for mount, _, _ in place.given)
 
 
 async def test_a_driver_without_staging_is_not_asked_for_it(place: Place) -> None:
