@@ -19,13 +19,6 @@ from msgspec.structs import replace
 from kubelite.api.auth.secret_files import write_file
 from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
-from kubelite.api.errors import Forbidden, Unauthorized
-from kubelite.api.kinds.authentication import TokenReview, TokenReviewSpec
-from kubelite.api.kinds.authorization import (
-    ResourceAttributes,
-    SubjectAccessReview,
-    SubjectAccessReviewSpec,
-)
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
@@ -66,7 +59,8 @@ from kubelite.node.eviction.oom_watch import SYSTEM_OOM, OOMWatch, Victim
 from kubelite.node.eviction.pod_group import PodGroup
 from kubelite.node.eviction.readings import HostReadings, MeasuredReadings
 from kubelite.node.eviction.reclaim import EndedContainers
-from kubelite.node.http import NodeAPI, NodeRequest
+from kubelite.node.http import NodeAPI
+from kubelite.node.images.archives import LocalImages
 from kubelite.node.images.collection import CollectionPolicy
 from kubelite.node.images.collector import ImageCollector
 from kubelite.node.images.hosts_files import write_hosts
@@ -87,6 +81,7 @@ from kubelite.node.log_policy import read_dead_policy, read_log_policy
 from kubelite.node.machine import Machine, read_host_file, read_machine
 from kubelite.node.manifest_folder import ManifestFolder
 from kubelite.node.name_resolution import DNSSettings
+from kubelite.node.node_door import NodeDoor
 from kubelite.node.node_engine import NodeEngine
 from kubelite.node.pod_files import HostFiles
 from kubelite.node.probes import NetworkProber
@@ -97,7 +92,7 @@ from kubelite.node.registration import (
     allocatable_of,
     node_labels,
 )
-from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, IdRange, RuntimeFailure
+from kubelite.node.runtime import IdRange
 from kubelite.node.shutdown.dbus import system_bus
 from kubelite.node.shutdown.logind import Logind
 from kubelite.node.shutdown.manager import NodeShutdown
@@ -197,7 +192,7 @@ class Worker:
         facts = facts_of(identity, machine, config, self._cluster)
         facts = replace(facts, pod_ids=await asyncio.to_thread(_pod_ids))
         self._records = PullRecords(self._clock, data / "image_manager")
-        devices = DeviceManager(data / "device-plugins", GrpcClient)
+        devices = DeviceManager(data / "device-plugins", self._plugin)
         await devices.restore()
         kubelet = Kubelet(facts, self._collaborators(data, devices), static=self._static_pods())
         csi = await self._csi(data)
@@ -445,6 +440,10 @@ class Worker:
             config.manifest_path, config.name_of_node, _complete_pod, self._clock, self._offload
         )
 
+    def _plugin(self, socket: Path) -> GrpcClient:
+        """Return a client of a plugin, whose large answers are decoded off the loop."""
+        return GrpcClient(socket, offload=self._offload)
+
     async def _csi(self, data: Path) -> CSIService:
         """Return the node's side of CSI, with what was mounted before the start."""
         config = self._config
@@ -456,7 +455,7 @@ class Worker:
             self._clock,
             self._events,
             self._volumes,
-            GrpcClient,
+            self._plugin,
         )
         await csi.restore()
         return csi
@@ -641,68 +640,6 @@ def facts_of(
     )
 
 
-class NodeDoor:
-    """Delegated authentication and authorization of node requests (TokenReview and SubjectAccessReview)."""
-
-    def __init__(self, client: Client, node_name: str) -> None:
-        self._client = client
-        self._node_name = node_name
-
-    async def __call__(self, asked: NodeRequest) -> None:
-        """Return if the request is allowed. Raises Unauthorized, Forbidden, or another APIError of the reviews."""
-        user, groups = asked.user, asked.groups
-        if asked.bearer_token:
-            user, groups = await self._who(asked.bearer_token)
-        if not user:
-            raise Unauthorized("Unauthorized")
-        review = SubjectAccessReview(
-            spec=SubjectAccessReviewSpec(
-                user=user,
-                groups=[*groups, "system:authenticated"],
-                resourceAttributes=ResourceAttributes(
-                    verb=asked.verb,
-                    version="v1",
-                    resource="nodes",
-                    subresource=asked.subresource,
-                    name=self._node_name,
-                ),
-            )
-        )
-        answer = await self._client.create(review)
-        if not answer.status.allowed:
-            what = f"verb={asked.verb}, resource=nodes, subresource={asked.subresource}"
-            raise Forbidden(f"Forbidden (user={user}, {what})")
-
-    async def _who(self, token: str) -> tuple[str, tuple[str, ...]]:
-        review = await self._client.create(TokenReview(spec=TokenReviewSpec(token=token)))
-        user = review.status.user
-        if not review.status.authenticated or user is None:
-            raise Unauthorized("Unauthorized")
-        return user.username, tuple(user.groups)
-
-
-class LocalImages:
-    """Image archives (``*.tar``) in a folder, loaded into the engine once per modification."""
-
-    def __init__(self, folder: Path, runtime: ContainerRuntime) -> None:
-        self._folder = folder
-        self._runtime = runtime
-        self._loaded: set[tuple[Path, float]] = set()
-
-    async def load(self) -> None:
-        """Load the archives that are new or were modified; a failure is logged and not retried."""
-        for path, changed in await asyncio.to_thread(_archives, self._folder):
-            if (path, changed) in self._loaded:
-                continue
-            self._loaded.add((path, changed))
-            try:
-                await self._runtime.load(path)
-            except (OSError, RuntimeFailure, EngineUnavailable) as error:
-                log.warning("cannot load image", extra={"file": path, "reason": str(error)})
-            else:
-                log.info("image loaded", extra={"file": path.name})
-
-
 def _remembered_range(file: Path) -> str:
     text = read_host_file(file)
     try:
@@ -757,9 +694,3 @@ def _complete_pod(body: dict[str, Any]) -> Pod:
 def _machine(data: Path) -> Machine:
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     return read_machine(data)
-
-
-def _archives(folder: Path) -> list[tuple[Path, float]]:
-    if not folder.is_dir():
-        return []
-    return [(path, path.stat().st_mtime) for path in sorted(folder.glob("*.tar"))]

@@ -47,6 +47,7 @@ class GrpcClient:
         self._message_limit = message_limit
         self._connection: ClientConnection | None = None
         self._connecting = asyncio.Lock()
+        self._is_closed = False
 
     async def unary(self, method: Method[Q, A], request: Q, *, timeout_seconds: float) -> A:
         """Return the answer to a call. Raises GrpcError, also with DEADLINE_EXCEEDED after the timeout."""
@@ -85,7 +86,8 @@ class GrpcClient:
             raise GrpcError(Code.INTERNAL, text) from error
 
     async def close(self) -> None:
-        """Close the connection; calls in progress fail."""
+        """Close the connection; calls in progress fail, and so do later ones."""
+        self._is_closed = True
         if self._connection is not None:
             self._connection.close()
 
@@ -125,6 +127,8 @@ class GrpcClient:
 
     async def _connected(self) -> "ClientConnection":
         async with self._connecting:
+            if self._is_closed:
+                raise GrpcError(Code.CANCELLED, "grpc: the client connection is closing")
             connection = self._connection
             if connection is None or not connection.takes_calls:
                 connection = self._connection = await self._connect()

@@ -9,6 +9,7 @@ The header table of the peer covers the whole connection, so header blocks are d
 
 import asyncio
 import struct
+from abc import ABC, abstractmethod
 from collections import deque
 from typing import Final, cast
 
@@ -207,7 +208,7 @@ class Stream:
                 waiter.set_result(None)
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, ABC):
     """The state that both ends of a connection share; a subclass says what headers mean."""
 
     is_client = False
@@ -265,15 +266,17 @@ class Connection(asyncio.Protocol):
 
     # What subclasses say
 
+    @abstractmethod
     def _greeting(self) -> bytes:
-        raise NotImplementedError
+        """Return the first bytes to send."""
 
     def _accept(self, data: bytes) -> bytes:
         """Return the received bytes without what precedes the frames. Raises ConnectionViolation."""
         return data
 
+    @abstractmethod
     def _take_headers(self, number: int, headers: list[Header], *, end: bool) -> None:
-        raise NotImplementedError
+        """Take the headers or the trailers of a stream. Raises ConnectionViolation."""
 
     def _take_goaway(self, last_number: int) -> None:
         """Take the number of the last stream that the peer processes."""

@@ -18,9 +18,9 @@ import msgspec
 from kubelite.backoff import backoff_seconds
 from kubelite.limits import ENGINE_LINE, ENGINE_REFUSALS, PULL_SILENCE
 from kubelite.node import docker_wire as wire
-from kubelite.node import pause_image
+from kubelite.node import engine_host, pause_image
 from kubelite.node.capabilities import bounding_set, full_privileges, host_limits
-from kubelite.node.cgroups import limit_container, limit_pod, remove_parents
+from kubelite.node.cgroups import limit_container, remove_parents
 from kubelite.node.container_owner import NODE_LABEL, ContainerOwner
 from kubelite.node.devices.cdi import read_specs, with_edits
 from kubelite.node.docker_dialect import Dialect, adapted, dialect_of
@@ -58,7 +58,6 @@ from kubelite.node.runtime import (
     Usage,
     Version,
 )
-from kubelite.node.usage_files import GroupFiles
 from kubelite.tasks import TaskSet
 
 if TYPE_CHECKING:
@@ -349,12 +348,11 @@ class DockerRuntime:
 
     def reductions(self, spec: ContainerSpec) -> tuple[str, ...]:
         """Return a text for each privilege in a container's spec that this host withholds."""
-        found = []
-        if spec.privileged and "Privileged" not in self._privileges:
-            found.append("this host withholds capabilities from privileged containers")
-        if spec.limits.oom_score_adj < 0 and not self._may_protect:
-            found.append("this host does not let it be spared when memory runs out")
-        return tuple(found)
+        return engine_host.reductions(
+            spec,
+            has_all_capabilities="Privileged" in self._privileges,
+            may_protect=self._may_protect,
+        )
 
     async def _create(self, name: str, body: dict[str, Any]) -> str:
         try:
@@ -381,8 +379,7 @@ class DockerRuntime:
             self._uses_systemd = info.get("CgroupDriver") == "systemd"
         if not self._uses_systemd:
             return path
-        parts = [part.replace("-", "_") for part in path.strip("/").split("/")]
-        return "-".join(parts) + ".slice"
+        return engine_host.systemd_slice(path)
 
     async def start(self, container_id: str) -> ContainerRecord:
         """Start a container; raises StartRefused."""
@@ -490,11 +487,7 @@ class DockerRuntime:
         self, sandbox: ContainerRecord, limits: ContainerLimits, class_shares: int
     ) -> None:
         """Limit all containers of a running sandbox together, and weigh its QoS class; 0 leaves that as it is."""
-        try:
-            await asyncio.to_thread(limit_pod, sandbox.pid, sandbox.pod_uid, limits, class_shares)
-        except OSError as error:
-            what = f"{error.filename}: {error.strerror}"
-            raise RuntimeFailure(f"cannot set the control group of the pod: {what}") from error
+        await engine_host.limit_sandbox(sandbox, limits, class_shares)
 
     async def records(self) -> list[ContainerRecord]:
         """Return all containers and sandboxes that this node made, under whatever name."""
@@ -659,14 +652,7 @@ class DockerRuntime:
 
     async def usage(self, record: ContainerRecord) -> Usage | None:
         """Return the usage of a running container; None if it cannot be read, as when the container has just ended."""
-        if not record.pid:
-            return None
-
-        def read() -> Usage | None:
-            files = GroupFiles()
-            return files.container(files.groups(record.pid), record.id, self._clock.now())
-
-        return await asyncio.to_thread(read)
+        return await engine_host.usage_of(record, self._clock)
 
 
 class DockerSession:

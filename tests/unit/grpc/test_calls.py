@@ -201,7 +201,8 @@ async def test_a_server_that_goes_ends_calls_and_the_next_call_connects_anew(
             await hanging
         assert lost.value.code == Code.UNAVAILABLE
         assert await call(client, ECHO, "again") == "again"
-    error = await refusal(client, ECHO, "gone")
+    assert (await refusal(client, ECHO, "closed")).code == Code.CANCELLED
+    error = await refusal(GrpcClient(tmp_path / "grpc.sock"), ECHO, "gone")
     assert error.code == Code.UNAVAILABLE
     assert "connect: no such file or directory" in error.message
 

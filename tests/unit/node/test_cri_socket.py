@@ -2,52 +2,68 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from kubelite.grpc.method import Method
+from kubelite.grpc.server import GrpcServer, Handler
+from kubelite.grpc.status import Code, GrpcError
 from kubelite.node import cri_socket
-from kubelite.node.cri_socket import DATA, END_STREAM, HEADERS, SETTINGS, _frame, cri_answers
-
-HELLO = _frame(SETTINGS, 0, 0, b"") + _frame(SETTINGS, 1, 0, b"")
-ANSWERED = HELLO + _frame(HEADERS, 4, 1, b"h") + _frame(DATA, 0, 1, b"\0\0\0\0\2..")
+from kubelite.node.cri.messages import VERSION, Nothing, VersionResponse
+from kubelite.node.cri_socket import cri_answers
 
 
-async def asked(folder: Path, answer: bytes) -> tuple[bool, bytes]:
-    heard = bytearray()
+async def says(request: Nothing) -> VersionResponse:
+    del request
+    return VersionResponse("0.1.0", "containerd", "1.6.20")
+
+
+async def refuses(request: Nothing) -> VersionResponse:
+    del request
+    raise GrpcError(Code.UNKNOWN, "server is not initialized yet")
+
+
+async def hangs(request: Nothing) -> VersionResponse:
+    await asyncio.Event().wait()
+    return await says(request)
+
+
+@pytest.mark.parametrize(
+    ("handlers", "does"),
+    [({VERSION: says}, True), ({VERSION: refuses}, False), ({VERSION: hangs}, False), ({}, False)],
+)
+async def test_an_engine_answers_that_says_its_version(
+    tmp_path: Path,
+    handlers: dict[Method[Any, Any], Handler],
+    does: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cri_socket, "ANSWER_SECONDS", 0.5)
+    server = GrpcServer(tmp_path / "socket", handlers)
+    await server.start()
+    try:
+        assert await cri_answers(tmp_path / "socket") is does
+    finally:
+        await server.stop()
+
+
+@pytest.mark.parametrize(
+    "answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\xff" * 40, b"\0\0\0\4\0\0\0\0\0" * 1000]
+)
+async def test_anything_else_does_not(
+    tmp_path: Path, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cri_socket, "ANSWER_SECONDS", 0.5)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        heard.extend(await reader.read(4096))
+        await reader.read(4096)
         writer.write(answer)
         writer.close()
         await writer.wait_closed()
 
-    async with await asyncio.start_unix_server(serve, folder / "socket"):
-        return await cri_answers(folder / "socket"), bytes(heard)
-
-
-async def test_an_answer_with_a_message_counts(tmp_path: Path) -> None:
-    does, heard = await asked(tmp_path, ANSWERED)
-    assert does
-    assert heard.startswith(cri_socket.PREFACE)
-    assert b"/runtime.v1.RuntimeService/Version" in heard
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"",
-        b"HTTP/1.1 400 Bad Request\r\n\r\n",
-        HELLO,
-        HELLO + _frame(HEADERS, 4 | END_STREAM, 1, b"grpc-status 12"),
-        HELLO + _frame(HEADERS, 4, 1, b"h") + _frame(HEADERS, 4 | END_STREAM, 1, b"grpc-status 2"),
-        HELLO + _frame(DATA, END_STREAM, 1, b""),
-        HELLO + b"\xff\xff\xff\x00\x00\x00\x00\x00\x01",
-        _frame(SETTINGS, 0, 0, b"") * 1000 + ANSWERED,
-        ANSWERED[:-3],
-    ],
-)
-async def test_anything_else_does_not(tmp_path: Path, answer: bytes) -> None:
-    assert not (await asked(tmp_path, answer))[0]
+    async with await asyncio.start_unix_server(serve, tmp_path / "socket"):
+        assert not await cri_answers(tmp_path / "socket")
 
 
 async def test_an_absent_socket_does_not(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from kubelite.node.cni import messages
 from kubelite.node.cni.messages import Call, CallRefused, encode_failure, encode_success
 from kubelite.node.network import HostPort, PodNetwork
 from kubelite.node.pod_memory import PodMemory
+from kubelite.serving.unix_socket import listen_privately
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -136,7 +137,7 @@ class PluginServer:
 
     async def start(self) -> None:
         """Begin to answer. Raises OSError."""
-        listener = await asyncio.to_thread(_listen, self._path)
+        listener = await asyncio.to_thread(listen_privately, self._path, CNI_CALLS.value)
         self._server = await asyncio.start_unix_server(self._connected, sock=listener)
 
     async def stop(self) -> None:
@@ -184,24 +185,6 @@ class PluginServer:
                     message = f"a call has more than {CNI_CALL.value} bytes"
                     return encode_failure(messages.UNDECODABLE, message)
         return await self._calls.answer(bytes(data))
-
-
-def _listen(path: Path) -> socket.socket:
-    """Return a listening socket that only its owner can open, in place of one that a killed process left. Blocks."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        os.fchmod(
-            listener.fileno(), 0o600
-        )  # before it has a name: there is no moment in which others can open it
-        listener.bind(str(path))
-        listener.listen(CNI_CALLS.value)
-        listener.setblocking(False)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 def _is_trusted(writer: asyncio.StreamWriter) -> bool:

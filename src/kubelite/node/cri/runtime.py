@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from kubelite.node import engine_host
 from kubelite.node.capabilities import NAMES, bounding_set
-from kubelite.node.cgroups import limit_pod, limit_processes, remove_parents
+from kubelite.node.cgroups import limit_processes, remove_parents
 from kubelite.node.container_owner import NODE_LABEL, UID_LABEL, ContainerOwner
 from kubelite.node.cri import messages as cri
 from kubelite.node.cri import wire
@@ -49,7 +50,6 @@ from kubelite.node.runtime import (
     Usage,
     Version,
 )
-from kubelite.node.usage_files import GroupFiles
 from kubelite.tasks import TaskSet
 
 if TYPE_CHECKING:
@@ -290,12 +290,9 @@ class CriRuntime:
 
     def reductions(self, spec: ContainerSpec) -> tuple[str, ...]:
         """Return a text for each privilege in a container's spec that this host withholds."""
-        found = []
-        if spec.privileged and not self._has_all_capabilities:
-            found.append("this host withholds capabilities from privileged containers")
-        if spec.limits.oom_score_adj < 0 and not self._may_protect:
-            found.append("this host does not let it be spared when memory runs out")
-        return tuple(found)
+        return engine_host.reductions(
+            spec, has_all_capabilities=self._has_all_capabilities, may_protect=self._may_protect
+        )
 
     async def _parent(self, path: str) -> str:
         """Spell a control group as the engine's driver wants it."""
@@ -303,7 +300,7 @@ class CriRuntime:
             self._uses_systemd = wire.uses_systemd(await self._status())
         if not self._uses_systemd or not path or path.endswith(".slice"):
             return path
-        return "-".join(part.replace("-", "_") for part in path.strip("/").split("/")) + ".slice"
+        return engine_host.systemd_slice(path)
 
     async def start(self, container_id: str) -> ContainerRecord:
         """Start a container that was created; raises StartRefused, and then its record tells why it ended."""
@@ -389,11 +386,7 @@ class CriRuntime:
         self, sandbox: ContainerRecord, limits: ContainerLimits, class_shares: int
     ) -> None:
         """Limit all containers of a running sandbox together, and weigh its QoS class; 0 leaves that as it is."""
-        try:
-            await asyncio.to_thread(limit_pod, sandbox.pid, sandbox.pod_uid, limits, class_shares)
-        except OSError as error:
-            what = f"{error.filename}: {error.strerror}"
-            raise RuntimeFailure(f"cannot set the control group of the pod: {what}") from error
+        await engine_host.limit_sandbox(sandbox, limits, class_shares)
 
     # What there is
 
@@ -581,14 +574,7 @@ class CriRuntime:
 
     async def usage(self, record: ContainerRecord) -> Usage | None:
         """Return the usage of a running container; None if it cannot be read, as when the container has just ended."""
-        if not record.pid:
-            return None
-
-        def read() -> Usage | None:
-            files = GroupFiles()
-            return files.container(files.groups(record.pid), record.id, self._clock.now())
-
-        return await asyncio.to_thread(read)
+        return await engine_host.usage_of(record, self._clock)
 
 
 def _is_alive(record: ContainerRecord) -> bool:

@@ -40,6 +40,7 @@ PIDS_ANNOTATION: Final = "kubelite.io/pids"  # which the interface cannot limit
 # The pod's end of the link is there before the settings are made, so the default for links to come is too late for it.
 NO_IPV6_ON_LINK: Final = "net.ipv6.conf.eth0.disable_ipv6"
 DEFAULT_DOMAIN: Final = "docker.io"
+HUB: Final = "https://registry-1.docker.io"
 # Hidden from, and read-only for, containers whose procMount is Default; an engine knows none of its own.
 MASKED_PATHS: Final = (
     "/proc/asound",
@@ -393,7 +394,8 @@ def auth_of(credentials: Credentials | None) -> cri.AuthConfig | None:
     return cri.AuthConfig(
         username=credentials.username,
         password=credentials.password,
-        server_address=credentials.server,
+        # containerd compares it with the host that it asks.
+        server_address=HUB if credentials.server == DEFAULT_DOMAIN else credentials.server,
         identity_token=credentials.identity_token,
     )
 

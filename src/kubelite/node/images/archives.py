@@ -1,0 +1,37 @@
+"""Images that an administrator puts into a folder of the node, as archives."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, RuntimeFailure
+
+log = logging.getLogger(__name__)
+
+
+class LocalImages:
+    """Image archives (``*.tar``) in a folder, loaded into the engine once per modification."""
+
+    def __init__(self, folder: Path, runtime: ContainerRuntime) -> None:
+        self._folder = folder
+        self._runtime = runtime
+        self._loaded: set[tuple[Path, float]] = set()
+
+    async def load(self) -> None:
+        """Load the archives that are new or were modified; a failure is logged and not retried."""
+        for path, changed in await asyncio.to_thread(_archives, self._folder):
+            if (path, changed) in self._loaded:
+                continue
+            self._loaded.add((path, changed))
+            try:
+                await self._runtime.load(path)
+            except (OSError, RuntimeFailure, EngineUnavailable) as error:
+                log.warning("cannot load image", extra={"file": path, "reason": str(error)})
+            else:
+                log.info("image loaded", extra={"file": path.name})
+
+
+def _archives(folder: Path) -> list[tuple[Path, float]]:
+    if not folder.is_dir():
+        return []
+    return [(path, path.stat().st_mtime) for path in sorted(folder.glob("*.tar"))]
