@@ -245,8 +245,6 @@ NETWORK_WRITES = {
     ("create", "events.k8s.io", "events"),
     ("patch", "events.k8s.io", "events"),
     ("update", "events.k8s.io", "events"),
-    ("patch", "", "services/status"),
-    ("update", "", "services/status"),
 }
 
 
