@@ -13,6 +13,7 @@ from kubelite.api.kinds.resource import (
 )
 from kubelite.api.machinery import device_selectors
 from kubelite.control.scheduler.devices.allocator import Allocator
+from kubelite.control.scheduler.devices.allocator import Selecting as SelectingProtocol
 from kubelite.control.scheduler.devices.pools import (
     Offer,
     PoolKey,
@@ -123,13 +124,16 @@ def allocate(
     classes: Sequence[DeviceClass] = (make_class(),),
     usage: Usage | None = None,
     node: NodeInfo | None = None,
+    selecting: SelectingProtocol | None = None,
 ) -> list[AllocationResult] | None:
     """Return what claims get on a node, None if nothing."""
     where = node or node_info()
     by_name = {one.metadata.name: one for one in classes}
     pools = gathered((one for one in slices if is_relevant(one, where)), Whole(slices))
     asked = [Asked(one, by_name.get) for one in claims]
-    found = at_once(Allocator(where, asked, pools, usage or Usage(), Selecting()).allocate())
+    found = at_once(
+        Allocator(where, asked, pools, usage or Usage(), selecting or Selecting()).allocate()
+    )
     if found is None:
         return None
     return [
