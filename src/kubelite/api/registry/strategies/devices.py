@@ -1,0 +1,33 @@
+"""ResourceClaims: what drivers said about a device goes with its allocation. Source: Kubernetes' strategy of claims."""
+
+from typing import Any
+
+from kubelite.api.registry.strategy import Strategy, WriteContext
+
+JSON = dict[str, Any]
+_FIELDS = ("driver", "pool", "device", "shareID")
+
+
+class ResourceClaimStrategy(Strategy):
+    """The write hooks of ResourceClaims."""
+
+    def prepare_part(self, item: JSON, old: JSON, subresource: str, context: WriteContext) -> None:
+        """Drop the reports about devices that the claim no longer has, so that no client need know of them."""
+        super().prepare_part(item, old, subresource, context)
+        status = item.get("status") or {}
+        gone = _allocated(old) - _allocated(item)
+        devices = status.get("devices")
+        if not gone or not devices:
+            return
+        status["devices"] = [one for one in devices if _key(one) not in gone]
+        if not status["devices"]:
+            del status["devices"]
+
+
+def _allocated(claim: JSON) -> set[tuple[str, ...]]:
+    allocation = (claim.get("status") or {}).get("allocation") or {}
+    return {_key(one) for one in (allocation.get("devices") or {}).get("results") or ()}
+
+
+def _key(one: JSON) -> tuple[str, ...]:
+    return tuple(one.get(field) or "" for field in _FIELDS)
