@@ -154,17 +154,17 @@ def _key(device: JSON) -> tuple[str, ...]:
 def _node_of(status: JSON) -> str:
     """Return the node that alone can use the devices of a claim, "" if more can."""
     selector = (status.get("allocation") or {}).get("nodeSelector") or {}
-    terms = selector.get("nodeSelectorTerms") or ()
+    terms: list[JSON] = selector.get("nodeSelectorTerms") or []
     if len(terms) != 1 or terms[0].get("matchExpressions"):
         return ""
-    fields = terms[0].get("matchFields") or ()
+    fields: list[JSON] = terms[0].get("matchFields") or []
     if len(fields) != 1 or (fields[0].get("key"), fields[0].get("operator")) != (
         "metadata.name",
         "In",
     ):
         return ""
-    values = fields[0].get("values") or ()
-    return str(values[0]) if len(values) == 1 else ""
+    values: list[str] = fields[0].get("values") or []
+    return values[0] if len(values) == 1 else ""
 
 
 def _is_on(request: AdmissionRequest, node: str) -> bool:

@@ -7,11 +7,11 @@ from kubelite.api.kinds.resource import (
     DeviceRequest,
     DeviceSelector,
     DeviceSubRequest,
-    DeviceTaint,
     DeviceToleration,
     ExactDeviceRequest,
     ResourceClaim,
 )
+from kubelite.api.machinery.device_tolerations import covers
 from kubelite.control.scheduler.devices.pools import Offer
 
 RESULTS_MAX = 32  # devices of one claim, a limit of the field
@@ -118,18 +118,3 @@ def _alternatives(
         yield request.exactly
     else:
         yield from request.firstAvailable
-
-
-def covers(toleration: DeviceToleration, taint: DeviceTaint) -> bool:
-    """Return whether a toleration tolerates a taint of a device."""
-    if toleration.effect and toleration.effect != taint.effect:
-        return False
-    if toleration.key and toleration.key != taint.key:
-        return False
-    match toleration.operator:
-        case "" | "Equal":
-            return toleration.value == taint.value
-        case "Exists":
-            return True
-        case _:
-            return False
