@@ -33,6 +33,8 @@ from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.steps import YIELD_EVERY, Steps
 from kubelite.limits import ALLOCATION_STEPS
 
+STEPS_BEFORE_COUNTING: Final = 4_000  # of a search that has found nothing so far
+
 CounterKey = tuple[PoolKey, str, str]  # pool, set and name
 
 
@@ -217,13 +219,17 @@ class Allocator:
 
     def _search(self) -> Steps[bool]:
         """Go through the positions depth first. The stack is our own, since a pod may have any number of claims."""
-        total = 0
+        total, is_counted = 0, False
         stack = [self._moves(_Position(0))]
         while stack:
             move = next(stack[-1], None)
             self._steps += 1
             if self._steps >= YIELD_EVERY:
                 total += self._steps
+                if not is_counted and total > STEPS_BEFORE_COUNTING:
+                    is_counted = True
+                    if (yield from self._is_short()):
+                        return False
                 if total > ALLOCATION_STEPS.value:
                     ALLOCATION_STEPS.reached()
                     raise TookTooLong
@@ -235,6 +241,31 @@ class Allocator:
             elif move is not _PAUSE:
                 stack.append(self._moves(move))
         return False
+
+    def _is_short(self) -> Steps[bool]:
+        """Return whether requests that can only have the same devices want more than there are.
+
+        The search would find that out too, but only after it has tried every set of devices for the first of them.
+        """
+        wanted: list[tuple[frozenset[DeviceKey], int]] = []
+        for claim, asked in enumerate(self._claims):
+            for alternatives in asked.requests:
+                only = alternatives[0]
+                if len(alternatives) > 1 or only.is_all or only.is_admin:
+                    continue
+                try:
+                    while self._look_at_one(claim, only):
+                        if self._steps >= YIELD_EVERY:
+                            yield self._spent()
+                except AllocationFailed:
+                    return False  # of a device that the search may never come to
+                if not any(offer.is_shared for offer in only.fitting):
+                    keys = frozenset(offer.key for offer in only.fitting)
+                    wanted.append((keys, only.count))
+        return any(
+            sum(count for keys, count in wanted if keys <= some) > len(some)
+            for some in {keys for keys, _ in wanted}
+        )
 
     def _spent(self) -> int:
         steps, self._steps = self._steps, 0

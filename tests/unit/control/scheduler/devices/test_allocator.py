@@ -321,10 +321,20 @@ def test_more_devices_than_a_claim_can_name_are_not_searched_for() -> None:
 
 def test_a_hostile_claim_takes_a_bounded_number_of_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ALLOCATION_STEPS, "value", 5_000)
-    devices = [make_device(f"d{number:02}", attributes={"n": number}) for number in range(24)]
-    claims = [make_claim(f"c{number}", wanted(count=12)) for number in range(3)]
+    # No two claims can have what they want, and only trying every set of devices shows it.
+    devices = [make_device(f"d{number:02}", attributes={"n": number % 9}) for number in range(24)]
+    apart = {"constraints": [{"matchAttribute": f"{DRIVER}/n"}]}
+    claims = [make_claim(f"c{number}", wanted(count=3), **apart) for number in range(7)]
     with pytest.raises(TookTooLong):
         allocate([make_slice("s", *devices)], *claims)
+
+
+def test_too_few_devices_for_all_claims_are_found_out_without_trying_all_sets() -> None:
+    devices = [make_device(f"d{number:02}") for number in range(30)]
+    claims = [make_claim(f"c{number}", wanted(count=20)) for number in range(2)]
+    assert allocate([make_slice("s", *devices)], *claims) is None
+    enough = [make_claim(f"c{number}", wanted(count=15)) for number in range(2)]
+    assert allocate([make_slice("s", *devices)], *enough) is not None
 
 
 def test_many_claims_are_no_deep_recursion() -> None:
