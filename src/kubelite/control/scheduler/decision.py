@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from kubelite.control.scheduler.affinity import AffinityState, NamespaceLabels, affinity_scores
 from kubelite.control.scheduler.devices.claims import CANNOT_ALLOCATE, FILTER, ClaimState
-from kubelite.control.scheduler.devices.requests import AllocationFailed
+from kubelite.control.scheduler.devices.requests import AllocationFailed, NotPrepared
 from kubelite.control.scheduler.filters import Rejection, rejection
 from kubelite.control.scheduler.load import WEIGHT as LOAD_WEIGHT
 from kubelite.control.scheduler.load import NodeLoads
@@ -84,7 +84,7 @@ class Decider:
     ) -> Steps[tuple[NodeInfo, VolumeState | None]]:
         """Return the best node for a pod with these resource claims.
 
-        Raises Unschedulable, and AllocationFailed where its claims for devices cannot be judged.
+        Raises Unschedulable, AllocationFailed where its claims for devices cannot be judged, and NotPrepared.
         """
         try:
             result = yield from self._choose(info, claims)
@@ -200,7 +200,7 @@ class Decider:
         if found is None and claims is not None:
             try:
                 found = yield from claims.find(node)
-            except AllocationFailed:
+            except (AllocationFailed, NotPrepared):
                 return CANNOT_ALLOCATE
         return found
 

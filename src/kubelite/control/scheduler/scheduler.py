@@ -33,7 +33,7 @@ from kubelite.control.scheduler.devices.claims import (
     Reservation,
 )
 from kubelite.control.scheduler.devices.manager import AllocationLost, Devices
-from kubelite.control.scheduler.devices.requests import AllocationFailed
+from kubelite.control.scheduler.devices.requests import AllocationFailed, NotPrepared
 from kubelite.control.scheduler.load import NodeLoads, ReadLoads
 from kubelite.control.scheduler.node_info import Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
@@ -289,6 +289,9 @@ class Scheduler:
             return None
         except ClaimNotMade:
             self.queue.give_back(waiting, frozenset({FILTER}))
+            return None
+        except NotPrepared:
+            self.queue.give_back(waiting, NOTHING_BUT_TIME)
             return None
         except AllocationFailed as error:
             self._failed.increase()

@@ -24,6 +24,10 @@ class AllocationFailed(Exception):
     """A claim, a class or a pool is not such that devices can be given out; `str()` is worded as upstream."""
 
 
+class NotPrepared(Exception):
+    """A slice or a class came after the decision was prepared, so another decision has to be made."""
+
+
 class Wanted:
     """One alternative of a request, and the devices that it may have on a node as far as they were looked at."""
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kubelite.api.kinds.resource import Device, ResourceSlice
 from kubelite.control.scheduler.devices.allocator import TookTooLong
 from kubelite.control.scheduler.devices.pools import Offer
-from kubelite.control.scheduler.devices.requests import AllocationFailed
+from kubelite.control.scheduler.devices.requests import AllocationFailed, NotPrepared
 from kubelite.limits import EXPRESSION_INLINE, POD_SELECTORS, SELECTION_COST
 from kubelite.offload import FAR_FROM_INLINE, Offload
 
@@ -112,16 +112,16 @@ class Selectors:
     def matches(self, text: str, offer: Offer) -> bool:
         """Return whether an expression selects a device.
 
-        Raises AllocationFailed if it fails, or if it came, or its slice did, after `prepare`.
+        Raises AllocationFailed if it fails, NotPrepared if it came, or its slice did, after `prepare`.
         """
         kept = self._kept.get(text)
         if kept is None:
-            raise AllocationFailed("CEL expression not compiled yet")
+            raise NotPrepared
         answers = kept.answers(offer.slice)
         answer = answers.get(offer.device.name)
         if answer is None:
             if kept.cost > EXPRESSION_INLINE.value:
-                raise AllocationFailed("CEL expression not evaluated yet")
+                raise NotPrepared
             answer = _answer(kept.selector, offer.key[0], offer.device)
             answers[offer.device.name] = answer
         if isinstance(answer, str):

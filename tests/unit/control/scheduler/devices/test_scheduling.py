@@ -12,6 +12,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.resource import ResourceClaim, ResourceSlice
 from kubelite.api.machinery import device_selectors
 from kubelite.api.machinery.resource_claims import FINALIZER
+from kubelite.control.scheduler.devices.selecting import Selectors
 from kubelite.limits import EXPRESSION_INLINE
 from unit.control.scheduler.devices.offers import (
     devices_of,
@@ -322,3 +323,22 @@ async def test_earlier_alternatives_are_preferred(cluster: Cluster) -> None:
     await cluster.client.create(make_claim("c", either))
     await cluster.add(using("p", "c"))
     assert cluster.node_of("p") == "n1"
+
+
+@on_cluster
+async def test_a_slice_that_comes_amid_a_decision_is_no_error(
+    cluster: Cluster,
+) -> None:
+    await offer(cluster, gpus("n0", "a"))
+    prepare = Selectors.prepare
+
+    async def too_early(self: Selectors, texts: Any, slices: Any) -> None:
+        Selectors.prepare = prepare  # type: ignore[method-assign]  # once
+
+    Selectors.prepare = too_early  # type: ignore[method-assign]  # nothing is prepared
+    await cluster.client.create(make_claim("d", wanted("true")))
+    await cluster.add(make_node("n0"), using("p", "d"))
+    assert cluster.node_of("p") == ""
+    assert cluster.client.all(Event) == []
+    await cluster.wait_for_backoff()
+    assert cluster.node_of("p") == "n0"
