@@ -1076,6 +1076,31 @@ DECISION_STEPS = Limit(
     reason="a few seconds, with turns of the loop between, in which no other pod is placed",
 )
 
+ALLOCATION_STEPS = Limit(
+    "allocation-steps",
+    500_000,
+    "steps",
+    bounds="the search for devices of one node for a pod's resource claims",
+    beyond="the attempt fails, its event says so, and it is repeated after the pod's back-off",
+    reason="half a second, with turns of the loop between; a claim for 8 of 16 devices takes a millisecond",
+)
+POD_SELECTORS = Limit(
+    "pod-selectors",
+    256,
+    "expressions",
+    bounds="different expressions that select devices, of one pod's claims and their classes; also those kept",
+    beyond="the pod is not placed, its event says why",
+    reason="pods have a few; an expression and its answers may take some hundred kilobytes",
+)
+SELECTION_COST = Limit(
+    "selection-cost",
+    10_000_000,
+    "units",
+    bounds="dear expressions that select devices, evaluated off the loop before one attempt to place a pod",
+    beyond="the attempt fails and goes on after the pod's back-off; answers are kept until the slice changes",
+    reason="a second or two of the worker thread; usual expressions cost below a hundred units and are not counted",
+)
+
 # Service rules
 
 SERVICE_RULES = Limit(
