@@ -1417,13 +1417,13 @@ CSI_RECORD = Limit(
     beyond="passed over: the volume is unmounted without its driver",
     reason="a handle has 128 bytes at most, and names 253",
 )
-CSI_PLUGINS = Limit(
-    "csi-plugins",
+PLUGINS = Limit(
+    "plugins",
     64,
     "sockets",
     bounds="plugins that register with one node",
     beyond="the others are not registered",
-    reason="each is a connection and an entry in the node's CSINode; nodes have a handful",
+    reason="each is a connection, and a CSI driver an entry in the node's CSINode; nodes have a handful",
 )
 CSI_TOPOLOGY = Limit(
     "csi-topology",

@@ -46,6 +46,7 @@ from kubelite.node.allocatable import (
 )
 from kubelite.node.configuration import ShownSettings, kubelet_configuration
 from kubelite.node.cri.log_rotation import RotatedLogs
+from kubelite.node.csi.paths import KubeletFolders
 from kubelite.node.csi.service import CSIService
 from kubelite.node.dependencies import Collaborators, NodeFacts
 from kubelite.node.devices.manager import DeviceManager
@@ -83,6 +84,7 @@ from kubelite.node.manifest_folder import ManifestFolder
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.node_door import NodeDoor
 from kubelite.node.node_engine import NodeEngine
+from kubelite.node.plugins.registry import PluginRegistry
 from kubelite.node.pod_files import HostFiles
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import apparmor_enabled
@@ -195,7 +197,9 @@ class Worker:
         devices = DeviceManager(data / "device-plugins", self._plugin)
         await devices.restore()
         kubelet = Kubelet(facts, self._collaborators(data, devices), static=self._static_pods())
-        csi = await self._csi(data)
+        folders = await asyncio.to_thread(prepare, data, config.kubelet_root)
+        csi = await self._csi(folders)
+        plugins = PluginRegistry(folders.registry, {"CSIPlugin": csi.drivers}, self._plugin)
         door = NodeDoor(self._identities.node, identity.name)
         measure = HostMeasure(self._clock, data, machine.memory_bytes, self._runtime.image_folder)
         self._api = NodeAPI(
@@ -260,6 +264,7 @@ class Worker:
             "limit of all pods": self._pod_group(identity, machine).run,
             "image garbage collection": collector.run,
             "CSI drivers": csi.run,
+            "plugins": plugins.run,
             "device plugins": devices.run,
             "kubelet": lambda: self._run_pods(kubelet),
         }
@@ -444,12 +449,10 @@ class Worker:
         """Return a client of a plugin, whose large answers are decoded off the loop."""
         return GrpcClient(socket, offload=self._offload)
 
-    async def _csi(self, data: Path) -> CSIService:
+    async def _csi(self, folders: KubeletFolders) -> CSIService:
         """Return the node's side of CSI, with what was mounted before the start."""
-        config = self._config
-        folders = await asyncio.to_thread(prepare, data, config.kubelet_root)
         csi = CSIService(
-            config.name_of_node,
+            self._config.name_of_node,
             folders,
             self._identities.node,
             self._clock,
