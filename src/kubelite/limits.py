@@ -1623,6 +1623,39 @@ DEVICE_CHECKPOINT = Limit(
     reason="all devices of 110 pods take far less",
 )
 
+DRA_DEVICES = Limit(
+    "dra-devices",
+    16_384,
+    "devices",
+    bounds="devices of one DRA driver whose health is known",
+    beyond="the health of the others is unknown",
+    reason="a ResourceSlice has 128, and a node of many partitions some thousand",
+)
+DRA_CLAIM_DEVICES = Limit(
+    "dra-claim-devices",
+    1_024,
+    "devices",
+    bounds="devices, and names for containers, that a DRA driver prepares for one claim",
+    beyond="the claim counts as not prepared",
+    reason="a claim has 32 devices at most, and a device a few names",
+)
+DRA_CHECKPOINT = Limit(
+    "dra-checkpoint",
+    64 * MIB,
+    "bytes",
+    bounds="file of the claims that are prepared",
+    beyond="it is set aside, and the claims are prepared anew",
+    reason="the claims of 110 pods take far less",
+)
+POD_RESOURCES_CALLS = Limit(
+    "pod-resources-calls",
+    100,
+    "calls/s",
+    bounds="calls of the pod resources API, beyond ten at once",
+    beyond="refused with the code ResourceExhausted",
+    reason="as the kubelet of Kubernetes; monitoring agents ask every few seconds",
+)
+
 CDI_SPEC = Limit(
     "cdi-spec",
     MIB,

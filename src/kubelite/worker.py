@@ -49,7 +49,7 @@ from kubelite.node.cri.log_rotation import RotatedLogs
 from kubelite.node.csi.paths import KubeletFolders
 from kubelite.node.csi.service import CSIService
 from kubelite.node.dependencies import Collaborators, NodeFacts
-from kubelite.node.devices.manager import DeviceManager
+from kubelite.node.devices.node_devices import NodeDevices
 from kubelite.node.devices.protocol import PodDevices
 from kubelite.node.engine_choice import Wanted
 from kubelite.node.engine_watch import EngineWatch
@@ -194,12 +194,14 @@ class Worker:
         facts = facts_of(identity, machine, config, self._cluster)
         facts = replace(facts, pod_ids=await asyncio.to_thread(_pod_ids))
         self._records = PullRecords(self._clock, data / "image_manager")
-        devices = DeviceManager(data / "device-plugins", self._plugin)
+        devices = NodeDevices(data, identity.name, self._identities.node, self._plugin)
         await devices.restore()
         kubelet = Kubelet(facts, self._collaborators(data, devices), static=self._static_pods())
         folders = await asyncio.to_thread(prepare, data, config.kubelet_root)
         csi = await self._csi(folders)
-        plugins = PluginRegistry(folders.registry, {"CSIPlugin": csi.drivers}, self._plugin)
+        plugins = PluginRegistry(
+            folders.registry, {"CSIPlugin": csi.drivers, "DRAPlugin": devices}, self._plugin
+        )
         door = NodeDoor(self._identities.node, identity.name)
         measure = HostMeasure(self._clock, data, machine.memory_bytes, self._runtime.image_folder)
         self._api = NodeAPI(
@@ -265,7 +267,7 @@ class Worker:
             "image garbage collection": collector.run,
             "CSI drivers": csi.run,
             "plugins": plugins.run,
-            "device plugins": devices.run,
+            "devices": devices.run,
             "kubelet": lambda: self._run_pods(kubelet),
         }
         if shutdown is not None:
@@ -615,12 +617,14 @@ def _check_reservations(identity: NodeIdentity, machine: Machine) -> None:
         raise CannotStart(str(error)) from None
 
 
-def _connect(devices: DeviceManager, kubelet: Kubelet, registration: NodeRegistration) -> None:
-    """Let pods and the node's status follow the devices of plugins."""
-    devices.active = kubelet.active_pods
+def _connect(devices: NodeDevices, kubelet: Kubelet, registration: NodeRegistration) -> None:
+    """Let pods and the node's status follow the node's devices."""
     devices.on_health = kubelet.wake
-    devices.on_capacity = registration.wake
-    registration.devices = lambda: devices.capacity
+    devices.pods = kubelet.workers.active_pods
+    plugins = devices.plugins
+    plugins.active = kubelet.active_pods
+    plugins.on_capacity = registration.wake
+    registration.devices = lambda: plugins.capacity
 
 
 def facts_of(
