@@ -321,13 +321,24 @@ class PodWorker:
             )
             self._note_backoff(memory, pod, observed, status)
             if status.phase in {"Succeeded", "Failed"} and not observed.running():
-                # Once the API is told that the pod is over, its devices may be given to others.
-                await self._parts.devices.unprepare(memory.uid)
+                await self._unprepare(memory, pod, status)
             if not await self._advance(memory, pod, observed, decision, status):
                 self._note_rest(memory, pod)
                 refresh_at = memory.refresh_at if memory.volumes_ready else None
                 return _sooner(decision.wait_seconds, refresh_at, now)
         raise AssertionError(f"pod {memory.uid} does not come to rest")
+
+    async def _unprepare(self, memory: PodMemory, pod: Pod, status: PodStatus) -> None:
+        """Give back the claims of a pod that is over. Raises DevicesBusy.
+
+        Once the API is told that it is over, its devices may be given to others, so until then its phase stays.
+        """
+        try:
+            await self._parts.devices.unprepare(memory.uid)
+        except DevicesBusy:
+            phase = pod.status.phase or "Pending"
+            await self._status.report(memory, pod, replace(status, phase=phase))
+            raise
 
     def _note_rest(self, memory: PodMemory, pod: Pod) -> None:
         is_ending = memory.ending is not None or pod.metadata.deletionTimestamp is not None

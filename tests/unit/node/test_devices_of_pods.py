@@ -224,7 +224,9 @@ def test_claims_are_given_back_before_the_api_hears_of_the_end() -> None:
             container_id = pod.status.containerStatuses[0].containerID.removeprefix("docker://")
             cluster.node.runtime.end(container_id)
             await asyncio.sleep(300)
-            assert (await cluster.pod()).status.phase == "Running"
+            waiting = (await cluster.pod()).status
+            assert waiting.phase == "Running"
+            assert waiting.containerStatuses[0].state.terminated is not None
             cluster.claims.busy = ""
             await cluster.until(lambda pod: pod.status.phase == "Succeeded")
             assert cluster.claims.phases == ["Running"]
