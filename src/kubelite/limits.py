@@ -1468,13 +1468,13 @@ CSI_RECORD = Limit(
     beyond="passed over: the volume is unmounted without its driver",
     reason="a handle has 128 bytes at most, and names 253",
 )
-CSI_PLUGINS = Limit(
-    "csi-plugins",
+PLUGINS = Limit(
+    "plugins",
     64,
     "sockets",
     bounds="plugins that register with one node",
     beyond="the others are not registered",
-    reason="each is a connection and an entry in the node's CSINode; nodes have a handful",
+    reason="each is a connection, and a CSI driver an entry in the node's CSINode; nodes have a handful",
 )
 CSI_TOPOLOGY = Limit(
     "csi-topology",
@@ -1672,6 +1672,39 @@ DEVICE_CHECKPOINT = Limit(
     bounds="file of the allocations of devices",
     beyond="it is set aside, and containers are given devices anew",
     reason="all devices of 110 pods take far less",
+)
+
+DRA_DEVICES = Limit(
+    "dra-devices",
+    16_384,
+    "devices",
+    bounds="devices of one DRA driver whose health is known",
+    beyond="the health of the others is unknown",
+    reason="a ResourceSlice has 128, and a node of many partitions some thousand",
+)
+DRA_CLAIM_DEVICES = Limit(
+    "dra-claim-devices",
+    1_024,
+    "devices",
+    bounds="devices, and names for containers, that a DRA driver prepares for one claim",
+    beyond="the claim counts as not prepared",
+    reason="a claim has 32 devices at most, and a device a few names",
+)
+DRA_CHECKPOINT = Limit(
+    "dra-checkpoint",
+    64 * MIB,
+    "bytes",
+    bounds="file of the claims that are prepared",
+    beyond="it is set aside, and the claims are prepared anew",
+    reason="the claims of 110 pods take far less",
+)
+POD_RESOURCES_CALLS = Limit(
+    "pod-resources-calls",
+    100,
+    "calls/s",
+    bounds="calls of the pod resources API, beyond ten at once",
+    beyond="refused with the code ResourceExhausted",
+    reason="as the kubelet of Kubernetes; monitoring agents ask every few seconds",
 )
 
 CDI_SPEC = Limit(
