@@ -82,6 +82,10 @@ class CSIService:
         """Return the path of a pod's volume on the host. Raises ConfigUnavailable."""
         return self._volumes.path(pod_uid, volume, claimed)
 
+    async def device(self, pod_uid: str, volume: Volume, claimed: PersistentVolume) -> Path:
+        """Return the path of a pod's block volume, which is a device. Raises ConfigUnavailable."""
+        return await self._volumes.device(pod_uid, volume, claimed)
+
     async def tear_down(self, pod_uid: str) -> None:
         """Unmount a pod's volumes. Raises VolumeBusy and OSError."""
         await self._volumes.tear_down(pod_uid)

@@ -30,8 +30,8 @@ from kubelite.node.name_resolution import (
     resolv_conf,
 )
 from kubelite.node.pod_files import ClaimedFolder
-from kubelite.node.pods import AnyContainer, is_recursively_read_only
-from kubelite.node.runtime import Mount
+from kubelite.node.pods import AnyContainer, all_containers, is_recursively_read_only
+from kubelite.node.runtime import HostDevice, Mount
 from kubelite.node.trusted_text import one_line, path_name
 from kubelite.node.untrusted_files import (
     UnsafePath,
@@ -43,6 +43,7 @@ from kubelite.node.untrusted_files import (
     remove_path,
 )
 from kubelite.node.volumes.atomic_writer import File, write_atomically
+from kubelite.node.volumes.block_devices import LocalDevices, pinned_device
 from kubelite.node.volumes.empty_dir import make_empty_dir, memory_size
 from kubelite.node.volumes.followed import FollowedObjects
 from kubelite.node.volumes.ownership_walks import OwnershipWalks, shared_group_message
@@ -65,6 +66,10 @@ SERVICE_ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 class _MounterFailed(ConfigUnavailable):
     """A volume cannot be mounted at all, which upstream notices before it sets one up."""
+
+
+class _MapFailed(ConfigUnavailable):
+    """A block volume cannot be made a device of its pod."""
 
 
 class PodVolumes(Protocol):
@@ -90,6 +95,10 @@ class PodVolumes(Protocol):
         environment: Mapping[str, str],
     ) -> tuple[Mount, ...]:
         """Return the mounts for one attempt to run a container. Raises ConfigUnavailable and APIError."""
+        ...
+
+    async def devices(self, pod: Pod, container: AnyContainer) -> tuple[HostDevice, ...]:
+        """Return the devices of a container's block volumes. Raises ConfigUnavailable and APIError."""
         ...
 
     async def termination_message(self, pod_uid: str, name: str, attempt: int) -> str:
@@ -133,7 +142,9 @@ class HostVolumes:
         self._plugins: PluginVolumes | None = None
         self._recursive_read_only = may_mount and is_supported()
         self._host_resolver = host_resolver
+        self._root = root
         self._pods = root / "pods"
+        self._devices = LocalDevices(root)
         self._clock = clock
         self._content = VolumeContent(client, clock)
         self.changed: Callable[[str], None] = lambda _: None
@@ -167,6 +178,9 @@ class HostVolumes:
         for volume in pod.spec.volumes:
             try:
                 refresh_at = await self._set_up_one(pod, volume, around, budget)
+            except _MapFailed as error:
+                what = f'MapVolume.SetUpDevice failed for volume "{volume.name}"'
+                raise ConfigUnavailable(f"{what} : {error}") from error
             except _MounterFailed as error:
                 what = f'MountVolume.NewMounter initialization failed for volume "{volume.name}"'
                 raise ConfigUnavailable(f"{what} : {error}") from error
@@ -214,10 +228,63 @@ class HostVolumes:
         elif self._local is not None or self._plugins is not None:
             is_own = volume.ephemeral is not None
             claim, claimed = await self._claimed(pod, name, is_ephemeral=is_own)
+            check_mode(pod, volume.name, claimed)
+            if claimed.spec.volumeMode == "Block":
+                return await self._set_up_device(pod, volume, claim, claimed)
             if self._plugins is not None and claimed.spec.csi is not None:
                 return await self._plugins.set_up(pod, volume, claim, claimed)
             await self._set_up_local(pod, volume, claimed, group)
         return None
+
+    async def _set_up_device(
+        self, pod: Pod, volume: Volume, claim: PersistentVolumeClaim, claimed: PersistentVolume
+    ) -> datetime | None:
+        """Make a block volume a device of its pod; return when to refresh it. Raises _MapFailed and APIError."""
+        try:
+            if self._plugins is not None and claimed.spec.csi is not None:
+                return await self._plugins.set_up(pod, volume, claim, claimed)
+            if claimed.spec.local is None or not self._may_mount:
+                raise ConfigUnavailable("no volume plugin matched")
+            path = claimed.spec.local.path
+            if reason := await asyncio.to_thread(_absence, path):
+                raise ConfigUnavailable(reason)
+            uid, name = pod.metadata.uid, claimed.metadata.name
+            await asyncio.to_thread(self._devices.set_up, uid, name, path)
+        except ConfigUnavailable as error:
+            raise _MapFailed(str(error)) from error
+        except OSError as error:
+            raise _MapFailed(error.strerror) from error
+        return None
+
+    async def devices(self, pod: Pod, container: AnyContainer) -> tuple[HostDevice, ...]:
+        """Return the devices of a container's block volumes; one that is not there is left out.
+
+        Raises ConfigUnavailable and APIError.
+        """
+        volumes = {volume.name: volume for volume in pod.spec.volumes}
+        found = []
+        for device in container.volumeDevices:
+            volume = volumes.get(device.name)
+            source = await self._device(pod, volume) if volume is not None else None
+            if volume is None or source is None:
+                continue
+            claim = volume.persistentVolumeClaim
+            permissions = "r" if claim is not None and claim.readOnly else "rwm"
+            target = one_line(device.devicePath, "devicePath")
+            found.append(HostDevice(str(source), target, permissions))
+        return tuple(found)
+
+    async def _device(self, pod: Pod, volume: Volume) -> Path | None:
+        """Return the path of a block volume's device; None for another volume. Raises ConfigUnavailable."""
+        if not (name := claim_name(pod, volume)):
+            return None
+        _, claimed = await self._claimed(pod, name, is_ephemeral=volume.ephemeral is not None)
+        check_mode(pod, volume.name, claimed)
+        if self._plugins is not None and claimed.spec.csi is not None:
+            return await self._plugins.device(pod.metadata.uid, volume, claimed)
+        source = self._devices.pinned(pod.metadata.uid, claimed.metadata.name)
+        there = await asyncio.to_thread(pinned_device, self._root, source)
+        return None if there is None else source
 
     async def _set_up_local(
         self, pod: Pod, volume: Volume, claimed: PersistentVolume, group: int | None
@@ -450,6 +517,7 @@ class HostVolumes:
             await self._plugins.tear_down(pod_uid)
         self._content.forget(pod_uid)
         self._claims.pop(pod_uid, None)
+        await asyncio.to_thread(self._devices.tear_down, pod_uid)
         await asyncio.to_thread(_remove_home, self._home(pod_uid))
 
     async def leftovers(self) -> list[str]:
@@ -459,6 +527,19 @@ class HostVolumes:
             return sorted(p.name for p in self._pods.iterdir()) if self._pods.is_dir() else []
 
         return await asyncio.to_thread(names)
+
+
+def check_mode(pod: Pod, name: str, volume: PersistentVolume) -> None:
+    """Raise ConfigUnavailable if a container uses a volume in another way than its mode allows, in upstream's words."""
+    mode = volume.spec.volumeMode or "Filesystem"
+    for container in all_containers(pod):
+        for uses, field, wanted in (
+            (container.volumeMounts, "volumeMounts", "Filesystem"),
+            (container.volumeDevices, "volumeDevices", "Block"),
+        ):
+            if mode != wanted and any(use.name == name for use in uses):
+                text = f"volume {name} has volumeMode {mode}, but is specified in {field}"
+                raise ConfigUnavailable(text)
 
 
 def _plugin(volume: Volume) -> str:

@@ -30,6 +30,10 @@ class PluginVolumes(Protocol):
         """Return the path of a pod's volume on the host. Raises ConfigUnavailable."""
         ...
 
+    async def device(self, pod_uid: str, volume: Volume, claimed: PersistentVolume) -> Path:
+        """Return the path of a pod's block volume, which is a device. Raises ConfigUnavailable."""
+        ...
+
     async def tear_down(self, pod_uid: str) -> None:
         """Unmount a pod's volumes. Raises VolumeBusy and OSError."""
         ...

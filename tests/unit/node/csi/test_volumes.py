@@ -495,12 +495,6 @@ async def test_a_failed_growth_is_told_and_tried_again(place: Place) -> None:
         assert "VolumeResizeFailed" in reasons
 
 
-async def test_a_block_volume_is_refused(place: Place) -> None:
-    async with running(place):
-        with pytest.raises(ConfigUnavailable, match="block volumes are not supported"):
-            await place.mount(volumeMode="Block")
-
-
 async def test_the_cluster_knows_the_drivers_of_a_node(tmp_path: Path, client: FakeClient) -> None:
     topology = {"topology.example.com/node": "one"}
     driver = HostPathDriver(tmp_path, topology=topology, volumes_max=7, mounts=False)
