@@ -135,6 +135,12 @@ def _unpin(name: str, folder: int) -> None:
     os.unlink(name, dir_fd=folder)
 
 
+def mark_of(root: Path) -> str:
+    """Return how the marks of all loop devices of a node's folder start."""
+    digest = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()
+    return f"kubelite-{digest[:24]}-"
+
+
 class LocalDevices:
     """The devices of local volumes with volumeMode Block: block devices by path, and files by loop devices."""
 
@@ -189,5 +195,4 @@ class LocalDevices:
         own.unlink(missing_ok=True)
 
     def _mark(self, volume: str) -> str:
-        text = f"{self._root.resolve()}\0{volume}"
-        return f"kubelite-{hashlib.sha256(text.encode()).hexdigest()[:48]}"
+        return f"{mark_of(self._root)}{hashlib.sha256(volume.encode()).hexdigest()[:24]}"

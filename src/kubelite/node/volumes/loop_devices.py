@@ -86,9 +86,10 @@ def _configured(configuration: bytes, flags: int) -> Path:
 
 
 def detach(mark: str) -> None:
-    """Detach the devices with a mark; one that is still open is detached when it is closed. Raises OSError."""
+    """Detach the devices whose marks start so; one that is still open is detached when it is closed. Raises OSError."""
+    assert mark
     for known in attached():
-        if known.mark != mark:
+        if not known.mark.startswith(mark):
             continue
         device = os.open(known.path, os.O_RDONLY | os.O_CLOEXEC)
         try:

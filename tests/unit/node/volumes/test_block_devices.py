@@ -12,6 +12,7 @@ from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.volumes import loop_devices
 from kubelite.node.volumes.block_devices import (
     LocalDevices,
+    mark_of,
     open_published,
     pin_device,
     pinned_device,
@@ -143,3 +144,14 @@ def test_a_file_that_holds_data_is_never_removed(root: Path) -> None:
     with pytest.raises(OSError, match="holds data"):
         unpin_device(root, root / "u")
     assert (root / "u").read_text() == "data"
+
+
+def test_all_devices_of_a_node_are_found_by_its_folder_alone(root: Path, disk: Path) -> None:
+    """A reset has to detach them when no pod is left that tells which they are."""
+    other = root.parent / "node2"
+    LocalDevices(root).set_up("u", "pv-1", str(disk))
+    loop_devices.detach(mark_of(other))
+    number = node_of(LocalDevices(root).pinned("u", "pv-1"))
+    assert backing(number)
+    loop_devices.detach(mark_of(root))
+    assert number not in {node_of(one.path) for one in loop_devices.attached()}
