@@ -207,7 +207,7 @@ class Worker:
             measure,
             configuration=_configuration(config, self._cluster),
         )
-        self._api.files = HostFiles(data, self._volumes.claims_of)
+        self._api.files = HostFiles(data, self._volumes.claims_of, self._volumes.statistics)
         self._running.push_async_callback(self._api.stop)
         await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
         registration = self._registration = NodeRegistration(

@@ -56,6 +56,7 @@ class HostPathDriver:
         self.failures: dict[str, list[GrpcError]] = {}  # by method: raised before it succeeds
         self.registered: list[tuple[bool, str]] = []
         self.versions = ["1.0.0"]
+        self.usage: messages.NodeGetVolumeStatsResponse | None = None  # None: as measured
 
     @property
     def names(self) -> list[str]:
@@ -77,6 +78,7 @@ class HostPathDriver:
             messages.NODE_UNSTAGE: self._counted("NodeUnstageVolume", self._unstage),
             messages.NODE_PUBLISH: self._counted("NodePublishVolume", self._publish),
             messages.NODE_UNPUBLISH: self._counted("NodeUnpublishVolume", self._unpublish),
+            messages.NODE_GET_VOLUME_STATS: self._counted("NodeGetVolumeStats", self._usage),
             messages.NODE_EXPAND: self._counted("NodeExpandVolume", self._expand),
         }
 
@@ -158,6 +160,21 @@ class HostPathDriver:
         assert request.capacity_range is not None
         return messages.NodeExpandVolumeResponse(
             capacity_bytes=request.capacity_range.required_bytes
+        )
+
+    async def _usage(self, request: messages.NodeGetVolumeStatsRequest) -> Message:
+        if self.usage is not None:
+            return self.usage
+        found = os.statvfs(self.paths(request.volume_path))
+        return messages.NodeGetVolumeStatsResponse(
+            usage=[
+                messages.VolumeUsage(
+                    total=found.f_blocks * found.f_frsize,
+                    available=found.f_bavail * found.f_frsize,
+                    used=(found.f_blocks - found.f_bfree) * found.f_frsize,
+                    unit=messages.Unit.BYTES,
+                )
+            ]
         )
 
     def device(self, handle: str) -> Path:

@@ -15,7 +15,9 @@ from kubelite.node.csi.drivers import Drivers
 from kubelite.node.csi.expansion import Expansion
 from kubelite.node.csi.paths import KubeletFolders
 from kubelite.node.csi.plugin_registry import PluginRegistry
+from kubelite.node.csi.statistics import Statistics
 from kubelite.node.csi.volumes import CSIVolumes, PodFiles
+from kubelite.node.pod_files import VolumeFiles
 from kubelite.node.volumes.host import HostVolumes
 
 CSI_PLUGIN = "CSIPlugin"
@@ -45,8 +47,9 @@ class CSIService:
         async def give(pod: Pod, place: Path, group: int, policy: str) -> None:
             await volumes.walks.give(pod, place, group, policy, tell)
 
-        files = PodFiles(volumes.content, give)
         self._drivers = Drivers(node, client, connect)
+        self._statistics = Statistics(self._drivers.get, tell)
+        files = PodFiles(volumes.content, give, self._statistics)
         self._expansion = Expansion(client, events, changed)
         self._volumes = CSIVolumes(
             node, folders, client, clock, self._drivers, files, self._expansion, changed
@@ -67,6 +70,7 @@ class CSIService:
                 group.create_task(self._registry.run())
         finally:
             self._expansion.close()
+            await self._statistics.stop()
 
     async def set_up(
         self,
@@ -85,6 +89,10 @@ class CSIService:
     async def device(self, pod_uid: str, volume: Volume, claimed: PersistentVolume) -> Path:
         """Return the path of a pod's block volume, which is a device. Raises ConfigUnavailable."""
         return await self._volumes.device(pod_uid, volume, claimed)
+
+    async def statistics(self, pod_uid: str) -> tuple[VolumeFiles, ...]:
+        """Return how full a pod's volumes are, as far as their drivers tell it soon."""
+        return await self._statistics.of(pod_uid)
 
     async def tear_down(self, pod_uid: str) -> None:
         """Unmount a pod's volumes. Raises VolumeBusy and OSError."""

@@ -36,6 +36,7 @@ from kubelite.node.csi.expansion import Expansion
 from kubelite.node.csi.messages import (
     Capability,
     NodeExpandVolumeRequest,
+    NodeGetVolumeStatsRequest,
     NodePublishVolumeRequest,
     NodeStageVolumeRequest,
     NodeUnpublishVolumeRequest,
@@ -64,6 +65,7 @@ from kubelite.node.csi.requests import (
     refused_lifecycle,
     tokens_attribute,
 )
+from kubelite.node.csi.statistics import Asked, Statistics
 from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.volumes.plugins import VolumeBusy
 from kubelite.node.volumes.sources import VolumeContent
@@ -85,6 +87,7 @@ class PodFiles(NamedTuple):
 
     content: VolumeContent
     give: Give
+    statistics: Statistics
 
 
 class KnownDrivers(Protocol):
@@ -126,6 +129,7 @@ class CSIVolumes:
         self._drivers = drivers
         self._content = files.content
         self._expansion = expansion
+        self._statistics = files.statistics
         self._attachments = Attachments(node, client, changed)
         drivers.subscribe(self._registered)
         self._users: dict[str, set[VolumeKey]] = {}  # by uid of the pod
@@ -211,6 +215,7 @@ class CSIVolumes:
         try:
             async with self._lock(source.key):
                 due = await self._set_up(pod, source)
+                self._statistics.follow(pod, volume.name, self._asked(pod, source, claim))
                 if claim is not None and claimed is not None:
                     await self._grow(pod, source, claim, claimed)
         except GrpcError as error:
@@ -251,6 +256,17 @@ class CSIVolumes:
                 await self._give(pod, source, driver, known)
             self._done[uid, source.name] = self._clock.now()
         return self._done[uid, source.name] + REPUBLISH if repeats else None
+
+    def _asked(self, pod: Pod, source: CSISource, claim: PersistentVolumeClaim | None) -> Asked:
+        """Return how a driver is asked how full a volume is."""
+        driver = self._drivers.get(source.driver)
+        is_staged = driver is not None and _stages(driver, source)
+        request = NodeGetVolumeStatsRequest(
+            volume_id=source.handle,
+            volume_path=self._target(pod.metadata.uid, source.name, is_block=source.is_block),
+            staging_target_path=self._staging(source) if is_staged else "",
+        )
+        return Asked(source.driver, request, "" if claim is None else claim.metadata.name)
 
     def _wait_for(self, driver: str, pod: Pod) -> None:
         self._waiting.setdefault(driver, set()).add(pod.metadata.uid)
@@ -426,6 +442,7 @@ class CSIVolumes:
                 await self._unpublish(pod_uid, name, record)
         self._attachments.forget(pod_uid)
         self._expansion.forget(pod_uid)
+        self._statistics.forget(pod_uid)
         for waiting in self._waiting.values():
             waiting.discard(pod_uid)
         keys = self._users.pop(pod_uid, set()) | {record.key for _, record in records}

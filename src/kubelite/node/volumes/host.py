@@ -29,7 +29,7 @@ from kubelite.node.name_resolution import (
     read_resolv_conf,
     resolv_conf,
 )
-from kubelite.node.pod_files import ClaimedFolder
+from kubelite.node.pod_files import ClaimedFolder, VolumeFiles
 from kubelite.node.pods import AnyContainer, all_containers, is_recursively_read_only
 from kubelite.node.runtime import HostDevice, Mount
 from kubelite.node.trusted_text import one_line, path_name
@@ -331,6 +331,10 @@ class HostVolumes:
     def claims_of(self, pod_uid: str) -> Mapping[str, ClaimedFolder]:
         """Return the folders that claims of a pod are bound to, by volume."""
         return self._claims.get(pod_uid, {})
+
+    async def statistics(self, pod_uid: str) -> tuple[VolumeFiles, ...]:
+        """Return how full those volumes of a pod are of which only their drivers know it."""
+        return () if self._plugins is None else await self._plugins.statistics(pod_uid)
 
     def _home(self, pod_uid: str) -> Path:
         """Return a pod's folder. Containers can write neither to it nor to its parents."""

@@ -7,6 +7,7 @@ from typing import Protocol
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import Volume
+from kubelite.node.pod_files import VolumeFiles
 
 
 class VolumeBusy(Exception):
@@ -32,6 +33,10 @@ class PluginVolumes(Protocol):
 
     async def device(self, pod_uid: str, volume: Volume, claimed: PersistentVolume) -> Path:
         """Return the path of a pod's block volume, which is a device. Raises ConfigUnavailable."""
+        ...
+
+    async def statistics(self, pod_uid: str) -> tuple[VolumeFiles, ...]:
+        """Return how full a pod's volumes are, as far as their drivers tell it soon."""
         ...
 
     async def tear_down(self, pod_uid: str) -> None:

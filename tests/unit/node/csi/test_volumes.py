@@ -26,6 +26,7 @@ from kubelite.node.csi.drivers import Drivers
 from kubelite.node.csi.expansion import Expansion
 from kubelite.node.csi.messages import PluginInfo
 from kubelite.node.csi.paths import KubeletFolders
+from kubelite.node.csi.statistics import Statistics
 from kubelite.node.csi.volumes import CSIVolumes, PodFiles
 from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.volumes.plugins import VolumeBusy
@@ -95,13 +96,17 @@ class Place:
         events = EventRecorder(client, client.clock, SeededRandomness(1), component="kubelet")
         self.drivers = Drivers("one", client, lambda _: self.channel)
         self.expansion = Expansion(client, events, self.changed.append)
+        self.told: list[tuple[str, str]] = []
+        self.statistics = Statistics(
+            self.drivers.get, lambda _, reason, message: self.told.append((reason, message))
+        )
         self.volumes = CSIVolumes(
             "one",
             self.folders,
             client,
             client.clock,
             self.drivers,
-            PodFiles(VolumeContent(client, client.clock), self.give),
+            PodFiles(VolumeContent(client, client.clock), self.give, self.statistics),
             self.expansion,
             self.changed.append,
         )
@@ -148,6 +153,7 @@ async def running(place: Place) -> AsyncIterator[Place]:
         task.cancel()
         await asyncio.wait([task])
         place.expansion.close()
+        await place.statistics.stop()
 
 
 @pytest.fixture
