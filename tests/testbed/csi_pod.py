@@ -88,7 +88,8 @@ async def serve(kubelet: Path, disks: Path) -> None:
     said = 0
     while not ended.is_set():
         for name in driver.names[said:]:
-            print(name, flush=True)
+            sys.stdout.write(f"{name}\n")
+        sys.stdout.flush()
         said = len(driver.names)
         with suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), SECONDS)

@@ -60,6 +60,7 @@ TERMINATION_PATH = "/dev/termination-log"
 HOSTS, RESOLVER = "etc-hosts", "resolv.conf"
 # Volumes that show API objects or images: no container writes to them (CVE-2017-1002102).
 READ_ONLY = frozenset({"configmap", "secret", "downward-api", "projected", "image"})
+PROPAGATION = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
 UNFOLLOWED_REFRESH = timedelta(minutes=1)  # for pods with more objects than can be watched
 SERVICE_ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -420,15 +421,11 @@ class HostVolumes:
                 target = home / _name(container) / str(position)
                 await asyncio.to_thread(_pin_read_only, source, target)
                 source = target
-            propagation = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
-            found.append(
-                Mount(
-                    str(source),
-                    seen_at,
-                    mount.readOnly or _plugin(volume) in READ_ONLY,
-                    propagation.get(mount.mountPropagation or "", ""),
-                )
-            )
+            propagation = PROPAGATION.get(mount.mountPropagation or "", "")
+            if propagation:
+                source = await asyncio.to_thread(_without_links, source)
+            is_read_only = mount.readOnly or _plugin(volume) in READ_ONLY
+            found.append(Mount(str(source), seen_at, is_read_only, propagation))
         taken = {mount.target.rstrip("/") for mount in found}
         try:
             own = await asyncio.to_thread(self._own_files, pod, container, attempt, around)
@@ -544,6 +541,14 @@ def check_mode(pod: Pod, name: str, volume: PersistentVolume) -> None:
             if mode != wanted and any(use.name == name for use in uses):
                 text = f"volume {name} has volumeMode {mode}, but is specified in {field}"
                 raise ConfigUnavailable(text)
+
+
+def _without_links(path: Path) -> Path:
+    """Return a path without links: containerd finds out by its text which mount it is on, and whether that is shared.
+
+    The kubelet's folder is reached by a link, and drivers mount folders below it.
+    """
+    return path.resolve()
 
 
 def _plugin(volume: Volume) -> str:
