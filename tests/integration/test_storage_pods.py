@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from testbed.csi_driver import HostPathDriver
 from testbed.csi_pod import NAME, driver_pod
 from testbed.hosts import SOURCE, Host, Server, missing_tools
 from testbed.loops import needs_loop_devices
 from testbed.waiting import wait_for
 
-from kubelite.node.volumes.loop_devices import attached
+from kubelite.node.volumes.block_devices import mark_of
+from kubelite.node.volumes.loop_devices import attached, detach
 from kubelite.node.volumes.tmpfs import mounts_below
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "hello"
@@ -37,6 +39,8 @@ class Bed:
     def __init__(self, host: Host, folder: Path, engine: str) -> None:
         self.folder = folder
         self.kubelet = folder / "kubelet"
+        self.disks = folder / "disks"
+        self.mark = HostPathDriver(self.disks).mark("vol-2")
         self.server = Server(host, folder, f"--root-dir={self.kubelet}")
         if engine == "containerd":
             others = [flag for flag in self.server.flags if not flag.startswith("--docker-socket")]
@@ -95,6 +99,8 @@ def bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
             yield made
         finally:
             made.server.stop()
+            for mark in (made.mark, mark_of(made.agent)):  # of pods that a failed test left
+                detach(mark)
             if request.param == "containerd":
                 made.reset()
     finally:
@@ -158,7 +164,7 @@ def of_claim(name: str) -> dict[str, Any]:
 
 @needs_loop_devices
 def test_1_a_driver_in_a_pod_serves_files_and_devices(bed: Bed) -> None:
-    disks = bed.folder / "disks"
+    disks = bed.disks
     disks.mkdir()
     driver = {
         "apiVersion": "storage.k8s.io/v1",
@@ -206,7 +212,7 @@ def test_2_the_node_tells_how_full_the_volume_of_a_driver_is(bed: Bed) -> None:
 
 
 def test_3_the_driver_comes_back_under_a_running_pod_and_all_is_undone(bed: Bed) -> None:
-    disks = bed.folder / "disks"
+    disks = bed.disks
     bed.remove("pod/csi-driver")
     assert bed.kubectl("exec", "app", "--", "cat", "/files/file") == "hello\n"
     bed.apply(driver_pod(bed.kubelet, disks, IMAGE))
@@ -231,7 +237,7 @@ def test_3_the_driver_comes_back_under_a_running_pod_and_all_is_undone(bed: Bed)
     assert [path for path in left if "csi" in path] == []
 
     def is_detached() -> bool:  # the driver tells of a call before it has done it
-        return not any(one.mark.startswith("csi-test") for one in attached())
+        return bed.mark not in {one.mark for one in attached()}
 
     wait_for(is_detached, "detached device", 30)
     assert (disks / "vol-1/file").read_text() == "hello\n"

@@ -131,7 +131,7 @@ class HostPathDriver:
 
     async def _unstage(self, request: messages.NodeUnstageVolumeRequest) -> Message:
         await self._unmount(self.paths(request.staging_target_path))
-        await asyncio.to_thread(detach, self._mark(request.volume_id))
+        await asyncio.to_thread(detach, self.mark(request.volume_id))
         return Empty()
 
     async def _publish(self, request: messages.NodePublishVolumeRequest) -> Message:
@@ -184,9 +184,10 @@ class HostPathDriver:
         with file.open("ab") as opened:
             if not opened.tell():
                 opened.truncate(BLOCK_BYTES)
-        return attach(file, self._mark(handle))
+        return attach(file, self.mark(handle))
 
-    def _mark(self, handle: str) -> str:
+    def mark(self, handle: str) -> str:
+        """Return the mark of a block volume's device."""
         text = f"{self.root}\0{handle}"
         return f"csi-test-{hashlib.sha256(text.encode()).hexdigest()[:48]}"
 

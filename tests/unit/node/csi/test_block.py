@@ -60,7 +60,7 @@ async def place(
         yield made
     finally:
         unmount_below(made.folders.root)
-        detach(made.driver._mark(HANDLE))
+        detach(made.driver.mark(HANDLE))
 
 
 def block(**spec: Any) -> PersistentVolume:
@@ -115,7 +115,7 @@ async def test_a_device_is_staged_once_and_published_for_each_pod(place: Place) 
 
         await place.until(is_unstaged)
         assert place.driver.names[4:] == ["NodeUnpublishVolume", *BACK]
-    assert place.driver._mark(HANDLE) not in {one.mark for one in attached()}
+    assert place.driver.mark(HANDLE) not in {one.mark for one in attached()}
 
 
 async def test_a_driver_without_staging_is_asked_for_neither_stage_nor_unstage(
