@@ -27,6 +27,7 @@ MISSING = missing_tools("root", "dockerd", "containerd", "kubectl", "nft", "ip")
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.timeout(300),
+    needs_loop_devices,
     pytest.mark.skipif(
         bool(MISSING) and not os.environ.get("CI"), reason=f"needs {', '.join(MISSING)}"
     ),
@@ -162,7 +163,6 @@ def of_claim(name: str) -> dict[str, Any]:
     return {"name": name, "persistentVolumeClaim": {"claimName": name}}
 
 
-@needs_loop_devices
 def test_1_a_driver_in_a_pod_serves_files_and_devices(bed: Bed) -> None:
     disks = bed.disks
     disks.mkdir()
@@ -244,7 +244,6 @@ def test_3_the_driver_comes_back_under_a_running_pod_and_all_is_undone(bed: Bed)
     bed.remove("pod/csi-driver")
 
 
-@needs_loop_devices
 def test_4_a_file_is_a_device_of_its_pod(bed: Bed) -> None:
     disk = bed.folder / "disk.img"
     disk.write_bytes(b"seen".ljust(1 << 20, b"."))

@@ -47,7 +47,11 @@ def driver_pod(kubelet: Path, disks: Path, image: str) -> dict[str, Any]:
         "name": "driver",
         "image": image,
         "command": [*program, str(kubelet), str(disks)],
-        "env": [{"name": "PYTHONPATH", "value": f"{REPOSITORY}/src:{REPOSITORY}/tests"}],
+        "env": [
+            {"name": "PYTHONPATH", "value": f"{REPOSITORY}/src:{REPOSITORY}/tests"},
+            # The image has no cache of the host's libraries.
+            {"name": "LD_LIBRARY_PATH", "value": f"{sys.base_prefix}/lib"},
+        ],
         "securityContext": {"privileged": True},
         "volumeMounts": mounts,
     }
@@ -65,11 +69,9 @@ def driver_pod(kubelet: Path, disks: Path, image: str) -> dict[str, Any]:
 
 def _host_folders() -> list[Path]:
     """Return the folders that Python needs, without those that are in another one."""
-    wanted = [Path(sys.base_prefix), Path(sys.prefix), REPOSITORY]
-    # What was installed for development alone may be shown by a link elsewhere.
-    wanted += [Path(sys.executable).resolve().parents[1], Path("/usr"), Path("/lib")]
-    wanted += [path for path in (Path("/lib64"), Path("/etc/ld.so.cache").parent) if path.exists()]
-    folders = sorted({*wanted} - {Path("/etc")})
+    own = Path(sys.executable).resolve().parents[1]
+    wanted = [Path(sys.base_prefix), Path(sys.prefix), own, REPOSITORY, Path("/usr"), Path("/lib")]
+    folders = sorted({path for path in (*wanted, Path("/lib64")) if path.exists()})
     return [one for one in folders if not any(other in one.parents for other in folders)]
 
 

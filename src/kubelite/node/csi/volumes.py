@@ -240,12 +240,9 @@ class CSIVolumes:
         if reason := refused_lifecycle(known, source.driver, source.lifecycle):
             raise ConfigUnavailable(reason)
         last = self._done.get((uid, source.name))
-        repeats = known is not None and bool(known.spec.requiresRepublish)
-        is_due = (
-            repeats
-            and not source.is_block
-            and (last is None or self._clock.now() >= last + REPUBLISH)
-        )
+        # A device is published once: there are no files in it that a driver could refresh.
+        repeats = known is not None and bool(known.spec.requiresRepublish) and not source.is_block
+        is_due = repeats and (last is None or self._clock.now() >= last + REPUBLISH)
         if not mounted or is_due:
             context = await self._context(uid, source, known)
             self._users.setdefault(uid, set()).add(source.key)

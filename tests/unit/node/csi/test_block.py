@@ -11,6 +11,7 @@ from testbed.csi_driver import HostPathDriver
 from testbed.loops import needs_loop_devices
 
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
+from kubelite.api.kinds.storage import CSIDriver
 from kubelite.grpc.protobuf import Message
 from kubelite.grpc.status import Code, GrpcError
 from kubelite.node.csi import messages
@@ -20,11 +21,13 @@ from kubelite.node.volumes.plugins import VolumeBusy
 from kubelite.node.volumes.tmpfs import unmount_below
 from unit.node.csi.test_volumes import (
     BACK,
+    DRIVER,
     HANDLE,
     ORDER,
     Place,
     claim,
     client,
+    driver_object,
     pod,
     running,
     volume,
@@ -243,6 +246,20 @@ async def test_a_name_that_is_a_folder_of_others_is_refused(place: Place, name: 
     async with running(place):
         with pytest.raises(ConfigUnavailable, match="cannot have the name"):
             await place.volumes.set_up(item, item.spec.volumes[0], claim(), taken)
+
+
+async def test_a_device_is_not_published_again_and_again(place: Place) -> None:
+    await place.client.delete(CSIDriver, DRIVER)
+    await place.client.create(driver_object(requiresRepublish=True))
+    await place.register()
+    async with running(place):
+        item = pod()
+        for _ in range(2):
+            due = await place.volumes.set_up(item, item.spec.volumes[0], claim(), block())
+            assert due is None
+            place.client.clock.advance(3600)
+        assert place.driver.names == ORDER
+        await place.volumes.tear_down("u")
 
 
 async def test_the_device_grows_at_its_own_paths(place: Place) -> None:
