@@ -100,6 +100,7 @@ from kubelite.node.shutdown.dbus import system_bus
 from kubelite.node.shutdown.logind import Logind
 from kubelite.node.shutdown.manager import NodeShutdown
 from kubelite.node.shutdown.periods import periods_of
+from kubelite.node.storage_room import StorageRoom
 from kubelite.node.sysctls import allow_list
 from kubelite.node.usage import HostMeasure
 from kubelite.node.usage_files import Filesystem, read_filesystem
@@ -214,7 +215,7 @@ class Worker:
             measure,
             configuration=_configuration(config, self._cluster),
         )
-        self._api.files = HostFiles(data, self._volumes.claims_of)
+        self._api.files = HostFiles(data, self._volumes.claims_of, self._volumes.statistics)
         self._running.push_async_callback(self._api.stop)
         await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
         registration = self._registration = NodeRegistration(
@@ -226,6 +227,7 @@ class Worker:
         )
         eviction = self._eviction(kubelet, measure, identity, machine)
         registration.pressure = lambda: eviction.conditions
+        registration.storage_room = StorageRoom(config.local_storage_dir)
         eviction.on_change = registration.wake
         shutdown = self._node_shutdown(kubelet, registration)
         self._followers = [

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from testbed.loops import needs_loop_devices
 
 from kubelite.node.image_archive import ArchiveEntry, image_archive
 from kubelite.node.runtime import (
@@ -22,6 +23,7 @@ from kubelite.node.runtime import (
     ContainerRecord,
     ContainerRuntime,
     ContainerSpec,
+    HostDevice,
     LogQuery,
     Mount,
     Profile,
@@ -32,6 +34,7 @@ from kubelite.node.runtime import (
     Session,
     StartRefused,
 )
+from kubelite.node.volumes.block_devices import LocalDevices
 from kubelite.node.volumes.tmpfs import unmount_below
 from kubelite.randomness import SystemRandomness
 
@@ -493,6 +496,38 @@ class ProcessContract(LifecycleContract):
         assert said.startswith("seenseen")
         assert "refused" in said
         assert (place.folder / "data/yes").read_text() == "y\n"
+
+    @needs_loop_devices
+    async def test_a_device_that_is_pinned_on_the_host_is_one_of_the_container(
+        self, place: Place
+    ) -> None:
+        """Engines read the numbers of a device where the node mounted it, and bar what is not permitted."""
+        disk = place.folder / "disk.img"
+        disk.write_bytes(b"seen".ljust(1 << 20, b"."))
+        node = place.folder / "node"
+        node.mkdir()
+        local = LocalDevices(node)
+        local.set_up("u", "pv-1", str(disk))
+        source = str(local.pinned("u", "pv-1"))
+        try:
+            sandbox = await place.sandbox()
+            devices = (
+                HostDevice(source, "/dev/xvda", "rwm"),
+                HostDevice(source, "/dev/disks/one", "rwm"),
+            )
+            script = (
+                "head -c 4 /dev/disks/one; printf kept | dd of=/dev/xvda bs=512 conv=notrunc,fsync"
+            )
+            said = await place.says(sandbox, script, name="writes", devices=devices)
+            assert said == "seen"
+            assert disk.read_bytes()[:4] == b"kept"
+            readable = (HostDevice(source, "/dev/xvda", "r"),)
+            script = "head -c 4 /dev/xvda; printf x > /dev/xvda || echo refused"
+            said = await place.says(sandbox, script, name="reads", devices=readable)
+            assert said == "keptrefused\n"
+            assert disk.read_bytes()[:4] == b"kept"
+        finally:
+            local.tear_down("u")
 
     async def test_an_image_is_shown_read_only_and_without_programs(self, place: Place) -> None:
         folder = place.folder / "image"

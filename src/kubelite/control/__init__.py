@@ -48,6 +48,7 @@ from kubelite.control.volume_protection import (
     ClaimProtectionController,
     VolumeProtectionController,
 )
+from kubelite.control.volume_recycler import VolumeRecycler
 
 # All controllers, in the order in which they start.
 CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
@@ -89,6 +90,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         TTLAfterFinishedController,
         VolumeClaimBinder,
         VolumePhaseController,
+        VolumeRecycler,
         ClaimProtectionController,
         VolumeProtectionController,
         AttributesProtectionController,

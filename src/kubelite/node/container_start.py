@@ -84,6 +84,7 @@ class ContainerStart:
         image, *_ = [await self._image(memory, wanted) for wanted in wanted_images(pod, container)]
         environment = await self._environment.of(pod, container, self._services.list(), around)
         mounts = await self._volumes.mounts(pod, container, action.attempt, around, environment)
+        devices = await self._volumes.devices(pod, container) if container.volumeDevices else ()
         injection = await self._injection(pod, container, mounts)
         limits = limits_of(pod, container, self._shared.facts.memory_bytes)
         target = target_id(memory, container)
@@ -100,7 +101,7 @@ class ContainerStart:
             target,
             recursive_read_only=self._shared.facts.recursive_read_only,
         )
-        spec = with_devices(spec, injection)
+        spec = with_devices(spec, container, devices, injection)
         container_id = await self._runtime.create(spec)
         about = reference_to(pod, container)
         self._tell_reductions(memory, container, about, self._runtime.reductions(spec))

@@ -12,7 +12,7 @@ from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.containers import LifecycleHandler, Probe
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.machinery.pod_claims import claim_names
+from kubelite.api.machinery.pod_claims import claim_name, claim_names
 from kubelite.node.environment import Surroundings
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.network import HostPort
@@ -20,6 +20,7 @@ from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import Outcome, ProbeTarget
 from kubelite.node.runtime import (
     EngineUnavailable,
+    HostDevice,
     Mount,
 )
 
@@ -134,6 +135,22 @@ class SimulatedVolumes:
         """Return no mounts."""
         del pod, container, attempt, around, environment
         return ()
+
+    async def devices(self, pod: Pod, container: AnyContainer) -> tuple[HostDevice, ...]:
+        """Return a device, which does nothing, for each block volume whose claim is bound."""
+        claims = {}
+        for volume in pod.spec.volumes:
+            with suppress(NotFound):
+                name, namespace = claim_name(pod, volume), pod.metadata.namespace
+                if name:
+                    claims[volume.name] = await self._client.get(
+                        PersistentVolumeClaim, name, namespace
+                    )
+        return tuple(
+            HostDevice("/dev/null", device.devicePath)
+            for device in container.volumeDevices
+            if (claim := claims.get(device.name)) is not None and claim.status.phase == "Bound"
+        )
 
     async def termination_message(self, pod_uid: str, name: str, attempt: int) -> str:
         """Return nothing."""
