@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
@@ -79,6 +79,13 @@ def server_identity(config: Config, view: HostView, services: Sequence[str]) -> 
         domain=config.cluster_domain,
         networks=tuple(map(ip_network, (*config.cluster_cidrs, *config.service_cidrs))),
     )
+
+
+def endpoint_address(config: Config, view: HostView) -> str:
+    """Return the host's address at which pods reach the API: of the family of its Service; "" if there is none."""
+    version = ip_address(config.api_address).version
+    found = (one for one in (view.primary, *view.addresses) if one)
+    return next((one for one in found if ip_address(one).version == version), "")
 
 
 def listen(config: Config) -> socket.socket:

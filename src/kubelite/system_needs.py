@@ -35,14 +35,20 @@ NAMESPACES, REST = 0, 1  # stages: namespaces come first, since other objects ar
 class APIPlace:
     """Where pods reach the API, as last set: an address of the host, "" for none, and a port."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = 4) -> None:
         self.address = ""
         self.port = 0
+        self._version = version  # of the cluster's primary family, which the API's Service has
 
     @property
     def endpoint(self) -> str:
         """Return the address if pods can be routed to it, else ""."""
-        return bootstrap.announced(self.address)
+        return bootstrap.announced(self.address, self._version)
+
+    @property
+    def family(self) -> str:
+        """Return the cluster's primary family."""
+        return f"IPv{self._version}"
 
 
 ENDPOINT_KEYS: tuple[NeedKey, ...] = (
@@ -136,6 +142,7 @@ def _services(config: Config, place: APIPlace) -> Iterator[Need]:
         ServiceCIDR,
         bootstrap.NAME,
         lambda: bootstrap.service_range(config.service_cidrs),
+        revise=lambda stored: bootstrap.completed_range(stored, config.service_cidrs),
         complaint=lambda stored: bootstrap.range_complaint(stored, config.service_cidrs),
         stage=REST,
     )
@@ -155,7 +162,7 @@ def _services(config: Config, place: APIPlace) -> Iterator[Need]:
         Need(
             Service,
             kube_dns.NAME,
-            lambda: kube_dns.kube_dns(config.dns_address),
+            lambda: kube_dns.kube_dns(*config.dns_addresses),
             kube_dns.NAMESPACE,
         ),
         config.dns_address,
@@ -195,12 +202,12 @@ def _endpoints(place: APIPlace) -> Iterator[Need]:
     yield Need(
         EndpointSlice,
         bootstrap.NAME,
-        lambda: bootstrap.api_slice(place.endpoint, place.port),
+        lambda: bootstrap.api_slice(place.endpoint, place.port, place.family),
         bootstrap.NAMESPACE,
         lambda stored: bootstrap.completed_slice(
-            stored, bootstrap.api_slice(place.endpoint, place.port)
+            stored, bootstrap.api_slice(place.endpoint, place.port, place.family)
         ),
-        must_replace=bootstrap.is_other_family,
+        must_replace=lambda stored: bootstrap.is_other_family(stored, place.family),
         stage=REST,
     )
 

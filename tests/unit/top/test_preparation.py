@@ -11,7 +11,13 @@ import pytest
 
 from kubelite.clock import SystemClock
 from kubelite.config import Config
-from kubelite.preparation import open_audit_log, read_static_tokens, write_kubeconfig
+from kubelite.net.host_addresses import HostView
+from kubelite.preparation import (
+    endpoint_address,
+    open_audit_log,
+    read_static_tokens,
+    write_kubeconfig,
+)
 from kubelite.prerequisites import CannotStart, allow_many_files
 from kubelite.randomness import SystemRandomness
 
@@ -93,3 +99,21 @@ async def test_an_audit_policy_that_others_may_change_is_said(
     async with AsyncExitStack() as running:
         assert await open_audit_log(config, running, SystemClock(), SystemRandomness())
     assert ("others may change a file that is relied on" in caplog.text) is warned
+
+
+@pytest.mark.parametrize(
+    ("ranges", "primary", "addresses", "expected"),
+    [
+        ("four", "192.0.2.1", ("192.0.2.1", "2001:db8::1"), "192.0.2.1"),
+        ("six", "192.0.2.1", ("192.0.2.1", "2001:db8::1"), "2001:db8::1"),
+        ("six", "2001:db8::2", ("192.0.2.1", "2001:db8::1"), "2001:db8::2"),
+        ("six", "192.0.2.1", ("192.0.2.1",), ""),
+        ("four", "", (), ""),
+    ],
+)
+def test_pods_reach_the_api_at_an_address_of_its_services_family(
+    ranges: str, primary: str, addresses: tuple[str, ...], expected: str
+) -> None:
+    six = Config(cluster_cidr="fd00:42::/56", service_cidr="fd00:43::/112")
+    config = six if ranges == "six" else Config()
+    assert endpoint_address(config, HostView(addresses, primary)) == expected
