@@ -92,8 +92,12 @@ def listen(config: Config) -> socket.socket:
     """Return a socket that listens on the API server's port. Raises CannotStart."""
     address = (config.bind_address, config.https_listen_port)
     family = socket.AF_INET6 if ":" in config.bind_address else socket.AF_INET
+    # All addresses are those of IPv4 too, as with any other server; `reachable` counts on it.
+    is_both = config.bind_address == "::"
     try:
-        return socket.create_server(address, family=family, backlog=1024)
+        return socket.create_server(
+            address, family=family, backlog=1024, dualstack_ipv6=is_both
+        )
     except OSError as error:
         flag = "--bind-address" if error.errno == errno.EADDRNOTAVAIL else "--https-listen-port"
         raise CannotStart(

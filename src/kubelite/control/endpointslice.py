@@ -74,7 +74,7 @@ def plan(
     create: list[EndpointSlice] = []
     update: list[EndpointSlice] = []
     delete: list[str] = []
-    kept = 0
+    with_slices: set[str] = set()  # the families that have one
     for group in sorted({*wanted, *existing}, key=repr):
         before = sorted(existing.get(group, []), key=lambda one: one.metadata.name)
         after, added = _filled(wanted.get(group, {}), before)
@@ -82,33 +82,42 @@ def plan(
             if not endpoints:
                 delete.append(old.metadata.name)
                 continue
-            kept += 1
+            with_slices.add(group[0])
             if endpoints != old.endpoints or old.metadata.labels != labels:
                 metadata = replace(old.metadata, labels=labels)
                 update.append(replace(old, metadata=metadata, endpoints=endpoints))
+        if added:
+            with_slices.add(group[0])
         create += (_slice(service, group, endpoints, labels) for endpoints in added)
-    if not kept and not create:
-        return _placeholder(service, slices, labels, delete)
+    for family in families(service):
+        if family not in with_slices:
+            placeholder = _placeholder(service, family, slices, labels)
+            create += placeholder.create
+            update += placeholder.update
+            delete = [name for name in delete if name not in placeholder.keep]
     return Plan(create=tuple(create), update=tuple(update), delete=tuple(delete))
 
 
+class Placeholder(Struct, frozen=True):
+    """How a family without endpoints gets its empty slice."""
+
+    create: tuple[EndpointSlice, ...] = ()
+    update: tuple[EndpointSlice, ...] = ()
+    keep: tuple[str, ...] = ()  # the name of a slice that becomes it, or is it
+
+
 def _placeholder(
-    service: Service, slices: Sequence[EndpointSlice], labels: dict[str, str], delete: list[str]
-) -> Plan:
-    """Keep one empty slice for each address family, so that watchers see that there are no endpoints."""
-    create, keep = [], set()
-    update = []
-    for family in families(service):
-        empty = [one for one in slices if one.addressType == family and not one.ports]
-        if empty:
-            keep.add(empty[0].metadata.name)
-            if empty[0].endpoints or empty[0].metadata.labels != labels:
-                metadata = replace(empty[0].metadata, labels=labels)
-                update.append(replace(empty[0], metadata=metadata, endpoints=[]))
-        else:
-            create.append(_slice(service, (family, ()), [], labels))
-    gone = tuple(name for name in delete if name not in keep)
-    return Plan(create=tuple(create), update=tuple(update), delete=gone)
+    service: Service, family: str, slices: Sequence[EndpointSlice], labels: dict[str, str]
+) -> Placeholder:
+    """Keep one empty slice of an address family, so that watchers see that it has no endpoints."""
+    empty = [one for one in slices if one.addressType == family and not one.ports]
+    if not empty:
+        return Placeholder(create=(_slice(service, (family, ()), [], labels),))
+    kept = empty[0]
+    if not kept.endpoints and kept.metadata.labels == labels:
+        return Placeholder(keep=(kept.metadata.name,))
+    changed = replace(kept, metadata=replace(kept.metadata, labels=labels), endpoints=[])
+    return Placeholder(update=(changed,), keep=(kept.metadata.name,))
 
 
 def _filled(
@@ -166,14 +175,15 @@ def _ports_of(one: EndpointSlice) -> SlicePorts:
 def _endpoint(service: Service, pod: Pod, addresses: list[str], zone: str) -> Endpoint:
     serving = is_ready(pod)
     terminating = pod.metadata.deletionTimestamp is not None
+    ready = service.spec.publishNotReadyAddresses or (serving and not terminating)
     return Endpoint(
         addresses=addresses[:1],
         conditions=EndpointConditions(
-            ready=service.spec.publishNotReadyAddresses or (serving and not terminating),
+            ready=ready,
             serving=serving,
             terminating=terminating,
         ),
-        hints=_hints(service, zone, pod.spec.nodeName),
+        hints=_hints(service, zone, pod.spec.nodeName) if ready else None,
         hostname=hostname_of(pod, service) or None,
         nodeName=pod.spec.nodeName or None,
         targetRef=pod_reference(pod),
