@@ -230,8 +230,9 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     load_balancer_pool: Annotated[
         tuple[str, ...],
         Setting(
-            "Addresses for Services of type LoadBalancer, 192.0.2.240/28 or 192.0.2.10-192.0.2.20, on the link of the "
-            "nodes and used by nobody else (default: the nodes' own addresses)",
+            "Addresses of either family for Services of type LoadBalancer, 192.0.2.240/28 or "
+            "192.0.2.10-192.0.2.20, on the link of the nodes and used by nobody "
+            "else (default: the nodes' own addresses)",
             "CIDR|RANGE",
         ),
     ] = ()

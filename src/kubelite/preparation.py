@@ -95,9 +95,7 @@ def listen(config: Config) -> socket.socket:
     # All addresses are those of IPv4 too, as with any other server; `reachable` counts on it.
     is_both = config.bind_address == "::"
     try:
-        return socket.create_server(
-            address, family=family, backlog=1024, dualstack_ipv6=is_both
-        )
+        return socket.create_server(address, family=family, backlog=1024, dualstack_ipv6=is_both)
     except OSError as error:
         flag = "--bind-address" if error.errno == errno.EADDRNOTAVAIL else "--https-listen-port"
         raise CannotStart(
