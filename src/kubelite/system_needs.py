@@ -164,6 +164,9 @@ def _services(config: Config, place: APIPlace) -> Iterator[Need]:
             kube_dns.NAME,
             lambda: kube_dns.kube_dns(*config.dns_addresses),
             kube_dns.NAMESPACE,
+            lambda stored: bootstrap.completed_dns(
+                stored, kube_dns.kube_dns(*config.dns_addresses)
+            ),
         ),
         config.dns_address,
     )

@@ -152,6 +152,9 @@ async def test_a_cluster_that_becomes_dual_stack_keeps_its_services_as_they_are(
         await cluster.restart()
         (default,) = cluster.all(ServiceCIDR)
         assert default.spec.cidrs == SERVICES.split(",")
+        dns = spec_of(cluster, "kube-dns", "kube-system")
+        assert dns.clusterIPs == ["10.43.0.10", "fd00:43::a"]
+        assert cluster.plane.system.problem == ""
         patch = {"spec": {"sessionAffinity": "ClientIP"}}
         await cluster.client.patch(Service, "web", patch, "default")
         assert spec_of(cluster, "web").clusterIPs == before

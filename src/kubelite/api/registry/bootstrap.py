@@ -126,6 +126,15 @@ def completed_service(stored: Service, wanted: Service) -> Service:
     return _labelled(replace(stored, spec=spec), wanted)
 
 
+def completed_dns(stored: Service, wanted: Service) -> Service:
+    """Return the stored Service of cluster DNS, with the address of a second family if the cluster has got one."""
+    spec = stored.spec
+    if spec.clusterIPs != wanted.spec.clusterIPs[:1] or len(wanted.spec.clusterIPs) == 1:
+        return stored
+    policy, addresses = wanted.spec.ipFamilyPolicy, wanted.spec.clusterIPs
+    return replace(stored, spec=replace(spec, clusterIPs=addresses, ipFamilyPolicy=policy))
+
+
 def address_complaint(stored: Service, address: str) -> str:
     """Return an error text if a Service of the system has another address than the configured one, else ""."""
     if stored.spec.clusterIP == address:
