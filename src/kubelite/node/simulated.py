@@ -135,6 +135,7 @@ class SimulatedNode:
         machine: Machine = DEFAULT_MACHINE,
         behaviour: Behaviour | None = None,
         pool: AddressPool | None = None,
+        second_network: str = "",
         address: str = "",
         labels: Mapping[str, str] | None = None,
         renew_seconds: float = 10.0,
@@ -148,7 +149,9 @@ class SimulatedNode:
         number = zlib.crc32(name.encode())
         self.name = name
         self.runtime = SimulatedRuntime(clock, randomness, behaviour)
-        self.network = SimulatedNetwork(pool or AddressPool(skip=number % 250 * 256))
+        self.network = SimulatedNetwork(
+            pool or AddressPool(skip=number % 250 * 256), second_network
+        )
         self.prober = SimulatedProber()
         self.folders = SimulatedFolders(STORAGE)
         self._client = client
