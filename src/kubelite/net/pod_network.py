@@ -9,15 +9,14 @@ import asyncio
 import errno
 import hashlib
 import logging
-import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from kubelite.net.addresses import AddressPool
+from kubelite.net.namespaces import opened_namespace
 from kubelite.net.netlink import SCOPE_HOST, Link, Route, RouteSocket, open_in
 
 log = logging.getLogger(__name__)
@@ -29,7 +28,6 @@ POD_INTERFACE = "eth0"
 DEFAULT_MTU = 1500
 CARRIER_SECONDS_MAX = 2.0
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
-OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 
 T = TypeVar("T")
 
@@ -227,7 +225,7 @@ class PodNetwork:
     def _connect(self, pod_uid: str, netns: str, address: str) -> None:
         name = link_name(pod_uid)
         with (
-            _opened_namespace(netns) as namespace,
+            opened_namespace(netns) as namespace,
             RouteSocket() as host,
             open_in(namespace) as pod,
         ):
@@ -272,18 +270,6 @@ class PodNetwork:
         pod.replace_route(Route("", 0, link.index, self.gateway))
 
 
-@contextmanager
-def _opened_namespace(path: str) -> Iterator[int]:
-    """Open a network namespace that is not the host's own, whose link and routes would be replaced. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if os.path.samestat(os.fstat(descriptor), OWN_NAMESPACE.stat()):
-            raise OSError(errno.EINVAL, f"{path} is the network namespace of the host")
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def _addresses_in(pod_uid: str, netns: str) -> tuple[str, ...]:
     with RouteSocket() as host:
         link = host.find_link(link_name(pod_uid))
@@ -291,7 +277,7 @@ def _addresses_in(pod_uid: str, netns: str) -> tuple[str, ...]:
     if owner is None:
         return ()
     try:
-        with _opened_namespace(netns) as namespace, open_in(namespace) as pod:
+        with opened_namespace(netns) as namespace, open_in(namespace) as pod:
             inside = pod.find_link(POD_INTERFACE)
             if inside is not None and (owner[1], 32) in pod.addresses(inside.index):
                 return (owner[1],)
