@@ -1,7 +1,7 @@
 """The addresses that an administrator gives to Services of type LoadBalancer, and what they must not be."""
 
 import ipaddress
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from kubelite.settings import unusable
 
@@ -46,14 +46,14 @@ def _is_of_no_link(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bo
     return address.is_loopback or address.is_multicast or address.is_link_local
 
 
-def check_pool(pool: Sequence[str], networks: Mapping[str, str]) -> None:
-    """Raise InvalidConfig for a range that cannot be used, or that overlaps a network, which is given by its flag."""
+def check_pool(pool: Sequence[str], networks: Iterable[tuple[str, str]]) -> None:
+    """Raise InvalidConfig for a range that cannot be used, or that overlaps a network, given with its flag."""
     for part in _parts(pool):
         try:
             first, last = address_range(part)
         except ValueError as error:
             raise unusable("load_balancer_pool", part, str(error)) from None
-        for flag, text in networks.items():
+        for flag, text in networks:
             network = ipaddress.ip_network(text)
-            if first <= int(network[-1]) and last >= int(network[0]):
+            if network.version == 4 and first <= int(network[-1]) and last >= int(network[0]):
                 raise unusable("load_balancer_pool", part, f"must not overlap {flag}")

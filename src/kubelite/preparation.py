@@ -77,7 +77,7 @@ def server_identity(config: Config, view: HostView, services: Sequence[str]) -> 
         names=own["names"],
         addresses=own["addresses"],
         domain=config.cluster_domain,
-        networks=(ip_network(config.cluster_cidr), ip_network(config.service_cidr)),
+        networks=tuple(map(ip_network, (*config.cluster_cidrs, *config.service_cidrs))),
     )
 
 

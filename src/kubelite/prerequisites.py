@@ -104,11 +104,12 @@ def secret_text(path: Path) -> str:
 
 def host_addresses(config: NodeConfig, cluster: ClusterSettings) -> HostAddresses:
     """Subscribe to the host's addresses, those of the cluster excluded. Raises CannotStart."""
-    ranges = [ip_network(cluster.cluster_cidr), ip_network(cluster.service_cidr)]
+    ranges = [ip_network(text) for text in (*cluster.cluster_cidrs, *cluster.service_cidrs)]
     if config.interface and not link_index(config.interface):
         raise CannotStart(f"cannot use --interface {config.interface}: there is no such interface")
+    primary = config.node_ips[0] if config.node_ips else ""
     try:
-        return HostAddresses(besides=ranges, fixed=config.node_ip, interface=config.interface)
+        return HostAddresses(besides=ranges, fixed=primary, interface=config.interface)
     except OSError as error:
         raise CannotStart(f"cannot follow the host's addresses: {error.strerror}") from error
 

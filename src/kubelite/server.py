@@ -221,8 +221,9 @@ async def _start_control(
     clock, randomness = SystemClock(), SystemRandomness()
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
     options = Options(
-        cluster_cidrs=(ip_network(config.cluster_cidr),),
-        node_prefix_v4=config.node_cidr_mask_size,
+        cluster_cidrs=tuple(map(ip_network, config.cluster_cidrs)),
+        node_prefix_v4=config.node_prefixes[4],
+        node_prefix_v6=config.node_prefixes[6],
         cluster_ca=pki.ca_pem.decode(),
         signer=CertificateSigner(pki, clock, randomness),
         read_request=read_request,

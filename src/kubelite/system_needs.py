@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from ipaddress import ip_network
 from typing import Any
 
 from kubelite import __version__
@@ -104,13 +105,14 @@ def local_path_class() -> StorageClass:
 
 
 def cluster_settings(config: Config) -> dict[str, str]:
-    """Return the settings that all nodes of a cluster must share, by key."""
+    """Return the settings that all nodes of a cluster must share, by key; those of two families have a comma."""
+    sizes = [config.node_prefixes[ip_network(text).version] for text in config.cluster_cidrs]
     return {
-        "cluster-cidr": config.cluster_cidr,
-        "service-cidr": config.service_cidr,
-        "cluster-dns": config.dns_address,
+        "cluster-cidr": config.cluster.cluster_cidr,
+        "service-cidr": config.cluster.service_cidr,
+        "cluster-dns": ",".join(config.dns_addresses),
         "cluster-domain": config.cluster_domain,
-        "node-cidr-mask-size": str(config.node_cidr_mask_size),
+        "node-cidr-mask-size": ",".join(str(size) for size in sizes),
         "version": __version__,
         "kubernetes-version": GIT_VERSION,
     }
@@ -133,8 +135,8 @@ def _services(config: Config, place: APIPlace) -> Iterator[Need]:
     yield Need(
         ServiceCIDR,
         bootstrap.NAME,
-        lambda: bootstrap.service_range(config.service_cidr),
-        complaint=lambda stored: bootstrap.range_complaint(stored, config.service_cidr),
+        lambda: bootstrap.service_range(config.service_cidrs),
+        complaint=lambda stored: bootstrap.range_complaint(stored, config.service_cidrs),
         stage=REST,
     )
     yield _service(

@@ -607,7 +607,7 @@ def identity_of(config: NodeConfig, address: str) -> NodeIdentity:
         config.kubelet_port,
         labels=parse_labels(config.node_label),
         taints=parse_taints(config.node_taint),
-        external_address=config.node_external_ip,
+        external_address="".join(config.node_external_ips[:1]),
         annotations={STORAGE_PATH: str(config.local_storage_dir), MANAGED_ATTACH: "true"},
         pods_limit=config.max_pods,
         reservations=reservations(config),

@@ -276,7 +276,7 @@ def test_without_a_home_the_folder_has_to_be_given(monkeypatch: pytest.MonkeyPat
 
 def test_help_tells_the_defaults() -> None:
     assert help_of("https_listen_port") == "Port of the API server [default: 6443]"
-    assert help_of("node_ip") == "Address of this node (default: that of the default route)"
+    assert help_of("node_ip").endswith("(default: that of the default route)")
     assert help_of("debug") == "Log more"
     assert help_of("tls_san").endswith("certificate")
     for field, (plain, setting) in settings().items():

@@ -56,20 +56,20 @@ def priority_complaint(stored: PriorityClass) -> str:
     return "" if stored.value == value else f"its value is {stored.value}, not {value}"
 
 
-def service_range(cidr: str) -> ServiceCIDR:
-    """Return the ServiceCIDR of the configured range of Service addresses."""
+def service_range(cidrs: Sequence[str]) -> ServiceCIDR:
+    """Return the ServiceCIDR of the configured ranges of Service addresses."""
     return ServiceCIDR(
         metadata=ObjectMeta(name=NAME, finalizers=[RANGE_FINALIZER]),
-        spec=ServiceCIDRSpec(cidrs=[cidr]),
+        spec=ServiceCIDRSpec(cidrs=list(cidrs)),
     )
 
 
-def range_complaint(stored: ServiceCIDR, cidr: str) -> str:
-    """Return an error text if the stored range, which is immutable, differs from the configured one, else ""."""
-    if stored.spec.cidrs == [cidr]:
+def range_complaint(stored: ServiceCIDR, cidrs: Sequence[str]) -> str:
+    """Return an error text if the stored ranges, which cannot be changed, differ from the configured ones, else ""."""
+    if stored.spec.cidrs == list(cidrs):
         return ""
     listed = " ".join(stored.spec.cidrs)
-    return f"the default ServiceCIDR [{listed}] does not match the flag configuration {cidr}"
+    return f"the default ServiceCIDR [{listed}] does not match the flag configuration {','.join(cidrs)}"
 
 
 def announced(address: str) -> str:
