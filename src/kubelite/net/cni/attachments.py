@@ -22,7 +22,6 @@ class AttachmentFiles:
 
     def load(self) -> dict[str, Attachment]:
         """Return all connections by the pod's uid; a file that cannot be read is left out with a warning."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = {}
         for file in sorted(self._folder.glob(f"*{SUFFIX}")):
             try:
@@ -40,6 +39,7 @@ class AttachmentFiles:
         if len(data) > 2 * CNI_CONFIG.value:
             CNI_CONFIG.reached()
             raise OSError(0, "the answer of a CNI plugin is too long")
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = self._folder / f"{attachment.pod_uid}{SUFFIX}"
         new = file.with_suffix(".new")
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as opened:

@@ -177,6 +177,13 @@ class CniNetwork:
         await self._check()
         await self._collect()
 
+    async def disconnect_all(self) -> int:
+        """Undo every connection that was noted, without `start`; return how many could not be undone."""
+        self._attachments = await asyncio.to_thread(self._files.load)
+        for uid in list(self._attachments):
+            await self._undo(uid)
+        return len(self._attachments)
+
     @property
     def _is_waiting(self) -> bool:
         unfollowed = self._watch is not None and not self._watch.is_open

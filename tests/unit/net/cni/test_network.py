@@ -167,6 +167,20 @@ async def test_a_connection_that_began_before_a_crash_is_undone(host: Host) -> N
     assert host.kept == []
 
 
+async def test_a_reset_undoes_all(host: Host) -> None:
+    network = await started(host)
+    for uid, netns in (("a", "/one"), ("b", "/two")):
+        await network.attach(uid, f"default/{uid}", netns)
+    host.asked()
+    host.fail("DEL", FIRST)
+    assert await host.network().disconnect_all() == 2
+    host.fail("DEL", FIRST, fails=False)
+    host.asked()
+    assert await host.network().disconnect_all() == 0
+    assert host.asked() == ["DEL second", "DEL first"] * 2
+    assert host.kept == []
+
+
 async def test_newer_plugins_are_asked_for_their_state_and_told_what_is_there(host: Host) -> None:
     host.configure("1.1.0")
     network = host.network()
