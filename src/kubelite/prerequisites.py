@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kubelite.api.auth.secret_files import read_with_exposure
 from kubelite.config import ClusterSettings, NodeConfig, node_name_problem
+from kubelite.net.families import family_of
 from kubelite.net.host_addresses import HostAddresses, link_index
 
 log = logging.getLogger(__name__)
@@ -107,9 +108,16 @@ def host_addresses(config: NodeConfig, cluster: ClusterSettings) -> HostAddresse
     ranges = [ip_network(text) for text in (*cluster.cluster_cidrs, *cluster.service_cidrs)]
     if config.interface and not link_index(config.interface):
         raise CannotStart(f"cannot use --interface {config.interface}: there is no such interface")
-    primary = config.node_ips[0] if config.node_ips else ""
+    primary, *secondary = config.node_ips or ("",)
+    families = tuple(map(family_of, cluster.cluster_cidrs))
     try:
-        return HostAddresses(besides=ranges, fixed=primary, interface=config.interface)
+        return HostAddresses(
+            besides=ranges,
+            fixed=primary,
+            interface=config.interface,
+            families=families,
+            fixed_secondary="".join(secondary),
+        )
     except OSError as error:
         raise CannotStart(f"cannot follow the host's addresses: {error.strerror}") from error
 

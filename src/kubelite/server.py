@@ -303,13 +303,13 @@ async def _start_worker(
             config,
             config.cluster,
             Identities(plane.client(node, "kubelet"), plane.client(network, "kube-proxy")),
-            address=host.view.node_address,
+            addresses=host.view.node_addresses,
             tls=pki.server_context(identities.KUBELET_SERVING),
             clock=SystemClock(),
             randomness=SystemRandomness(),
             offload=offload,
         )
-        followers[1:] = [lambda view: worker.move(view.node_address)]
+        followers[1:] = [lambda view: worker.move(view.node_addresses)]
         return worker
 
     with node_failures(config):

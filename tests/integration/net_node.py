@@ -47,7 +47,7 @@ class Node:
 def proxy_of(client: MirroringClient) -> ServiceProxy:
     api = client.as_client()
     events = EventRecorder(api, SystemClock(), SystemRandomness(), component="kube-proxy")
-    return ServiceProxy(api, ProxySettings(node_name=NODE), WorkerThread(), events)
+    return ServiceProxy(api, [ProxySettings(node_name=NODE)], WorkerThread(), events)
 
 
 @asynccontextmanager

@@ -88,7 +88,7 @@ class NodeIdentity(Struct, frozen=True):
     ] = {}  # those of the flags; set when the Node is created, then the API's
     taints: tuple[Taint, ...] = ()  # as `labels`
     annotations: Mapping[str, str] = {}  # kept true at each registration
-    external_address: str = ""
+    external_addresses: tuple[str, ...] = ()
     pods_limit: int = PODS_LIMIT
     reservations: Reservations = DEFAULT_RESERVATIONS
 
@@ -203,9 +203,9 @@ def status_of_node(
     extended = extended_resources(before.capacity if before is not None else {})
     offered, healthy = devices
     runtime = f"{version.name}://{version.version}" if version is not None else "docker://unknown"
-    external = [NodeAddress(type="ExternalIP", address=identity.external_address)]
-    if not identity.external_address:
-        external = []
+    external = [
+        NodeAddress(type="ExternalIP", address=address) for address in identity.external_addresses
+    ]
     largest = sorted(images, key=lambda image: (-image.size_bytes, image.id))[:IMAGES_LIMIT]
     return NodeStatus(
         addresses=[

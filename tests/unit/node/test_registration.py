@@ -124,7 +124,9 @@ def test_the_largest_images_are_listed_with_five_names_each() -> None:
 
 @pytest.mark.parametrize("external", ["", "198.51.100.7"])
 def test_the_addresses_of_a_node(external: str) -> None:
-    identity = NodeIdentity("n", ("192.0.2.1",), 10250, external_address=external)
+    identity = NodeIdentity(
+        "n", ("192.0.2.1",), 10250, external_addresses=(external,) if external else ()
+    )
     found = status_of_node(identity, MACHINE, None, (), []).addresses
     assert [(one.type, one.address) for one in found] == [
         ("InternalIP", "192.0.2.1"),

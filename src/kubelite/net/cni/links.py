@@ -3,7 +3,9 @@
 import os
 from collections.abc import Sequence
 
+from kubelite.net import ipv6_host
 from kubelite.net.cni.calls import INTERFACE
+from kubelite.net.families import family_of
 from kubelite.net.namespaces import opened_namespace
 from kubelite.net.netlink import SCOPE_HOST, RouteSocket, open_in
 from kubelite.net.pod_network import BRIDGE, DEFAULT_MTU, IP_FORWARD, hardware_address
@@ -16,14 +18,19 @@ def answer_at(addresses: Sequence[str]) -> None:
             route.add_bridge(BRIDGE, mac=hardware_address(addresses[0]), mtu=DEFAULT_MTU)
             link = route.find_link(BRIDGE)
             assert link is not None
-        wanted = {(address, 32) for address in addresses}
+        versions = {family_of(address).version for address in addresses}
+        if 6 in versions:
+            ipv6_host.set_link(BRIDGE)
+        wanted = {(address, family_of(address).bits) for address in addresses}
         for stale in set(route.addresses(link.index)) - wanted:
             route.delete_address(link.index, *stale)
-        for address in addresses:
-            route.add_address(link.index, address, 32, scope=SCOPE_HOST)
+        for address in sorted(wanted):
+            route.add_address(link.index, *address, scope=SCOPE_HOST)
         route.set_link(link.index, up=True)
-    if IP_FORWARD.read_text().strip() != "1":
+    if 4 in versions and IP_FORWARD.read_text().strip() != "1":
         IP_FORWARD.write_text("1")
+    if 6 in versions:
+        ipv6_host.forward()
 
 
 def identity(netns: str) -> tuple[int, int]:

@@ -145,9 +145,8 @@ class CniNetwork:
             capabilities = capabilities_of(host_ports, self._annotations(pod_key))
             attachment = Attachment(pod_uid, pod_key, netns, namespace, self._network, capabilities)
             attachment = await self._connect(attachment)
-        primary, *_ = attachment.addresses
         if self.listener is not None:
-            await self.listener.pod_attached(pod_uid, primary)
+            await self.listener.pod_attached(pod_uid, attachment.addresses)
         return attachment.addresses
 
     async def addresses_in(self, pod_uid: str, netns: str) -> tuple[str, ...]:
@@ -173,7 +172,7 @@ class CniNetwork:
             if uid not in live:
                 await self._undo(uid)
             elif attachment.addresses and self.listener is not None:
-                self.listener.pod_restored(uid, attachment.addresses[0])
+                self.listener.pod_restored(uid, attachment.addresses)
         await self._check()
         await self._collect()
 
@@ -204,8 +203,7 @@ class CniNetwork:
         """Return whether a connection is that of a namespace: the kernel gives numbers of those that ended again."""
         if known.namespace != namespace or not known.addresses or known.pod_uid in self._owed:
             return False
-        inside = await asyncio.to_thread(links.addresses_in, netns)
-        return known.addresses[0] in inside
+        return {*known.addresses} <= await asyncio.to_thread(links.addresses_in, netns)
 
     async def _connect(self, attachment: Attachment) -> Attachment:
         """Call ADD of each plugin; what some have done is undone if another fails."""
