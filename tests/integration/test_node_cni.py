@@ -12,7 +12,9 @@ from testbed.waiting import wait_for
 from integration.beds import needs_bed
 
 pytestmark = needs_bed
-CONFIG = "/etc/cni/net.d/50-test.conflist"
+FOLDER = "/etc/cni/test.d"  # not the one in which packages put their own networks
+CONFIG = f"{FOLDER}/50-test.conflist"
+FLAGS = ("--network-plugin", "cni", "--cni-conf-dir", FOLDER)
 LEASES = "/var/lib/test-leases"
 NETWORK = {
     "cniVersion": "1.0.0",
@@ -40,10 +42,10 @@ class OneHost:
     def __init__(self, bed: Bed) -> None:
         self.host = bed["alpha"]
         self.configure()
-        self.cluster = Cluster(bed, "alpha", "--network-plugin", "cni")
+        self.cluster = Cluster(bed, "alpha", *FLAGS)
 
     def configure(self) -> None:
-        self.host.run("mkdir", "-p", "/etc/cni/net.d")
+        self.host.run("mkdir", "-p", FOLDER)
         self.host.run("sh", "-c", f"cat > {CONFIG} <<'E'\n{json.dumps(NETWORK)}\nE")
 
     def ready(self) -> tuple[str, str]:
@@ -95,7 +97,7 @@ def test_3_without_a_network_the_node_is_not_ready_until_it_is_back(one: OneHost
 def test_4_a_restart_keeps_addresses_and_the_end_gives_them_back(one: OneHost) -> None:
     before = {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in one.cluster.pods("web")}
     one.host.kubelite.kill()
-    one.host.start_server("--network-plugin", "cni")
+    one.host.start_server(*FLAGS)
     one.cluster.reconnect()
     one.cluster.ready_nodes(["alpha"])
     after = {
