@@ -1,0 +1,147 @@
+"""Loads and names images by programs of the host, for which the Container Runtime Interface has no calls.
+
+containerd comes with `ctr`. CRI-O keeps its images in containers-storage, which Podman shares: it is told CRI-O's
+folders, which CRI-O tells on its socket.
+"""
+
+import asyncio
+import http.client
+import shutil
+import socket
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from kubelite.node.runtime import RuntimeFailure
+from kubelite.spawn import ProgramFailed, run_program
+
+NAMESPACE: Final = "k8s.io"  # in which containerd keeps what belongs to the interface
+LOAD_SECONDS: Final = 3600.0
+CONFIG_SECONDS: Final = 10.0
+CONFIG_BYTES_MAX: Final = 1 << 20
+_TEXTS: Final = {
+    "root": "--root",
+    "runroot": "--runroot",
+    "storage_driver": "--storage-driver",
+    "imagestore": "--imagestore",
+}
+
+
+class ImageProgram(Protocol):
+    """What does to an engine's images that for which the interface has no call; all raise RuntimeFailure."""
+
+    async def load(self, archive: Path) -> None:
+        """Bring in the images of an archive."""
+        ...
+
+    async def tag(self, source: str, name: str) -> None:
+        """Give an image another name."""
+        ...
+
+
+class Ctr:
+    """containerd's own program."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def load(self, archive: Path) -> None:
+        """Bring in the images of an archive."""
+        await self("import", "--all-platforms", str(archive), what="load image")
+
+    async def tag(self, source: str, name: str) -> None:
+        """Give an image another name."""
+        await self("tag", "--force", source, name, what="name image")
+
+    async def __call__(self, *arguments: str, what: str) -> None:
+        """Run one of its commands on images; `what` completes the sentence of its failure."""
+        program = shutil.which("ctr")
+        if program is None:
+            raise RuntimeFailure(f"cannot {what}: the program ctr of containerd is not installed")
+        line = [program, f"--address={self._socket}", f"--namespace={NAMESPACE}", "images"]
+        await _run([*line, *arguments], what)
+
+
+class Podman:
+    """Podman, on the storage of a CRI-O."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+
+    async def load(self, archive: Path) -> None:
+        """Bring in the images of an archive."""
+        await self("load", "--quiet", f"--input={archive}", what="load image")
+
+    async def tag(self, source: str, name: str) -> None:
+        """Give an image another name."""
+        await self("tag", source, name, what="name image")
+
+    async def __call__(self, *arguments: str, what: str) -> None:
+        """Run one of its commands; `what` completes the sentence of its failure."""
+        program = shutil.which("podman")
+        if program is None:
+            raise RuntimeFailure(
+                f"cannot {what}: CRI-O has no call for it, and the program podman is not installed"
+            )
+        try:
+            config = await asyncio.to_thread(read_config, self._socket)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            raise RuntimeFailure(
+                f"cannot {what}: CRI-O does not tell its folders: {error}"
+            ) from error
+        # Another Podman's state, if any, must not be mixed with it.
+        await _run([program, *storage_flags(config), *arguments], what)
+
+
+def storage_flags(config: dict[str, Any]) -> list[str]:
+    """Return the flags by which Podman uses the storage that CRI-O's settings name. Pure."""
+    crio = config.get("crio")
+    crio = crio if isinstance(crio, dict) else {}
+    flags = [
+        f"{flag}={value}"
+        for name, flag in _TEXTS.items()
+        if isinstance(value := crio.get(name), str) and value
+    ]
+    options = crio.get("storage_option")
+    return flags + [f"--storage-opt={one}" for one in options or () if isinstance(one, str)]
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=CONFIG_SECONDS)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(CONFIG_SECONDS)
+        self.sock.connect(str(self._path))
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Return CRI-O's settings, which it tells at its socket. Blocking; raises OSError, ValueError, HTTPException."""
+    connection = _UnixConnection(path)
+    try:
+        connection.request("GET", "/config")
+        answer = connection.getresponse()
+        text = answer.read(CONFIG_BYTES_MAX + 1)
+    finally:
+        connection.close()
+    if answer.status != http.client.OK or len(text) > CONFIG_BYTES_MAX:
+        raise ValueError(f"status {answer.status}, {len(text)} bytes")
+    return tomllib.loads(text.decode())
+
+
+async def _run(line: Sequence[str], what: str) -> None:
+    try:
+        done = await run_program(line, timeout_seconds=LOAD_SECONDS)
+    except ProgramFailed as error:
+        raise RuntimeFailure(f"cannot {what}: {error}") from error
+    if done.code:
+        raise RuntimeFailure(f"cannot {what}: {reason_of(done.errors)}")
+
+
+def reason_of(errors: bytes) -> str:
+    """Return why a program failed, by what it has written to its standard error."""
+    text = errors.decode("utf-8", "replace").strip()
+    return text.rpartition("ctr: ")[2].rpartition("Error: ")[2]
