@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from testbed.crio import CrioFolders
 from testbed.waiting import wait_for
 
-from integration.crio_engine import CrioFolders
 from integration.node_host import ARCHITECTURE, HELLO, NAME
 from kubelite.clock import SystemClock
 from kubelite.node.cni.plugin import install
@@ -204,7 +204,7 @@ def programs_first(folder: str) -> Iterator[None]:
 def crio() -> Iterator[RunningEngine]:
     """Run a CRI-O, with the image of sandboxes."""
     with _folder() as folder, _plugin_served(folder / "cni.sock"):
-        folders = CrioFolders(folder / "crio")
+        folders = CrioFolders(folder / "c")
         folders.prepare()
         install(folder / "cni.sock", folders.programs, folders.networks)
         with (folder / "engine.log").open("ab") as log:

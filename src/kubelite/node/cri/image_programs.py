@@ -5,21 +5,17 @@ folders, which CRI-O tells on its socket.
 """
 
 import asyncio
-import http.client
 import shutil
-import socket
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from kubelite.node.cri.crio import UnknownConfig, read_config
 from kubelite.node.runtime import RuntimeFailure
 from kubelite.spawn import ProgramFailed, run_program
 
 NAMESPACE: Final = "k8s.io"  # in which containerd keeps what belongs to the interface
 LOAD_SECONDS: Final = 3600.0
-CONFIG_SECONDS: Final = 10.0
-CONFIG_BYTES_MAX: Final = 1 << 20
 _TEXTS: Final = {
     "root": "--root",
     "runroot": "--runroot",
@@ -86,10 +82,8 @@ class Podman:
             )
         try:
             config = await asyncio.to_thread(read_config, self._socket)
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise RuntimeFailure(
-                f"cannot {what}: CRI-O does not tell its folders: {error}"
-            ) from error
+        except UnknownConfig as error:
+            raise RuntimeFailure(f"cannot {what}: {error}") from error
         # Another Podman's state, if any, must not be mixed with it.
         await _run([program, *storage_flags(config), *arguments], what)
 
@@ -105,31 +99,6 @@ def storage_flags(config: dict[str, Any]) -> list[str]:
     ]
     options = crio.get("storage_option")
     return flags + [f"--storage-opt={one}" for one in options or () if isinstance(one, str)]
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=CONFIG_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(CONFIG_SECONDS)
-        self.sock.connect(str(self._path))
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Return CRI-O's settings, which it tells at its socket. Blocking; raises OSError, ValueError, HTTPException."""
-    connection = _UnixConnection(path)
-    try:
-        connection.request("GET", "/config")
-        answer = connection.getresponse()
-        text = answer.read(CONFIG_BYTES_MAX + 1)
-    finally:
-        connection.close()
-    if answer.status != http.client.OK or len(text) > CONFIG_BYTES_MAX:
-        raise ValueError(f"status {answer.status}, {len(text)} bytes")
-    return tomllib.loads(text.decode())
 
 
 async def _run(line: Sequence[str], what: str) -> None:

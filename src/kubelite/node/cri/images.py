@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from kubelite.node.cri import messages as cri
 from kubelite.node.cri import wire
 from kubelite.node.cri.calls import EngineCalls
+from kubelite.node.cri.crio import CRIO
 from kubelite.node.cri.image_programs import Ctr, ImageProgram, Podman
 from kubelite.node.docker_wire import is_reference
 from kubelite.node.image_files import open_archive
@@ -31,7 +32,6 @@ from kubelite.node.volumes.tmpfs import bar_programs, unmount
 
 log = logging.getLogger(__name__)
 
-CRIO: Final = "cri-o"  # the name that it gives itself
 PULL_SECONDS: Final = 6 * 3600.0  # the caller gives up sooner, or not at all
 _UNREACHABLE: Final = ("dial tcp", "no such host", "i/o timeout", "connection refused", "TLS")
 

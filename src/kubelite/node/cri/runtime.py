@@ -21,8 +21,9 @@ from kubelite.node.cri import messages as cri
 from kubelite.node.cri import wire
 from kubelite.node.cri.calls import EngineCalls, Unsupported
 from kubelite.node.cri.changes import Change, changes
+from kubelite.node.cri.crio import CRIO, read_config, with_folders
 from kubelite.node.cri.executions import Executions
-from kubelite.node.cri.images import CRIO, EngineImages
+from kubelite.node.cri.images import EngineImages
 from kubelite.node.cri.layers import Layers
 from kubelite.node.cri.log_files import read_log
 from kubelite.node.cri.streams import CRISession, open_session
@@ -81,6 +82,7 @@ class CriRuntime:
         offload: "Offload | None" = None,
     ) -> None:
         """Containers can name the profiles of `profiles`, none without it. `logs` is the host's folder for logs."""
+        self._socket = socket
         self._calls = EngineCalls(socket, offload)
         self._images = EngineImages(self._calls, socket, self._engine_name)
         self._owner = owner
@@ -121,8 +123,11 @@ class CriRuntime:
         return wire.handlers_of(await self._status())
 
     async def status_info(self) -> Mapping[str, str]:
-        """Return the details of the engine's status, each a document in JSON."""
-        return (await self._status()).info
+        """Return the details of the engine's status, each a document in JSON. Raises UnknownConfig."""
+        info = (await self._status()).info
+        if await self._engine_name() != CRIO:
+            return info
+        return with_folders(info, await asyncio.to_thread(read_config, self._socket))
 
     async def _status(self) -> cri.StatusResponse:
         return await self._calls(cri.STATUS, cri.StatusRequest(verbose=True))

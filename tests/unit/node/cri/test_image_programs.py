@@ -1,13 +1,11 @@
 """Programs that load images where the interface cannot."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kubelite.node.cri import image_programs
-from kubelite.node.cri.image_programs import Ctr, Podman, read_config, reason_of, storage_flags
+from kubelite.node.cri.image_programs import Ctr, Podman, reason_of, storage_flags
 from kubelite.node.runtime import RuntimeFailure
 
 
@@ -57,38 +55,3 @@ async def test_a_program_that_is_not_installed_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RuntimeFailure, match=r"program (ctr|podman) .*is not installed"):
         await program(tmp_path / "engine.sock").load(tmp_path / "image.tar")
-
-
-async def _answering(path: Path, answer: bytes) -> asyncio.Server:
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await reader.readuntil(b"\r\n\r\n")
-        assert request.startswith(b"GET /config HTTP/1.1\r\n")
-        writer.write(answer)
-        await writer.drain()
-        writer.close()
-
-    return await asyncio.start_unix_server(serve, path)
-
-
-async def test_crio_tells_its_settings_at_its_socket(tmp_path: Path) -> None:
-    text = b'[crio]\nroot = "/r"\n'
-    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(text), text)
-    server = await _answering(tmp_path / "crio.sock", answer)
-    async with server:
-        found = await asyncio.to_thread(read_config, tmp_path / "crio.sock")
-    assert found == {"crio": {"root": "/r"}}
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\n\r\n" + b"#" * (image_programs.CONFIG_BYTES_MAX + 1),
-        b"HTTP/1.1 200 OK\r\n\r\nno settings",
-        b"HTTP/1.1 200 OK\r\n\r\n\xff",
-    ],
-)
-async def test_other_answers_are_no_settings(tmp_path: Path, answer: bytes) -> None:
-    async with await _answering(tmp_path / "crio.sock", answer):
-        with pytest.raises(ValueError):  # noqa: PT011 - what it says is of the decoder
-            await asyncio.to_thread(read_config, tmp_path / "crio.sock")

@@ -1,4 +1,4 @@
-"""A CRI-O of a test's own, all of whose state is in one folder; kubelite connects to one and starts none."""
+"""The settings of a CRI-O of a test's own, all of whose state is in one folder; kubelite starts none by itself."""
 
 import shutil
 import sys
@@ -58,7 +58,7 @@ class CrioFolders(Struct, frozen=True):
 
     def prepare(self) -> None:
         """Make the folders and the configuration."""
-        for name in ("exits", "namespaces", "attach", "logs", "net.d", "cni-bin"):
+        for name in ("exits", "namespaces", "a", "logs", "net.d", "cni-bin"):
             (self.top / name).mkdir(parents=True, exist_ok=True)
         (self.top / "policy.json").write_text(POLICY)
         self._runtime.write_text(self._wrapper())
@@ -88,7 +88,9 @@ class CrioFolders(Struct, frozen=True):
                     "api": {"listen": str(self.socket)},
                     "runtime": {
                         "container_exits_dir": str(self.top / "exits"),
-                        "container_attach_socket_dir": str(self.top / "attach"),
+                        "container_attach_socket_dir": str(
+                            self.top / "a"
+                        ),  # the path of a socket in it is 72 bytes longer and may have 107
                         "namespaces_dir": str(self.top / "namespaces"),
                         "cgroup_manager": "cgroupfs",
                         "conmon_cgroup": "pod",
