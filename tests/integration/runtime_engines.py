@@ -97,6 +97,7 @@ def _running(folder: Path, line: list[str], socket: Path) -> Iterator[None]:
 @contextmanager
 def _folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="kubelite-engine-"))
+    folder.chmod(0o711)  # as the folders of engines are, for users of other user namespaces
     try:
         yield folder
     finally:

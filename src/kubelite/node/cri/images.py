@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +29,7 @@ from kubelite.node.runtime import (
     RegistryUnavailable,
     RuntimeFailure,
 )
-from kubelite.node.volumes.tmpfs import bar_programs, unmount
+from kubelite.node.volumes.tmpfs import bar_programs, mount_overlay, unmount
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +102,14 @@ class EngineImages:
         folder = folder_of(mount)
         async with self._showing:  # two containers that start at once may mount the same
             if not await asyncio.to_thread(_is_shown, folder):
+                empty = await asyncio.to_thread(os.open, folder, os.O_PATH | os.O_DIRECTORY)
                 chosen = [f"--snapshotter={snapshotter}"] if snapshotter else []
                 line = ["mount", *chosen, mount.image, str(folder)]
-                await Ctr(self._socket)(*line, what="show an image as a volume")
-                await asyncio.to_thread(_restrict, folder)
+                try:
+                    await Ctr(self._socket)(*line, what="show an image as a volume")
+                    await asyncio.to_thread(_restrict, folder, empty)
+                finally:
+                    os.close(empty)
         return await asyncio.to_thread(shown, mount)
 
     async def named(self, mount: Mount) -> Mount:
@@ -151,9 +156,21 @@ def _is_shown(folder: Path) -> bool:
         raise RuntimeFailure(f"cannot show an image as a volume: {error.strerror}") from error
 
 
-def _restrict(folder: Path) -> None:
+def _restrict(folder: Path, empty: int) -> None:
+    """Let nothing be written to or run from an image that is mounted at a folder; `empty` is the folder below.
+
+    runc since 1.2 drops the flags of what it mounts in a container, and an image of one layer is the engine's own
+    folder of it. An overlay without an upper folder is read-only by itself.
+    """
     try:
         bar_programs(folder)
+        top = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        try:
+            # One more than the kernel stacks if the image is an overlay on one; but then it is read-only as it is.
+            with suppress(OSError):
+                mount_overlay(folder, [f"/proc/self/fd/{top}", f"/proc/self/fd/{empty}"])
+        finally:
+            os.close(top)
     except OSError as error:
         with suppress(OSError):
             unmount(folder)
