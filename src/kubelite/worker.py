@@ -365,7 +365,8 @@ class Worker:
             parse_duration(config.minimum_image_ttl_duration),
             parse_duration(config.image_maximum_gc_age),
         )
-        return ImageSettings(config.pulls_at_once, registries, verification, collection)
+        rate = (config.registry_qps, config.registry_burst)
+        return ImageSettings(config.pulls_at_once, registries, verification, collection, *rate)
 
     def _collector(self, kubelet: Kubelet) -> ImageCollector:
         async def disk() -> Filesystem | None:

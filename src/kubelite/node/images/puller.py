@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from kubelite.node.images.logins import Login
 from kubelite.node.images.names import ImageName, parse_name
+from kubelite.node.images.rate import PullRate
 from kubelite.node.images.registries import Source
 from kubelite.node.runtime import (
     ContainerRuntime,
@@ -36,9 +37,12 @@ class Pulled(Struct, frozen=True):
 class Puller:
     """Pulls images on one node."""
 
-    def __init__(self, runtime: ContainerRuntime, tasks: TaskSet, places: int) -> None:
+    def __init__(
+        self, runtime: ContainerRuntime, tasks: TaskSet, places: int, rate: PullRate
+    ) -> None:
         self._runtime = runtime
         self._tasks = tasks
+        self._rate = rate
         self._places = asyncio.Semaphore(places)  # first come, first served
         self._in_flight: dict[tuple[str, tuple[Attempt, ...]], asyncio.Task[Pulled]] = {}
 
@@ -74,6 +78,7 @@ class Puller:
     async def _from(self, name: ImageName, attempt: Attempt) -> Image:
         source, login = attempt.source, attempt.login
         server = parse_name(source.reference).registry
+        await self._rate.take()
         image = await self._runtime.pull(
             source.reference, None if login is None else login.credentials(server)
         )
