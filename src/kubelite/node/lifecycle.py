@@ -204,6 +204,8 @@ def next_backoff(record: ContainerRecord | None) -> int:
     """Return the pause that follows the next run: 10 s, doubling to 5 min."""
     if record is None:
         return 0
+    if record.phase == "created":
+        return backoff_of(record)  # it is replaced, and never ran
     return min(max(backoff_of(record) * 2, BACKOFF_FIRST_SECONDS), BACKOFF_MAX_SECONDS)
 
 
@@ -290,6 +292,11 @@ def _run(draft: _Draft) -> None:
     if sandbox is None or not sandbox.is_running:
         _run_without_sandbox(draft, sandbox)
         return
+    if strays := [one for one in _running_sandboxes(draft) if one.id != sandbox.id]:
+        # Left by an agent that was killed while it made them; the pod's address is that of the newest.
+        for stray in strays:
+            draft.add(RemoveContainer(stray))
+        return
     limits = group_limits(draft.pod)
     if observed.group_limits != limits:
         trouble = observed.sandbox_trouble
@@ -335,13 +342,28 @@ def _run_without_sandbox(draft: _Draft, old: ContainerRecord | None) -> None:
             message = "Pod sandbox changed, it will be killed and re-created."
             draft.add(StopContainer(record, grace_seconds(pod), message))
         return
+    if older := _running_sandboxes(draft):
+        for record in older:
+            draft.add(StopSandbox(record))
+        return
     if old is not None and _is_finished(draft):
         return
     _is_prepared(draft)
     _ensure_images(draft, _first_containers(draft))
     trouble = observed.sandbox_trouble
     if trouble is None or draft.is_due(trouble.retry_at):
-        draft.add(CreateSandbox(0 if old is None else old.attempt + 1))
+        draft.add(CreateSandbox(_attempt_after(old)))
+
+
+def _running_sandboxes(draft: _Draft) -> list[ContainerRecord]:
+    return [one for one in draft.observed.records if one.is_sandbox and one.is_running]
+
+
+def _attempt_after(last: ContainerRecord | None) -> int:
+    """Return the attempt that follows; one that was made and never ran, as after a kill of the agent, is replaced."""
+    if last is None:
+        return 0
+    return last.attempt if last.phase == "created" else last.attempt + 1
 
 
 def _is_finished(draft: _Draft) -> bool:
@@ -383,7 +405,7 @@ def _initialize(draft: _Draft, sandbox: ContainerRecord) -> bool:
         elif has_started or (record is not None and _succeeded(record)):
             continue
         else:
-            if record is None or record.phase == "exited":
+            if record is None or not record.is_running:
                 _keep_running(draft, container, record, sandbox, is_init=True)
             if _is_finished(draft):
                 _end(draft, grace_seconds(pod))
@@ -433,8 +455,9 @@ def _is_under_way(draft: _Draft, container: AnyContainer, record: ContainerRecor
 
 def _start_ephemeral(draft: _Draft, sandbox: ContainerRecord) -> None:
     for container in draft.pod.spec.ephemeralContainers:
-        if draft.observed.newest(container.name) is None:
-            _start(draft, container, None, sandbox)
+        record = draft.observed.newest(container.name)
+        if record is None or record.phase == "created":
+            _start(draft, container, record, sandbox)
 
 
 def _keep_running(
@@ -451,8 +474,7 @@ def _keep_running(
     elif record.is_running:
         _replace_if_needed(draft, container, record)
     elif record.phase == "created":
-        if not draft.observed.troubles.get(container.name):
-            _start(draft, container, record, sandbox)
+        _start(draft, container, record, sandbox)
     elif should_restart(draft.pod, container, record.exit_code, is_init=is_init):
         remaining = backoff_remaining(record, draft.now)
         if remaining > 0:
@@ -504,7 +526,7 @@ def _start(
 
 def _next_attempt(draft: _Draft, container: AnyContainer, last: ContainerRecord | None) -> int:
     if last is not None:
-        return last.attempt + 1
+        return _attempt_after(last)
     # The containers of a pod that had run were removed from outside, so its restarts are read from its status.
     status = draft.pod.status
     for known in (*status.containerStatuses, *status.initContainerStatuses):

@@ -184,13 +184,13 @@ class PodWorker:
 
     async def restore(self, records: Sequence[ContainerRecord]) -> None:
         """Recover after a restart: re-attach running sandboxes, and find the volumes that deleted pods left."""
-        live = {r.pod_uid: r.pid for r in records if r.is_sandbox and r.is_running and r.pid}
-        await self._parts.network.restore(live)
+        live = _live_sandboxes(records)
+        await self._parts.network.restore({uid: sandbox.pid for uid, sandbox in live.items()})
         # A pod without its addresses would be reported and probed without them.
-        for record in records:
-            memory = self.memory(record.pod_uid)
-            if record.pod_uid in live and record.is_sandbox and memory.pod is not None:
-                await self._actions.sandboxes.attach(memory, memory.pod, record)
+        for uid, sandbox in live.items():
+            memory = self.memory(uid)
+            if memory.pod is not None:
+                await self._actions.sandboxes.attach(memory, memory.pod, sandbox)
         await self._parts.logs.add(records)
         for uid in await self._parts.volumes.leftovers():
             memory = self.memory(uid)
@@ -488,6 +488,12 @@ class PodWorker:
                 message = f"Back-off restarting failed container {container.name} in pod "
                 message += f"{pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"
                 self._events.event(reference_to(pod, container), WARNING, "BackOff", message)
+
+
+def _live_sandboxes(records: Sequence[ContainerRecord]) -> dict[str, ContainerRecord]:
+    """Return the newest running sandbox of each pod; only that has the pod's addresses."""
+    running = [one for one in records if one.is_sandbox and one.is_running and one.pid]
+    return {one.pod_uid: one for one in sorted(running, key=lambda one: one.attempt)}
 
 
 def _forget_addresses(memory: PodMemory, ended: ContainerRecord) -> None:
