@@ -228,21 +228,13 @@ class Worker:
         _connect(devices, kubelet, registration)
         images = LocalImages(data / "images", self._runtime)
 
-        async def make_ready() -> None:
-            """Make the engine ready before the first pods, which would pull these images from a registry."""
+        async def before_pods() -> None:
+            """Make the engine ready before pods, which would pull these images from a registry."""
             await self._engine.prepare()
             await images.load()
-
-        async def before_pods() -> None:
-            await make_ready()
             await self._records.load(await self._runtime.images())
 
-        def engine_changed() -> None:
-            registration.wake()
-            if not kubelet.engine_error:
-                self._tasks.start(make_ready(), name="prepare the container engine")
-
-        kubelet.on_engine_change = engine_changed
+        kubelet.on_engine_change = registration.wake
         collector = eviction.images = self._collector(kubelet)
         # Before the first pods, which would pull those images from a registry, and use others that they may not use.
         kubelet.before_pods = before_pods

@@ -82,6 +82,7 @@ class PodWorker:
         )
         self.memories: dict[str, PodMemory] = {}
         self._are_all_known = True
+        self._is_held = False
         self._left_volumes: set[str] = set()  # by uid, of pods that the API has not told yet
         # Each returns why the node takes no such pod now, or None; a pod that has containers is not asked about.
         self.admission_checks: list[Callable[[Pod], Rejection | None]] = []
@@ -148,6 +149,15 @@ class PodWorker:
             if memory.pod is not None and is_terminal(memory.pod):
                 memory.volumes_ready = True
         self._left_volumes.clear()
+        self._wake_all()
+
+    def hold(self) -> None:
+        """Work on no pod until `release`: the engine is not ready for any."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """End `hold`."""
+        self._is_held = False
         self._wake_all()
 
     def mirror_changed(self, uid: str, mirror: Pod | None) -> None:
@@ -270,7 +280,7 @@ class PodWorker:
 
     async def _attend(self, uid: str) -> None:
         memory = self.memories.get(uid)
-        if memory is None or (memory.pod is None and not self._are_all_known):
+        if memory is None or self._is_held or (memory.pod is None and not self._are_all_known):
             return
         try:
             wait_seconds = await self.reconcile(memory)
