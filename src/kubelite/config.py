@@ -573,9 +573,10 @@ def _check_node(config: Config | AgentConfig) -> None:
         if setting.is_filled and not getattr(config, field):
             raise _unusable(field, '""', "must not be empty")
     _check_port("kubelet_port", config.kubelet_port)
+    _check_port("healthz_port", config.healthz_port)
     if config.node_name and (problem := node_name_problem(config.node_name)):
         raise _unusable("node_name", config.node_name, problem)
-    for field in ("node_ip", "node_external_ip", "kubelet_bind_address"):
+    for field in ("node_ip", "node_external_ip", "kubelet_bind_address", "healthz_bind_address"):
         _address(field, getattr(config, field))
     for field in ("node_ip", "node_external_ip"):
         value = getattr(config, field)

@@ -59,6 +59,7 @@ from kubelite.node.eviction.oom_watch import SYSTEM_OOM, OOMWatch, Victim
 from kubelite.node.eviction.pod_group import PodGroup
 from kubelite.node.eviction.readings import HostReadings, MeasuredReadings
 from kubelite.node.eviction.reclaim import EndedContainers
+from kubelite.node.healthz import Healthz
 from kubelite.node.http import NodeAPI
 from kubelite.node.images.archives import LocalImages
 from kubelite.node.images.collection import CollectionPolicy
@@ -255,6 +256,8 @@ class Worker:
             "device plugins": devices.run,
             "kubelet": lambda: self._run_pods(kubelet),
         }
+        if config.healthz_port:
+            parts["healthz"] = Healthz(config.healthz_bind_address, config.healthz_port).run
         if shutdown is not None:
             parts["shutdown of the node"] = shutdown.run
         for part, run in parts.items():

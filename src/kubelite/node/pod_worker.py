@@ -14,12 +14,15 @@ from kubelite.api.client.events import NORMAL, WARNING
 from kubelite.api.errors import APIError, failure_kind
 from kubelite.api.kinds.core.pods import Pod, PodStatus
 from kubelite.log import Complaint
+from kubelite.node import preemption
 from kubelite.node.admission import (
     REJECTED,
     Rejection,
     rejection,
     resize_refusal,
+    shortages,
     unexpected,
+    unsuited,
     unsupported,
 )
 from kubelite.node.dependencies import ActionDependencies, Collaborators, NodeFacts
@@ -39,6 +42,7 @@ from kubelite.node.pod_memory import ContainerState, PodMemory
 from kubelite.node.pods import (
     all_containers,
     grace_seconds,
+    is_critical,
     is_terminal,
     pod_key,
     reference_to,
@@ -425,7 +429,27 @@ class PodWorker:
             return None
         # The scheduler may have seen a newer Node than this node's mirror, so read it before refusing.
         view = await self.node.read()
-        return rejection(pod, self._others(memory), view)
+        refusal = rejection(pod, self._others(memory), view)
+        return await self._make_room(memory, pod, view) if refusal and is_critical(pod) else refusal
+
+    async def _make_room(self, memory: PodMemory, pod: Pod, view: NodeView) -> Rejection | None:
+        """End lesser pods for a critical one and wait until their containers have; return why it cannot be, or None."""
+        others = self._others(memory)
+        if refusal := unsuited(pod, others, view):
+            return refusal
+        lacks = list(shortages(pod, others, view))
+        victims = preemption.pods_to_preempt(pod, others, lacks)
+        if victims is None:
+            return preemption.refused(lacks)
+        memory.admitted, memory.allocated = True, asked_resources(pod)  # the room is its own now
+        for victim in victims:
+            about = reference_to(victim)
+            self._events.event(about, WARNING, preemption.REASON, preemption.MESSAGE)
+            self.end(victim.metadata.uid, preemption.ENDING)
+        for ending in [self.memories[victim.metadata.uid] for victim in victims]:
+            for record in [one for one in ending.records.values() if not one.is_sandbox]:
+                await ending.ended(record.id)
+        return None
 
     def _others(self, memory: PodMemory) -> list[Pod]:
         """Return the admitted pods except one, with their allocated resources."""
