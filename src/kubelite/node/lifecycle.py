@@ -174,19 +174,33 @@ class _Draft:
         )
 
     def is_due(self, retry_at: datetime | None) -> bool:
-        """Whether a trouble may be tried again; if not yet, the plan waits for it."""
-        if retry_at is None or retry_at <= self.now:
-            return retry_at is not None
-        self.wait_until(retry_at)
-        return False
+        """Whether a trouble may be tried again; if not yet, the plan waits for it.
+
+        A date beyond every back-off is one of a clock that has been set back since, so it is due.
+        """
+        if retry_at is None:
+            return False
+        if self.now < retry_at <= self.now + timedelta(seconds=BACKOFF_MAX_SECONDS):
+            self.wait_until(retry_at)
+            return False
+        return True
+
+    def is_past(self, date: datetime) -> bool:
+        """Whether a date has come; if not yet, the plan waits for it."""
+        if date > self.now:
+            self.wait_until(date)
+        return date <= self.now
 
     def plan(self) -> Plan:
         return Plan(tuple(self.actions), self.wait_seconds)
 
 
 def backoff_remaining(record: ContainerRecord, now: datetime) -> float:
-    """Return the seconds of back-off left before an exited container is restarted; 0 if none."""
-    if record.finished_at is None:
+    """Return the seconds of back-off left before an exited container is restarted; 0 if none.
+
+    There is none after an end in the future: the clock has been set back since.
+    """
+    if record.finished_at is None or record.finished_at > now:
         return 0.0
     return (record.finished_at + timedelta(seconds=backoff_of(record)) - now).total_seconds()
 
@@ -555,7 +569,7 @@ def _prune(draft: _Draft) -> None:
     kept = draft.dead.kept
     for container in all_containers(draft.pod) if kept >= 0 else ():
         for record in draft.observed.attempts(container.name)[1 + kept :]:
-            if not record.is_running and draft.is_due(record.created_at + draft.dead.age):
+            if not record.is_running and draft.is_past(record.created_at + draft.dead.age):
                 draft.add(RemoveContainer(record))
     for record in draft.observed.records:
         if record.is_sandbox and not record.is_running:
