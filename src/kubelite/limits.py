@@ -1118,6 +1118,32 @@ DNS_STEPS = Limit(
     reason="about 10 ms of the loop; Endpoints hold 1,000 addresses",
 )
 
+DNS_CONFIG_ENTRIES = Limit(
+    "dns-config-entries",
+    10_000,
+    "entries",
+    bounds="stub domains, nameservers and hosts of the ConfigMap kube-system/kube-dns",
+    beyond="the settings are refused, those before stay",
+    reason="some 200 bytes each",
+)
+DNS_REWRITES = Limit(
+    "dns-rewrites",
+    100,
+    "rewrites",
+    bounds="rewrites of the ConfigMap kube-system/kube-dns",
+    beyond="the settings are refused, those before stay",
+    reason="each is compared with each name that is not kept: 0.3 us",
+)
+
+DNS_PROBES = Limit(
+    "dns-probes",
+    1_000,
+    "resolvers",
+    bounds="resolvers outside that are asked whether they send questions back",
+    beyond="used without being asked",
+    reason="each costs one question and 300 bytes until the settings change",
+)
+
 # Nodes
 
 SECCOMP_PROFILE = Limit(

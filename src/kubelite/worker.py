@@ -31,6 +31,7 @@ from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
 from kubelite.grpc.client import GrpcClient
 from kubelite.net.announcer import Announcer
 from kubelite.net.dns import CannotListen, DNSServer
+from kubelite.net.dns_loops import LoopGuard
 from kubelite.net.nftables import RulesUnavailable
 from kubelite.net.overlay import Overlay
 from kubelite.net.pod_network import PodNetwork
@@ -557,12 +558,20 @@ class Worker:
             ipaddress.IPv4Network(cidr) for cidr in (cluster.cluster_cidr, cluster.service_cidr)
         )
         domain = tuple(label.encode() for label in cluster.cluster_domain.split("."))
-        upstream = Upstream(HostServers(own_addresses=(cluster.dns_address,)), self._randomness)
+        upstream = Upstream(
+            HostServers(own_addresses=(cluster.dns_address,)),
+            self._randomness,
+            LoopGuard(self._randomness),
+        )
         return DNSServer(
             self._identities.network,
             upstream,
             ZoneSettings(domain, networks),
             [(cluster.dns_address, DNS_PORT)],
+            self._offload,
+            EventRecorder(
+                self._identities.network, self._clock, self._randomness, component="kube-dns"
+            ),
         )
 
     async def stop(self) -> None:
