@@ -11,10 +11,12 @@ from kubelite.node.images.rate import PullRate
 from kubelite.node.images.registries import Source
 from kubelite.node.runtime import (
     ContainerRuntime,
+    EngineUnavailable,
     Image,
     ImagePullFailed,
     InvalidImageName,
     RegistryUnavailable,
+    RuntimeFailure,
 )
 from kubelite.tasks import TaskSet
 
@@ -44,7 +46,9 @@ class Puller:
         self._tasks = tasks
         self._rate = rate
         self._places = asyncio.Semaphore(places)  # first come, first served
-        self._in_flight: dict[tuple[str, tuple[Attempt, ...]], asyncio.Task[Pulled]] = {}
+        self._in_flight: dict[
+            tuple[str, tuple[Attempt, ...]], asyncio.Task[Pulled | Exception]
+        ] = {}
 
     async def pull(self, name: ImageName, attempts: Sequence[Attempt]) -> Pulled:
         """Pull an image; equal pulls that wait or run are one. Raises ImagePullFailed, EngineUnavailable.
@@ -54,10 +58,20 @@ class Puller:
         key = name.full, tuple(attempts)
         task = self._in_flight.get(key)
         if task is None:
-            work = self._pull(name, attempts)
+            work = self._outcome(name, attempts)
             task = self._in_flight[key] = self._tasks.start(work, name=f"pull {name.full}")
             task.add_done_callback(lambda _: self._in_flight.pop(key, None))
-        return await asyncio.shield(task)
+        outcome = await asyncio.shield(task)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _outcome(self, name: ImageName, attempts: Sequence[Attempt]) -> Pulled | Exception:
+        """Pull an image; an expected failure is an outcome for those who wait, and no fault of the task."""
+        try:
+            return await self._pull(name, attempts)
+        except (RuntimeFailure, EngineUnavailable) as error:
+            return error
 
     async def _pull(self, name: ImageName, attempts: Sequence[Attempt]) -> Pulled:
         loop = asyncio.get_running_loop()
