@@ -25,8 +25,9 @@ import msgspec
 from msgspec import Struct
 
 from kubelite.address_pool import check_pool, pool_ranges
-from kubelite.engine_config import EngineConfig, check_engine
+from kubelite.engine_config import check_engine
 from kubelite.image_config import check_images
+from kubelite.ingress_config import IngressConfig, check_ingress
 from kubelite.pod_config import check_pods
 from kubelite.settings import InvalidConfig as InvalidConfig  # noqa: PLC0414 - exported
 from kubelite.settings import Setting
@@ -44,8 +45,9 @@ DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*
 DOMAIN_LENGTH_MAX = 253
 
 LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB = "local-storage", "metrics-server", "servicelb"
+INGRESS = "ingress"
 # What --disable may name, spelt as in k3s.
-COMPONENTS = frozenset({LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
+COMPONENTS = frozenset({INGRESS, LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
 STORAGE_PATH_LENGTH_MAX = 1024
 
 
@@ -78,7 +80,7 @@ class ClusterSettings(Struct, frozen=True):
     cluster_domain: str
 
 
-class NodeConfig(EngineConfig, frozen=True, kw_only=True):
+class NodeConfig(IngressConfig, frozen=True, kw_only=True):
     """The settings of every node, with their defaults."""
 
     data_dir: Annotated[str, Setting("Folder that holds all state", "DIR", is_filled=True)] = (
@@ -218,7 +220,8 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     disable: Annotated[
         tuple[str, ...],
         Setting(
-            "Built-in component not to use: local-storage, metrics-server or servicelb", "NAME"
+            "Built-in component not to use: ingress, local-storage, metrics-server or servicelb",
+            "NAME",
         ),
     ] = ()
     load_balancer_pool: Annotated[
@@ -590,6 +593,7 @@ def _check_node(config: Config | AgentConfig) -> None:
         reason = f"must be a folder other than /, of no more than {STORAGE_PATH_LENGTH_MAX} bytes"
         raise _unusable("default_local_storage_path", repr(path), reason)
     check_engine(config)
+    check_ingress(config)
     if config.root_dir and (not Path(config.root_dir).is_absolute() or config.root_dir == "/"):
         raise _unusable("root_dir", config.root_dir, "must be an absolute path other than /")
     _labels_and_taints(config)

@@ -17,7 +17,9 @@ from kubelite.limits import (
 from kubelite.serving.closing import close_within_bounds
 from kubelite.serving.table import Slot
 
-LINGERING_SECONDS = 2.0  # that a refused client may send on before the connection is reset under its answer
+LINGERING_SECONDS = (
+    2.0  # that a refused client may send on before the connection is reset under its answer
+)
 
 
 class ClientConnection(asyncio.BufferedProtocol):
@@ -77,16 +79,16 @@ class ClientConnection(asyncio.BufferedProtocol):
         if not self._slot.is_open:
             self.abort()
 
-    def connection_lost(self, exc: BaseException | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - the protocol's
         """End the exchange and free the place."""
         self._transport = None
         self._slot.release()
-        self._proxy.clients.discard(self)
+        self._proxy.left(self)
         if self._exchange is not None:
             self._exchange.client_lost()
             self._exchange = None
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol's
         """Return the buffer of all connections: what is read is copied before the next read."""
         return self._buffer
 
@@ -219,9 +221,9 @@ class ClientConnection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """A client that ends its side while it waits for an answer still gets it; TLS cannot do so."""
         exchange = self._exchange
-        if exchange is None or exchange.is_tunnel or exchange.takes_body or self.is_https:
+        if exchange is None or self.is_https:
             return False
-        return True
+        return not (exchange.is_tunnel or exchange.takes_body)
 
     def pause_writing(self) -> None:
         """Stop reading the answer."""

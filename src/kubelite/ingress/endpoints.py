@@ -42,7 +42,7 @@ class Endpoints:
             self._failed.pop(address, None)
 
     def choose(self, now: float, tried: Collection[str] = ()) -> str:
-        """Return the next endpoint; one that failed lately or was `tried` only if there is no other. "": there is none."""
+        """Return the next endpoint that was not `tried`, one that failed lately only as a last resort; "": none."""
         addresses = self._addresses
         count = len(addresses)
         if not count:

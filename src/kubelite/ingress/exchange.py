@@ -153,7 +153,9 @@ class Exchange:
 
     def _request_head(self) -> bytes:
         request, client = self.request, self._client
-        parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, request.target, request.authority)]
+        parts = [
+            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, request.target, request.authority)
+        ]
         parts += [b"%b: %b\r\n" % field for field in request.fields]
         parts.append(client.forwarded)
         parts.append(b"X-Forwarded-Host: %b\r\n" % request.authority)
@@ -377,7 +379,9 @@ class Exchange:
     def _retry(self) -> None:
         """The backend ended without an answer: ask another one, or answer 502."""
         assert self._endpoints is not None
-        may_repeat = self.request.method in IDEMPOTENT and not self._has_sent_body and not self._held
+        may_repeat = (
+            self.request.method in IDEMPOTENT and not self._has_sent_body and not self._held
+        )
         if not may_repeat:
             self._endpoints.failed(self._address, self._proxy.now())
             self._answer(502)

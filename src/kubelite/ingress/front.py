@@ -17,6 +17,7 @@ from functools import partial
 import msgspec
 from msgspec import Struct
 
+from kubelite.backoff import backoff_seconds
 from kubelite.ingress.messages import (
     Certificate,
     Certificates,
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 1024
 END_SECONDS = 12.0  # a little more than the proxy gives requests in flight
+RESTART_FIRST_SECONDS, RESTART_MAX_SECONDS = 1.0, 30.0
 TAKEN_SECONDS = (5.0, 15.0, 60.0)  # after which a port that is taken is tried again
 NO_IPV6 = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 
@@ -118,7 +120,8 @@ class Front:
         self._wake.set()
 
     async def run(self) -> None:
-        """Serve until cancelled. Raises ProgramFailed, and RuntimeError when the proxy ended by itself."""
+        """Serve until cancelled. A proxy that ends is started again; connections wait meanwhile."""
+        loop, failures = asyncio.get_running_loop(), 0
         try:
             while True:
                 is_whole = self._open_ports()
@@ -126,7 +129,15 @@ class Front:
                 while not any(self._sockets.values()):
                     await asyncio.sleep(next(pauses, TAKEN_SECONDS[-1]))
                     is_whole = self._open_ports()
-                await self._run_process(is_whole=is_whole)
+                started = loop.time()
+                if await self._run_process(is_whole=is_whole):
+                    continue
+                failures = 0 if loop.time() - started > RESTART_MAX_SECONDS else failures + 1
+                log.warning("the ingress proxy ended, starting it again")
+                if failures > 1:
+                    await asyncio.sleep(
+                        backoff_seconds(failures - 2, RESTART_FIRST_SECONDS, RESTART_MAX_SECONDS)
+                    )
         finally:
             self.close()
 
@@ -154,8 +165,8 @@ class Front:
                 self._told.discard(port)
         return is_whole
 
-    async def _run_process(self, *, is_whole: bool) -> None:
-        """Run one process until it ends, or until a port that was taken is free."""
+    async def _run_process(self, *, is_whole: bool) -> bool:
+        """Run one process until it ends (False), or until a port that was taken is free (True)."""
         with ExitStack() as stack:
             own, theirs = socket.socketpair()
             stack.callback(theirs.close)
@@ -190,9 +201,8 @@ class Front:
                 hearing = tasks.start(self._hear(reader), name="hear the ingress proxy")
                 trying = tasks.start(self._try_ports(), name="try taken ports")
                 await asyncio.wait((hearing, trying), return_when=asyncio.FIRST_COMPLETED)
-                if not hearing.done():
-                    return
-            raise RuntimeError("the ingress proxy ended")
+                return not hearing.done()
+            return False
         finally:
             self.ready.clear()
             await tasks.stop()
@@ -241,7 +251,7 @@ class Front:
                     await self._wake.wait()
 
     async def _hear(self, reader: asyncio.StreamReader) -> None:
-        decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)  # type: ignore[arg-type]  # a union
+        decoder: msgspec.msgpack.Decoder[Report] = msgspec.msgpack.Decoder(Report)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 match await receive(reader, decoder):

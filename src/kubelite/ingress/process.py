@@ -56,7 +56,7 @@ class Door:
     def pre_shutdown(self) -> None:
         """Do nothing: `Proxy.stop` ends the connections."""
 
-    async def shutdown(self, timeout: float) -> None:
+    async def shutdown(self, timeout: float) -> None:  # noqa: ASYNC109 - the protocol's
         """Do nothing: `Proxy.stop` ends the connections."""
 
 
@@ -69,18 +69,20 @@ async def serve(options: argparse.Namespace) -> None:
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     places = min(INGRESS_CONNECTIONS.value, max(1, descriptors // 3))
     table = ConnectionTable(
-        INGRESS_CONNECTIONS, places, per_address=min(INGRESS_CONNECTIONS_PER_ADDRESS.value, places), kept=0
+        INGRESS_CONNECTIONS,
+        places,
+        per_address=min(INGRESS_CONNECTIONS_PER_ADDRESS.value, places),
+        kept=0,
     )
     listeners = [
-        _listener(proxy, table, descriptor, options.http_port, None)
-        for descriptor in options.http
+        _listener(proxy, table, descriptor, options.http_port, None) for descriptor in options.http
     ] + [
         _listener(proxy, table, descriptor, options.https_port, certificates)
         for descriptor in options.https
     ]
     tasks.supervise(proxy.sweep, name="ingress deadlines")
     tasks.supervise(lambda: _report(proxy, writer), name="ingress counts")
-    decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)  # type: ignore[arg-type]  # a union
+    decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
     is_open = False
     with suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:

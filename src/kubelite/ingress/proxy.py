@@ -4,6 +4,7 @@ import asyncio
 import os
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from kubelite.ingress.endpoints import Endpoints
@@ -47,6 +48,7 @@ class Proxy:
         self.tasks = TaskSet()
         self.clients: set[Connection] = set()
         self.is_stopping = False
+        self._empty = asyncio.Event()
         self.malformed = 0
         self._table = Table(())
         self._endpoints: dict[str, Endpoints] = {}
@@ -169,14 +171,25 @@ class Proxy:
             for client in [one for one in self.clients if one.deadline < now]:
                 client.late()
 
+    def left(self, client: Connection) -> None:
+        """Forget a connection that was lost."""
+        self.clients.discard(client)
+        if not self.clients:
+            self._empty.set()
+
+    async def _emptied(self) -> None:
+        while self.clients:
+            self._empty.clear()
+            await self._empty.wait()
+
     async def stop(self, grace_seconds: float) -> None:
         """Close idle connections, let the others finish within `grace_seconds`, and end them then."""
         self.is_stopping = True
         for client in tuple(self.clients):
             client.stop()
-        deadline = self.now() + grace_seconds
-        while self.clients and self.now() < deadline:
-            await asyncio.sleep(0.05)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self._emptied()
         for client in tuple(self.clients):
             client.abort()
         self.pool.close()

@@ -24,6 +24,7 @@ class Route(Struct, frozen=True, kw_only=True):
     host: str = ""  # "": every host; *.domain, **.domain
     path: str = "/"
     is_exact: bool = False  # else a prefix of path elements
+    is_default: bool = False  # for requests that match no other route
     method: str = ""  # "": every one
     headers: tuple[tuple[str, str], ...] = ()  # names in lower case, and their exact values
     backends: tuple[Backend, ...] = ()
@@ -71,8 +72,12 @@ class Table:
         self._deep: dict[str, _Paths] = {}
         self._any = _Paths()
         self.has_conditions = any(one.method or one.headers for one in routes)
+        self._default: Route | None = None
         for route in sorted(routes, key=_specificity):
-            self._paths(route.host).add(route)
+            if route.is_default:
+                self._default = self._default or route
+            else:
+                self._paths(route.host).add(route)
 
     def _paths(self, host: str) -> _Paths:
         if not host:
@@ -86,12 +91,12 @@ class Table:
     def find(
         self, host: str, path: str, method: str = "GET", headers: Mapping[str, str] | None = None
     ) -> Route | None:
-        """Return the route of a request; `headers` by their names in lower case are asked for only if a route needs them."""
+        """Return the route of a request; `headers` by names in lower case are needed only for routes that have some."""
         for paths in self._of_host(host):
             for route in paths.candidates(path):
                 if _agrees(route, method, headers or {}):
                     return route
-        return None
+        return self._default
 
     def _of_host(self, host: str) -> Iterable[_Paths]:
         if (found := self._hosts.get(host)) is not None:

@@ -25,7 +25,7 @@ class Peer(Protocol):
 class Upstream(asyncio.BufferedProtocol):
     """One connection to an endpoint; it has a peer, or is kept."""
 
-    __slots__ = ("_pool", "_buffer", "address", "idle_since", "peer", "transport", "was_used")
+    __slots__ = ("_buffer", "_pool", "address", "idle_since", "peer", "transport", "was_used")
 
     def __init__(self, pool: "Pool", address: str) -> None:
         self._pool = pool
@@ -41,7 +41,7 @@ class Upstream(asyncio.BufferedProtocol):
         self.transport = cast("asyncio.Transport", transport)  # uvloop's are not derived from it
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol's
         """Return the buffer of all connections: what is read is copied before the next read."""
         return self._buffer
 
@@ -56,7 +56,7 @@ class Upstream(asyncio.BufferedProtocol):
         """Close: a backend that ends its side has answered."""
         return False
 
-    def connection_lost(self, exc: BaseException | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - the protocol's
         """Tell the exchange, or forget the kept connection."""
         self.transport = None
         if self.peer is not None:
@@ -164,5 +164,3 @@ class Pool:
     def close(self) -> None:
         """End all kept connections."""
         self.use(frozenset())
-
-

@@ -25,10 +25,24 @@ ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 
 # Fields of one connection (RFC 9110, section 7.6.1), and those by which a message is delimited.
 HOP_BY_HOP = frozenset(
-    (b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade")
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
 )
 # Never in trailers: they would change what was decided by the head.
-NOT_IN_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"authorization", b"cookie", b"set-cookie"}
+NOT_IN_TRAILERS = HOP_BY_HOP | {
+    b"content-length",
+    b"host",
+    b"authorization",
+    b"cookie",
+    b"set-cookie",
+}
 
 Field = tuple[bytes, bytes]  # name as sent and value without the space around it
 
@@ -71,51 +85,38 @@ def parse_request(head: bytes) -> Request:
     if match is None:
         raise Malformed("not a request of HTTP/1.1")
     method, target, minor, lines = match.groups()
-    hosts, kept, lengths, codings, tokens, upgrade = [], [], [], [], b"", b""
-    expects = False
-    for name, value in fields_of(lines):
-        lowered = name.lower()
-        kind = _REQUEST_FIELDS.get(lowered)
-        if b"_" in lowered and lowered.replace(b"_", b"-") in _REQUEST_FIELDS:
-            continue  # programs behind CGI and WSGI cannot tell the two names apart
-        if kind is None:
-            kept.append((name, value))
-        elif kind == "host":
-            hosts.append(value)
-        elif kind == "length":
-            lengths.append(value)
-        elif kind == "coding":
-            codings.append(value)
-        elif kind == "connection":
-            tokens += b"," + value.lower()
-        elif kind == "upgrade":
-            upgrade = value
-        elif kind == "expect":
-            if value.lower() != b"100-continue":
-                raise Malformed("unknown expectation")
-            expects = True
+    sorted_ = _Sorted(lines, _REQUEST_FIELDS)
     is_http_11 = minor == b"1"
-    names = _tokens(tokens)
-    authority = _authority(hosts, target, is_http_11=is_http_11)
+    names = _tokens(sorted_.tokens)
+    authority = _authority(sorted_.hosts, target, is_http_11=is_http_11)
     target = _origin_form(target)
     path, question, query = target.partition(b"?")
     if b"%" in path or b"/." in path:
         path = normalize(path)
         target = path + question + query
+    if sorted_.expectation not in (b"", b"100-continue"):
+        raise Malformed("unknown expectation")
     request = Request(
         method,
         target,
         _host_of(authority),
         authority,
         is_http_11,
-        _without(kept, names),
-        _body_length(lengths, codings, is_http_11=is_http_11) or 0,
+        _without(sorted_.kept, names),
+        _body_length(sorted_.lengths, sorted_.codings, is_http_11=is_http_11) or 0,
         b"close" not in names and (is_http_11 or b"keep-alive" in names),
-        expects,
+        bool(sorted_.expectation) and is_http_11,
         path=path,
     )
+    upgrade = sorted_.upgrade
     # h2c would turn the connection into one whose requests pass unseen.
-    if upgrade and is_http_11 and b"upgrade" in names and b"h2c" not in upgrade.lower() and not request.length:
+    if (
+        upgrade
+        and is_http_11
+        and b"upgrade" in names
+        and b"h2c" not in upgrade.lower()
+        and not request.length
+    ):
         request.upgrade = upgrade
     return request
 
@@ -126,29 +127,16 @@ def parse_response(head: bytes, method: bytes) -> Response:
     if match is None:
         raise Malformed("not a response of HTTP/1.1")
     minor, status, reason, lines = match.groups()
-    kept, lengths, codings, tokens, upgrade = [], [], [], b"", b""
-    for name, value in fields_of(lines):
-        kind = _RESPONSE_FIELDS.get(name.lower())
-        if kind is None:
-            kept.append((name, value))
-        elif kind == "length":
-            lengths.append(value)
-            if len(lengths) == 1:
-                kept.append((name, value))
-        elif kind == "coding":
-            codings.append(value)
-        elif kind == "connection":
-            tokens += b"," + value.lower()
-        elif kind == "upgrade":
-            upgrade = value
+    sorted_ = _Sorted(lines, _RESPONSE_FIELDS)
+    kept = sorted_.kept
     is_http_11 = minor == b"1"
     code = int(status)
-    length = _body_length(lengths, codings, is_http_11=is_http_11)
+    length = _body_length(sorted_.lengths, sorted_.codings, is_http_11=is_http_11)
     if method == b"HEAD" or code < 200 or code in (204, 304):
         length = 0
-        if code < 200 or code == 204:
-            kept = [field for field in kept if field[0].lower() != b"content-length"]
-    names = _tokens(tokens)
+    if sorted_.lengths and code >= 200 and code != 204:
+        kept.append((b"Content-Length", sorted_.lengths[0]))
+    names = _tokens(sorted_.tokens)
     return Response(
         code,
         reason or b"",
@@ -156,8 +144,44 @@ def parse_response(head: bytes, method: bytes) -> Response:
         _without(kept, names),
         length,
         length is not None and b"close" not in names and (is_http_11 or b"keep-alive" in names),
-        upgrade,
+        sorted_.upgrade,
     )
+
+
+class _Sorted:
+    """The fields of a head by what they are for."""
+
+    __slots__ = ("codings", "expectation", "hosts", "kept", "lengths", "tokens", "upgrade")
+
+    def __init__(self, lines: bytes, kinds: dict[bytes, str]) -> None:
+        kept = self.kept = list[Field]()
+        self.hosts: list[bytes] = []
+        self.lengths: list[bytes] = []
+        self.codings: list[bytes] = []
+        self.tokens = self.upgrade = self.expectation = b""
+        for field in fields_of(lines):
+            name = field[0].lower()
+            kind = kinds.get(name)
+            if kind is not None:
+                self._take(kind, field[1])
+            elif b"_" in name and name.replace(b"_", b"-") in kinds:
+                continue  # programs behind CGI and WSGI cannot tell the two names apart
+            else:
+                kept.append(field)
+
+    def _take(self, kind: str, value: bytes) -> None:
+        if kind == "host":
+            self.hosts.append(value)
+        elif kind == "length":
+            self.lengths.append(value)
+        elif kind == "coding":
+            self.codings.append(value)
+        elif kind == "connection":
+            self.tokens += b"," + value.lower()
+        elif kind == "upgrade":
+            self.upgrade = value
+        elif kind == "expect":
+            self.expectation = value.lower()
 
 
 def fields_of(lines: bytes) -> list[Field]:
@@ -224,7 +248,7 @@ def _origin_form(target: bytes) -> bytes:
     """Return path and query of a target. Raises Malformed for a form that no route can have."""
     if target.startswith((b"http://", b"https://")):
         rest = target.split(b"/", 3)
-        target = b"/" + rest[3] if len(rest) > 3 else b"/"  # noqa: PLR2004 - scheme, "", authority, path
+        target = b"/" + rest[3] if len(rest) > 3 else b"/"
     if not target.startswith(b"/") or b"#" in target:
         raise Malformed("invalid target")
     return target
@@ -321,7 +345,7 @@ class ChunkedBody:
                 line = data[position : position + 2]
                 if not b"\r\n".startswith(line):
                     raise Malformed("a chunk is longer than its size")
-                if len(line) < 2:  # noqa: PLR2004 - CR and LF
+                if len(line) < 2:
                     break
                 position += 2
                 self._expected = _SIZE

@@ -37,7 +37,7 @@ class Server(Protocol):
         """Close the connections that are idle."""
         ...
 
-    async def shutdown(self, timeout: float) -> None:
+    async def shutdown(self, timeout: float) -> None:  # noqa: ASYNC109 - as aiohttp's
         """Let the other connections finish, and end them after `timeout` seconds."""
         ...
 
