@@ -27,7 +27,7 @@ class IngressController:
     """Reconciles all Ingresses at once."""
 
     name = "ingress-controller"
-    identity = "kubelite-ingress"
+    identity = "ingress-controller"
     workers = 1
 
     def __init__(self, context: Context) -> None:
