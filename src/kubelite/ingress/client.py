@@ -219,11 +219,8 @@ class ClientConnection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def eof_received(self) -> bool:
-        """A client that ends its side while it waits for an answer still gets it; TLS cannot do so."""
-        exchange = self._exchange
-        if exchange is None or self.is_https:
-            return False
-        return not (exchange.is_tunnel or exchange.takes_body)
+        """Close: a client that ends its side has left, as for the servers of Go and nginx."""
+        return False
 
     def pause_writing(self) -> None:
         """Stop reading the answer."""
