@@ -137,9 +137,7 @@ class Bed:
         self._certificates: dict[str, bytes] = {}
 
     def _make(self, plane: ControlPlane) -> IngressService:
-        network = plane.client(
-            Caller("system:kube-proxy", ("system:authenticated",)), "kube-proxy"
-        )
+        network = plane.client(Caller("system:kube-proxy", ("system:authenticated",)), "kube-proxy")
         node = Caller("system:node:one", ("system:nodes", "system:authenticated"))
         self.services.append(
             IngressService(
@@ -327,7 +325,10 @@ async def test_from_the_first_ingress_to_the_last(bed: Bed) -> None:
     assert "Uid:\t65534\t65534\t65534\t65534" in status
     assert "CapEff:\t0000000000000000" in status
     await bed.endpoints(PODS[0], ready=False)
-    await until(lambda: get("a.x", "/app"), (503, "503 Service Unavailable: no endpoint of the backend is ready\n"))
+    await until(
+        lambda: get("a.x", "/app"),
+        (503, "503 Service Unavailable: no endpoint of the backend is ready\n"),
+    )
     await bed.root.delete(Ingress, "web", "default")
     await until(lambda: asyncio.to_thread(listens, 80), False)
 
@@ -482,9 +483,7 @@ async def test_a_port_in_use_is_told_and_taken_once_it_is_free(bed: Bed) -> None
     try:
         await bed.expose(("a.x", "/"))
         await bed.serving()
-        await until(
-            lambda: get("a.x", port=443, tls=trusting_nothing()), (200, "one /")
-        )
+        await until(lambda: get("a.x", port=443, tls=trusting_nothing()), (200, "one /"))
         events = await bed.root.list(Event, "default")
         assert [one.reason for one in events] == ["IngressPortTaken"]
         other.close()

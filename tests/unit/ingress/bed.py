@@ -48,7 +48,6 @@ class Bed:
     async def backend(self, handler: Handler) -> str:
         """Start a backend; return its address."""
 
-
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             self.handlers.add(task := asyncio.current_task())  # type: ignore[arg-type]  # there is one
             try:

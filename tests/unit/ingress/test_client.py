@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from contextlib import suppress
 
 import pytest
 
@@ -226,9 +227,7 @@ async def test_only_idempotent_requests_are_repeated_when_a_backend_dies(
             writer.close()
 
         one.use(await one.backend(dying), await one.backend(saying(sized(b"ok"))))
-        found = [
-            (await one.ask(GET.replace(b"GET", method) + CLOSE)).split()[1] for _ in range(2)
-        ]
+        found = [(await one.ask(GET.replace(b"GET", method) + CLOSE)).split()[1] for _ in range(2)]
     assert set(found) == {status, b"200"}
 
 
@@ -349,6 +348,7 @@ async def test_a_slow_backend_pauses_its_client() -> None:
 
 async def test_deadlines_end_what_is_late() -> None:
     async with bed() as one:
+
         async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read()
             writer.close()
@@ -377,10 +377,8 @@ async def test_a_client_that_leaves_ends_its_request() -> None:
         async def backend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await head_of(reader)
             begun.set()
-            try:
+            with suppress(ConnectionResetError):
                 await reader.read()
-            except ConnectionResetError:
-                pass
             ended.set()
             writer.close()
 

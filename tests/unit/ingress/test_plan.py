@@ -46,7 +46,9 @@ def backend(service: str = "web", port: int = 80, name: str = "") -> IngressBack
     )
 
 
-def path(text: str = "/", kind: str = "Prefix", to: IngressBackend | None = None) -> HTTPIngressPath:
+def path(
+    text: str = "/", kind: str = "Prefix", to: IngressBackend | None = None
+) -> HTTPIngressPath:
     return HTTPIngressPath(backend=to or backend(), pathType=kind, path=text)
 
 
@@ -82,9 +84,7 @@ def ingress(
 
 
 def shown(found: Plan) -> list[tuple[str, str, bool, str]]:
-    return [
-        (one.host, one.path, one.is_exact, one.backends[0].key) for one in found.routes
-    ]
+    return [(one.host, one.path, one.is_exact, one.backends[0].key) for one in found.routes]
 
 
 def test_rules_become_routes() -> None:
@@ -138,9 +138,7 @@ def test_which_ingresses_are_kubelites(
     if annotation:
         one = replace(
             one,
-            metadata=replace(
-                one.metadata, annotations={"kubernetes.io/ingress.class": annotation}
-            ),
+            metadata=replace(one.metadata, annotations={"kubernetes.io/ingress.class": annotation}),
         )
     assert plan([one], own_classes(classes)).is_empty is not is_ours
 
