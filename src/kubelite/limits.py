@@ -1076,6 +1076,31 @@ DECISION_STEPS = Limit(
     reason="a few seconds, with turns of the loop between, in which no other pod is placed",
 )
 
+ALLOCATION_STEPS = Limit(
+    "allocation-steps",
+    500_000,
+    "steps",
+    bounds="the search for devices of one node for a pod's resource claims",
+    beyond="the attempt fails, its event says so, and it is repeated after the pod's back-off",
+    reason="half a second, with turns of the loop between; a claim for 8 of 16 devices takes a millisecond",
+)
+POD_SELECTORS = Limit(
+    "pod-selectors",
+    256,
+    "expressions",
+    bounds="different expressions that select devices, of one pod's claims and their classes; also those kept",
+    beyond="the pod is not placed, its event says why",
+    reason="pods have a few; an expression and its answers may take some hundred kilobytes",
+)
+SELECTION_COST = Limit(
+    "selection-cost",
+    10_000_000,
+    "units",
+    bounds="dear expressions that select devices, evaluated off the loop before one attempt to place a pod",
+    beyond="the attempt fails and goes on after the pod's back-off; answers are kept until the slice changes",
+    reason="a second or two of the worker thread; usual expressions cost below a hundred units and are not counted",
+)
+
 # Service rules
 
 SERVICE_RULES = Limit(
@@ -1215,6 +1240,32 @@ DNS_STEPS = Limit(
     bounds="what is looked through for one answer about a service",
     beyond="left out of the answer",
     reason="about 10 ms of the loop; Endpoints hold 1,000 addresses",
+)
+
+DNS_CONFIG_ENTRIES = Limit(
+    "dns-config-entries",
+    10_000,
+    "entries",
+    bounds="stub domains, nameservers and hosts of the ConfigMap kube-system/kube-dns",
+    beyond="the settings are refused, those before stay",
+    reason="some 200 bytes each",
+)
+DNS_REWRITES = Limit(
+    "dns-rewrites",
+    100,
+    "rewrites",
+    bounds="rewrites of the ConfigMap kube-system/kube-dns",
+    beyond="the settings are refused, those before stay",
+    reason="each is compared with each name that is not kept: 0.3 us",
+)
+
+DNS_PROBES = Limit(
+    "dns-probes",
+    1_000,
+    "resolvers",
+    bounds="resolvers outside that are asked whether they send questions back",
+    beyond="used without being asked",
+    reason="each costs one question and 300 bytes until the settings change",
 )
 
 # Nodes
@@ -1516,13 +1567,13 @@ CSI_RECORD = Limit(
     beyond="passed over: the volume is unmounted without its driver",
     reason="a handle has 128 bytes at most, and names 253",
 )
-CSI_PLUGINS = Limit(
-    "csi-plugins",
+PLUGINS = Limit(
+    "plugins",
     64,
     "sockets",
     bounds="plugins that register with one node",
     beyond="the others are not registered",
-    reason="each is a connection and an entry in the node's CSINode; nodes have a handful",
+    reason="each is a connection, and a CSI driver an entry in the node's CSINode; nodes have a handful",
 )
 CSI_TOPOLOGY = Limit(
     "csi-topology",
@@ -1720,6 +1771,39 @@ DEVICE_CHECKPOINT = Limit(
     bounds="file of the allocations of devices",
     beyond="it is set aside, and containers are given devices anew",
     reason="all devices of 110 pods take far less",
+)
+
+DRA_DEVICES = Limit(
+    "dra-devices",
+    16_384,
+    "devices",
+    bounds="devices of one DRA driver whose health is known",
+    beyond="the health of the others is unknown",
+    reason="a ResourceSlice has 128, and a node of many partitions some thousand",
+)
+DRA_CLAIM_DEVICES = Limit(
+    "dra-claim-devices",
+    1_024,
+    "devices",
+    bounds="devices, and names for containers, that a DRA driver prepares for one claim",
+    beyond="the claim counts as not prepared",
+    reason="a claim has 32 devices at most, and a device a few names",
+)
+DRA_CHECKPOINT = Limit(
+    "dra-checkpoint",
+    64 * MIB,
+    "bytes",
+    bounds="file of the claims that are prepared",
+    beyond="it is set aside, and the claims are prepared anew",
+    reason="the claims of 110 pods take far less",
+)
+POD_RESOURCES_CALLS = Limit(
+    "pod-resources-calls",
+    100,
+    "calls/s",
+    bounds="calls of the pod resources API, beyond ten at once",
+    beyond="refused with the code ResourceExhausted",
+    reason="as the kubelet of Kubernetes; monitoring agents ask every few seconds",
 )
 
 CDI_SPEC = Limit(

@@ -32,6 +32,7 @@ from kubelite.grpc.client import GrpcClient
 from kubelite.ingress.node import NodeIngress
 from kubelite.net.announcer import Announcer
 from kubelite.net.dns import CannotListen, DNSServer
+from kubelite.net.dns_loops import LoopGuard
 from kubelite.net.nftables import RulesUnavailable
 from kubelite.net.overlay import Overlay
 from kubelite.net.pod_network import PodNetwork
@@ -47,9 +48,10 @@ from kubelite.node.allocatable import (
 )
 from kubelite.node.configuration import ShownSettings, kubelet_configuration
 from kubelite.node.cri.log_rotation import RotatedLogs
+from kubelite.node.csi.paths import KubeletFolders
 from kubelite.node.csi.service import CSIService
 from kubelite.node.dependencies import Collaborators, NodeFacts
-from kubelite.node.devices.manager import DeviceManager
+from kubelite.node.devices.node_devices import NodeDevices
 from kubelite.node.devices.protocol import PodDevices
 from kubelite.node.engine_choice import Wanted
 from kubelite.node.engine_watch import EngineWatch
@@ -84,6 +86,7 @@ from kubelite.node.manifest_folder import ManifestFolder
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.node_door import NodeDoor
 from kubelite.node.node_engine import NodeEngine
+from kubelite.node.plugins.registry import PluginRegistry
 from kubelite.node.pod_files import HostFiles
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import apparmor_enabled
@@ -197,10 +200,14 @@ class Worker:
         facts = facts_of(identity, machine, config, self._cluster)
         facts = replace(facts, pod_ids=await asyncio.to_thread(_pod_ids))
         self._records = PullRecords(self._clock, data / "image_manager")
-        devices = DeviceManager(data / "device-plugins", self._plugin)
+        devices = NodeDevices(data, identity.name, self._identities.node, self._plugin)
         await devices.restore()
         kubelet = Kubelet(facts, self._collaborators(data, devices), static=self._static_pods())
-        csi = await self._csi(data)
+        folders = await asyncio.to_thread(prepare, data, config.kubelet_root)
+        csi = await self._csi(folders)
+        plugins = PluginRegistry(
+            folders.registry, {"CSIPlugin": csi.drivers, "DRAPlugin": devices}, self._plugin
+        )
         door = NodeDoor(self._identities.node, identity.name)
         measure = HostMeasure(self._clock, data, machine.memory_bytes, self._runtime.image_folder)
         self._api = NodeAPI(
@@ -265,7 +272,8 @@ class Worker:
             "limit of all pods": self._pod_group(identity, machine).run,
             "image garbage collection": collector.run,
             "CSI drivers": csi.run,
-            "device plugins": devices.run,
+            "plugins": plugins.run,
+            "devices": devices.run,
             "ingress": self._ingress().run,
             "kubelet": lambda: self._run_pods(kubelet),
         }
@@ -450,12 +458,10 @@ class Worker:
         """Return a client of a plugin, whose large answers are decoded off the loop."""
         return GrpcClient(socket, offload=self._offload)
 
-    async def _csi(self, data: Path) -> CSIService:
+    async def _csi(self, folders: KubeletFolders) -> CSIService:
         """Return the node's side of CSI, with what was mounted before the start."""
-        config = self._config
-        folders = await asyncio.to_thread(prepare, data, config.kubelet_root)
         csi = CSIService(
-            config.name_of_node,
+            self._config.name_of_node,
             folders,
             self._identities.node,
             self._clock,
@@ -599,12 +605,20 @@ class Worker:
             ipaddress.IPv4Network(cidr) for cidr in (cluster.cluster_cidr, cluster.service_cidr)
         )
         domain = tuple(label.encode() for label in cluster.cluster_domain.split("."))
-        upstream = Upstream(HostServers(own_addresses=(cluster.dns_address,)), self._randomness)
+        upstream = Upstream(
+            HostServers(own_addresses=(cluster.dns_address,)),
+            self._randomness,
+            LoopGuard(self._randomness),
+        )
         return DNSServer(
             self._identities.network,
             upstream,
             ZoneSettings(domain, networks),
             [(cluster.dns_address, DNS_PORT)],
+            self._offload,
+            EventRecorder(
+                self._identities.network, self._clock, self._randomness, component="kube-dns"
+            ),
         )
 
     async def stop(self) -> None:
@@ -649,12 +663,14 @@ def _check_reservations(identity: NodeIdentity, machine: Machine) -> None:
         raise CannotStart(str(error)) from None
 
 
-def _connect(devices: DeviceManager, kubelet: Kubelet, registration: NodeRegistration) -> None:
-    """Let pods and the node's status follow the devices of plugins."""
-    devices.active = kubelet.active_pods
+def _connect(devices: NodeDevices, kubelet: Kubelet, registration: NodeRegistration) -> None:
+    """Let pods and the node's status follow the node's devices."""
     devices.on_health = kubelet.wake
-    devices.on_capacity = registration.wake
-    registration.devices = lambda: devices.capacity
+    devices.pods = kubelet.workers.active_pods
+    plugins = devices.plugins
+    plugins.active = kubelet.active_pods
+    plugins.on_capacity = registration.wake
+    registration.devices = lambda: plugins.capacity
 
 
 def facts_of(

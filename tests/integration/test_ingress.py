@@ -479,7 +479,7 @@ async def test_a_port_in_use_is_told_and_taken_once_it_is_free(bed: Bed) -> None
     await backend.start(PODS[0])
     await bed.endpoints(PODS[0])
     other = socket.create_server(("0.0.0.0", 80))
-    before, front.TAKEN_SECONDS = front.TAKEN_SECONDS, (0.1,)
+    before, front.TAKEN_SECONDS = front.TAKEN_SECONDS, (0.1, 0.1, 0.1)
     try:
         await bed.expose(("a.x", "/"))
         await bed.serving()

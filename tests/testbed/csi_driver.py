@@ -15,6 +15,7 @@ from kubelite.grpc.protobuf import Message
 from kubelite.grpc.status import Code, GrpcError
 from kubelite.node.csi import messages
 from kubelite.node.csi.messages import Capability, Empty
+from kubelite.node.plugins.messages import GET_INFO, NOTIFY, PluginInfo, RegistrationStatus
 from kubelite.node.volumes.tmpfs import bind_mount, mounts_below, unmount
 
 Handler = Callable[[Any], Awaitable[Message]]
@@ -64,8 +65,8 @@ class HostPathDriver:
     def handlers(self) -> dict[Method[Any, Any], Handler]:
         """Return the calls that this driver answers, also those of its registration."""
         return {
-            messages.GET_INFO: self._plugin_info,
-            messages.NOTIFY: self._notified,
+            GET_INFO: self._plugin_info,
+            NOTIFY: self._notified,
             messages.NODE_GET_INFO: self._counted("NodeGetInfo", self._node_info),
             messages.NODE_GET_CAPABILITIES: self._counted("NodeGetCapabilities", self._can),
             messages.NODE_STAGE: self._counted("NodeStageVolume", self._stage),
@@ -85,14 +86,14 @@ class HostPathDriver:
         return counted
 
     async def _plugin_info(self, _: Empty) -> Message:
-        return messages.PluginInfo(
+        return PluginInfo(
             type="CSIPlugin",
             name=self.name,
             endpoint=self.endpoint,
             supported_versions=self.versions,
         )
 
-    async def _notified(self, status: messages.RegistrationStatus) -> Message:
+    async def _notified(self, status: RegistrationStatus) -> Message:
         self.registered.append((status.plugin_registered, status.error))
         return Empty()
 

@@ -11,6 +11,7 @@ from kubelite.control.custom_definitions import CustomDefinitionController
 from kubelite.control.daemonset import DaemonSetController
 from kubelite.control.definition_cleanup import DefinitionCleanupController
 from kubelite.control.deployment import DeploymentController
+from kubelite.control.device_taint_eviction import DeviceTaintEvictionController
 from kubelite.control.disruption import DisruptionController
 from kubelite.control.endpoints import EndpointsController
 from kubelite.control.endpointslice import EndpointSliceController
@@ -97,6 +98,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         AttachDetachController,
         ResourceClaimController,
         ClaimReleaseController,
+        DeviceTaintEvictionController,
         LocalPathProvisioner,
         LocalPathReclaimer,
         APIRegistration,

@@ -23,7 +23,7 @@ from kubelite.node.admission import (
     unsupported,
 )
 from kubelite.node.dependencies import ActionDependencies, Collaborators, NodeFacts
-from kubelite.node.devices.protocol import AllocationFailed
+from kubelite.node.devices.protocol import AllocationFailed, DevicesBusy
 from kubelite.node.lifecycle import (
     FinishDeletion,
     Plan,
@@ -192,6 +192,8 @@ class PodWorker:
             if record.pod_uid in live and record.is_sandbox and memory.pod is not None:
                 await self._actions.sandboxes.attach(memory, memory.pod, record)
         await self._parts.logs.add(records)
+        for uid in self._parts.devices.leftovers():
+            self.memory(uid)  # of a pod that is gone, its claims are given back
         for uid in await self._parts.volumes.leftovers():
             memory = self.memory(uid)
             # Of a pod that has ended they may have outlived the last run, so they are to be removed.
@@ -281,8 +283,8 @@ class PodWorker:
             if self._complaint.is_new(failure_kind(error)):
                 log.warning("cannot report pod: %s", error, extra={"pod": uid})
             self._queue.retry(uid)
-        except VolumeBusy as error:
-            log.warning("pod waits for its volumes: %s", error, extra={"pod": uid})
+        except (VolumeBusy, DevicesBusy) as error:
+            log.warning("pod waits for what it had: %s", error, extra={"pod": uid})
             self._queue.retry(uid)
         except Exception:
             log.exception("cannot sync pod", extra={"pod": uid})
@@ -311,18 +313,32 @@ class PodWorker:
                 await self._actions.volumes.refresh(memory, pod)
             self._actions.probing.start_missing(memory, pod)
             await self._actions.ends.note_ended(memory)
-            memory.devices = self._parts.devices.statuses(memory.uid)
+            memory.devices = self._parts.devices.statuses(pod)
             observed = memory.observe()
             decision = plan(pod, observed, now, self._facts.dead_containers)
             status = status_of(
                 pod, observed, now, Host(self._facts.addresses, self._facts.recursive_read_only)
             )
             self._note_backoff(memory, pod, observed, status)
+            if status.phase in {"Succeeded", "Failed"} and not observed.running():
+                await self._unprepare(memory, pod, status)
             if not await self._advance(memory, pod, observed, decision, status):
                 self._note_rest(memory, pod)
                 refresh_at = memory.refresh_at if memory.volumes_ready else None
                 return _sooner(decision.wait_seconds, refresh_at, now)
         raise AssertionError(f"pod {memory.uid} does not come to rest")
+
+    async def _unprepare(self, memory: PodMemory, pod: Pod, status: PodStatus) -> None:
+        """Give back the claims of a pod that is over. Raises DevicesBusy.
+
+        Once the API is told that it is over, its devices may be given to others, so until then its phase stays.
+        """
+        try:
+            await self._parts.devices.unprepare(memory.uid)
+        except DevicesBusy:
+            phase = pod.status.phase or "Pending"
+            await self._status.report(memory, pod, replace(status, phase=phase))
+            raise
 
     def _note_rest(self, memory: PodMemory, pod: Pod) -> None:
         is_ending = memory.ending is not None or pod.metadata.deletionTimestamp is not None

@@ -54,7 +54,7 @@ class Bed:
                 with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
                     await handler(reader, writer)
             finally:
-                self.handlers.discard(task)  # type: ignore[arg-type]  # as above
+                self.handlers.discard(task)
                 writer.close()
                 with suppress(ConnectionError):
                     await writer.wait_closed()

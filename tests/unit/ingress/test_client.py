@@ -21,8 +21,10 @@ async def test_a_request_reaches_its_backend_with_what_tells_of_the_client() -> 
         answer = await one.ask(GET + b"X-Forwarded-For: 9.9.9.9\r\n" + CLOSE)
     assert answer == b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello"
     assert heads == [
-        b"GET /x HTTP/1.1\r\nHost: web\r\nX-Forwarded-Port: 80\r\nX-Forwarded-For: 127.0.0.1\r\n"
-        b"X-Real-IP: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: web\r\n\r\n"
+        (
+            b"GET /x HTTP/1.1\r\nHost: web\r\nX-Forwarded-Port: 80\r\nX-Forwarded-For: 127.0.0.1\r\n"
+            b"X-Real-IP: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: web\r\n\r\n"
+        )
     ]
 
 
@@ -329,17 +331,16 @@ async def test_a_slow_backend_pauses_its_client() -> None:
             await asyncio.sleep(3600)
 
         one.use(await one.backend(backend))
-        reader, writer = await one.open()
+        _, writer = await one.open()
         writer.write(GET.replace(b"GET", b"POST") + b"Content-Length: 1000000000\r\n\r\n")
         await begun.wait()
         written = 0
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(20):
-                while True:
-                    writer.write(b"x" * 65536)
-                    written += 65536
-                    async with asyncio.timeout(1):
-                        await writer.drain()
+        with suppress(TimeoutError):
+            while written < 64 << 20:
+                writer.write(b"x" * 65536)
+                written += 65536
+                async with asyncio.timeout(1):
+                    await writer.drain()
         assert written < 32 << 20
         writer.transport.abort()
         for server in one.servers:

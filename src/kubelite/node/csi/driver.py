@@ -1,11 +1,7 @@
 """The calls that the node makes to one CSI driver."""
 
-from collections.abc import Callable, Collection
-from pathlib import Path
-from typing import Protocol, TypeVar
+from collections.abc import Collection
 
-from kubelite.grpc.method import Method
-from kubelite.grpc.protobuf import Message
 from kubelite.grpc.status import Code, GrpcError
 from kubelite.node.csi.messages import (
     NODE_EXPAND,
@@ -23,27 +19,9 @@ from kubelite.node.csi.messages import (
     NodeUnpublishVolumeRequest,
     NodeUnstageVolumeRequest,
 )
-
-Q = TypeVar("Q", bound=Message)
-A = TypeVar("A", bound=Message)
+from kubelite.node.plugins.channel import INFO_SECONDS, Channel
 
 CALL_SECONDS = 120.0  # as upstream's csiTimeout
-INFO_SECONDS = 10.0  # of the calls that a registration makes
-
-
-class Channel(Protocol):
-    """A connection to one socket, made with the first call and again after it broke."""
-
-    async def unary(self, method: Method[Q, A], request: Q, *, timeout_seconds: float) -> A:
-        """Make one call. Raises GrpcError."""
-        ...
-
-    async def close(self) -> None:
-        """Close the connection; calls in flight fail."""
-        ...
-
-
-Connect = Callable[[Path], Channel]
 
 
 def is_away(error: GrpcError) -> bool:

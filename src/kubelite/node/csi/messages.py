@@ -1,7 +1,4 @@
-"""The messages of CSI v1 and of the kubelet's plugin registration that the node sends and reads.
-
-Numbers are those of container-storage-interface/spec `csi.proto` and of k8s.io/kubelet `pluginregistration/v1`.
-"""
+"""The messages of CSI v1 that the node sends and reads; numbers are those of container-storage-interface/spec."""
 
 from __future__ import annotations
 
@@ -40,22 +37,6 @@ class AccessMode(IntEnum):
     MULTI_NODE_MULTI_WRITER = 5
     SINGLE_NODE_SINGLE_WRITER = 6
     SINGLE_NODE_MULTI_WRITER = 7
-
-
-class PluginInfo(Message):
-    """What a plugin says of itself through its registration socket."""
-
-    type: Annotated[str, 1] = ""
-    name: Annotated[str, 2] = ""
-    endpoint: Annotated[str, 3] = ""
-    supported_versions: Annotated[list[str], 4] = []
-
-
-class RegistrationStatus(Message):
-    """What the kubelet answers to a registration."""
-
-    plugin_registered: Annotated[bool, 1] = False
-    error: Annotated[str, 2] = ""
 
 
 class Rpc(Message):
@@ -178,10 +159,6 @@ class NodeExpandVolumeResponse(Message):
     capacity_bytes: Annotated[Int64, 1] = 0
 
 
-GET_INFO = Method("/pluginregistration.Registration/GetInfo", Empty, PluginInfo)
-NOTIFY = Method(
-    "/pluginregistration.Registration/NotifyRegistrationStatus", RegistrationStatus, Empty
-)
 NODE_GET_INFO = Method("/csi.v1.Node/NodeGetInfo", Empty, NodeGetInfoResponse)
 NODE_GET_CAPABILITIES = Method(
     "/csi.v1.Node/NodeGetCapabilities", Empty, NodeGetCapabilitiesResponse

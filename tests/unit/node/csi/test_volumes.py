@@ -24,10 +24,10 @@ from kubelite.grpc.status import Code, GrpcError
 from kubelite.node.csi.driver import Driver
 from kubelite.node.csi.drivers import Drivers
 from kubelite.node.csi.expansion import Expansion
-from kubelite.node.csi.messages import PluginInfo
 from kubelite.node.csi.paths import KubeletFolders
 from kubelite.node.csi.volumes import CSIVolumes, PodFiles
 from kubelite.node.environment import ConfigUnavailable
+from kubelite.node.plugins.messages import PluginInfo
 from kubelite.node.volumes.plugins import VolumeBusy
 from kubelite.node.volumes.sources import VolumeContent
 from kubelite.randomness import SeededRandomness
