@@ -503,7 +503,7 @@ class Worker:
     def _ingress(self) -> NodeIngress:
         """Return what serves Ingresses; its parts are imported with the first of them."""
 
-        def make() -> IngressService:
+        def make() -> "IngressService":
             from kubelite.api.auth.self_signed import self_signed
             from kubelite.ingress.front import FrontSettings
             from kubelite.ingress.service import IngressService
