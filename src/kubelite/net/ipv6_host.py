@@ -17,6 +17,7 @@ HEED_ROUTERS, HEED_ROUTERS_AND_FORWARD = "1", "2"
 # Settings do not outlive a restart of the host, nor does this folder.
 BEFORE = Path("/run/kubelite-ipv6.json")
 # Of a link: who is on it may tell it neither addresses nor routes, and an address is usable at once.
+NO_OWN_ADDRESS = "1"
 OF_LINK = {"disable_ipv6": "0", "accept_ra": "0", "accept_redirects": "0", "accept_dad": "0"}
 
 
@@ -67,11 +68,14 @@ def restore(settings: Path = SETTINGS, before: Path = BEFORE) -> None:
     before.unlink()
 
 
-def set_link(name: str, settings: Path = SETTINGS) -> None:
-    """Set a link up for addresses that this node gives it, in the network namespace of this thread. Blocks.
+def set_link(name: str, settings: Path = SETTINGS, *, is_pods: bool = False) -> None:
+    """Prepare a link for the addresses that this node gives it, in the network namespace of this thread. Blocks.
 
-    An engine may have switched IPv6 off in a sandbox that it made without a network. Raises OSError.
+    A pod's has to be down still. An engine may have switched IPv6 off in a sandbox that it made without a network.
+    Raises OSError.
     """
-    (settings / "lo" / "disable_ipv6").write_text("0")
-    for setting, value in OF_LINK.items():
-        (settings / name / setting).write_text(value)
+    wanted = {f"{name}/{setting}": value for setting, value in OF_LINK.items()}
+    if is_pods:
+        wanted |= {f"{name}/addr_gen_mode": NO_OWN_ADDRESS, "lo/disable_ipv6": "0"}
+    for setting, value in wanted.items():
+        (settings / setting).write_text(value)

@@ -171,11 +171,6 @@ class RouteSocket:
         with self._errors_named():
             self._route.brport("set", index=index, mode=1)
 
-    def isolate(self, index: int) -> None:
-        """Keep the frames of a bridge port from other isolated ports: they reach the host only, which routes."""
-        with self._errors_named():
-            self._route.brport("set", index=index, isolated=1)
-
     def delete_link(self, index: int) -> None:
         """Remove a link; one that is already gone is no error."""
         with self._errors_named(tolerated=errno.ENODEV):

@@ -2,7 +2,7 @@
 
 A pod's address is a range of one whose gateway is the bridge, so all it sends is routed by the host, never switched
 past it: service addresses and network policies work whether or not bridged packets are filtered (br_netfilter).
-With IPv6 each link has an address of its own, by which pods would reach one another on the bridge: ports are isolated.
+For the same reason a pod's link has none of the addresses that IPv6 gives each link by itself.
 The host's end of a pair carries the pod's uid and addresses as its alias; from that, a restart learns what it gave out.
 """
 
@@ -258,7 +258,7 @@ class PodNetwork:
             self._set_up_host_end(host, name, link_alias(pod_uid, addresses))
             if any(_length(address) == 128 for address in addresses):
                 with inside_namespace(namespace):
-                    ipv6_host.set_link(POD_INTERFACE)
+                    ipv6_host.set_link(POD_INTERFACE, is_pods=True)
             self._set_up_pod_end(pod, addresses)
             carrying = (
                 host.wait_until_running(name, CARRIER_SECONDS_MAX)
@@ -273,8 +273,6 @@ class PodNetwork:
         assert link is not None
         host.set_link(link.index, up=True, master=self._bridge_index, alias=alias)
         host.set_hairpin(link.index)
-        if len(self.gateways) > 1 or _length(self.gateways[0]) == 128:
-            host.isolate(link.index)
 
     def _set_up_pod_end(self, pod: RouteSocket, addresses: Sequence[str]) -> None:
         loopback = pod.find_link("lo")

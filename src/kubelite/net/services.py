@@ -365,7 +365,8 @@ class _ServiceRules:
         seconds = _affinity_seconds(self._service)
         returning, choices = [], []
         for number, backend in enumerate(backends):
-            place = f"{view.identity}/{backend.address}/{backend.port}"
+            address = backend.address.replace(":", "_")  # which no name in a rule may have
+            place = f"{view.identity}/{address}/{backend.port}"
             chain, clients = f"endpoint/{place}", f"clients/{place}/{seconds}"
             declaration = (
                 f"type {self._settings.family.address_type}; flags dynamic,timeout; "
