@@ -37,9 +37,9 @@ class Limit:
         self._count = _reached.labelled(name)
         LIMITS[name] = self
 
-    def reached(self) -> None:
+    def reached(self, times: int = 1) -> None:
         """Count that the bound was reached; call it wherever it refuses, cuts or drops something."""
-        self._count.value += 1
+        self._count.value += times
 
     @property
     def times_reached(self) -> int:
@@ -1076,6 +1076,31 @@ DECISION_STEPS = Limit(
     reason="a few seconds, with turns of the loop between, in which no other pod is placed",
 )
 
+ALLOCATION_STEPS = Limit(
+    "allocation-steps",
+    500_000,
+    "steps",
+    bounds="the search for devices of one node for a pod's resource claims",
+    beyond="the attempt fails, its event says so, and it is repeated after the pod's back-off",
+    reason="half a second, with turns of the loop between; a claim for 8 of 16 devices takes a millisecond",
+)
+POD_SELECTORS = Limit(
+    "pod-selectors",
+    256,
+    "expressions",
+    bounds="different expressions that select devices, of one pod's claims and their classes; also those kept",
+    beyond="the pod is not placed, its event says why",
+    reason="pods have a few; an expression and its answers may take some hundred kilobytes",
+)
+SELECTION_COST = Limit(
+    "selection-cost",
+    10_000_000,
+    "units",
+    bounds="dear expressions that select devices, evaluated off the loop before one attempt to place a pod",
+    beyond="the attempt fails and goes on after the pod's back-off; answers are kept until the slice changes",
+    reason="a second or two of the worker thread; usual expressions cost below a hundred units and are not counted",
+)
+
 # Service rules
 
 SERVICE_RULES = Limit(
@@ -1106,6 +1131,105 @@ ARP_MESSAGES = Limit(
     reason="anybody on the link may send any number of them; 6400 a second cost a tenth of a core",
 )
 
+# Ingress
+
+INGRESS_CONNECTIONS = Limit(
+    "ingress-connections",
+    8_192,
+    "connections",
+    bounds="connections of clients to the ingress of a node; a third of its open files, if that is less",
+    beyond="takes the place of an idle one, else closed at once",
+    reason="some 10 KiB each; a browser has six",
+)
+INGRESS_CONNECTIONS_PER_ADDRESS = Limit(
+    "ingress-connections-per-address",
+    2_048,
+    "connections",
+    bounds="connections to the ingress of a node from one IPv4 address or IPv6 /64 network; loopback: half of all",
+    beyond="takes the place of an idle one of the same address, else closed at once",
+    reason="one host must not use up all places, but a network behind NAT is one address",
+)
+INGRESS_REQUEST_HEAD = Limit(
+    "ingress-request-head",
+    32 * KIB,
+    "bytes",
+    bounds="request line and headers of a request to the ingress",
+    beyond="431, closed",
+    reason="four large cookies; servers behind it take 8 to 64 KiB",
+)
+INGRESS_REQUEST_FIELDS = Limit(
+    "ingress-request-fields",
+    100,
+    "fields",
+    bounds="headers of a request to the ingress",
+    beyond="431, closed",
+    reason="browsers send 20; servers behind it take 100",
+)
+INGRESS_HEAD_SECONDS = Limit(
+    "ingress-head-seconds",
+    15,
+    "seconds",
+    bounds="time until the head of a request to the ingress is complete, from its first byte or the connection's begin",
+    beyond="closed",
+    reason="a head is a few packets; whoever sends it byte by byte wants to use up the places",
+)
+INGRESS_IDLE_SECONDS = Limit(
+    "ingress-idle-seconds",
+    75,
+    "seconds",
+    bounds="time between two requests of a connection to the ingress",
+    beyond="closed",
+    reason="longer than the 60 s for which load balancers before it keep a connection",
+)
+INGRESS_RESPONSE_HEAD = Limit(
+    "ingress-response-head",
+    64 * KIB,
+    "bytes",
+    bounds="status line and headers of a response to the ingress",
+    beyond="502",
+    reason="twice what a request may have; cookies are set here",
+)
+INGRESS_KEPT_PER_ENDPOINT = Limit(
+    "ingress-kept-per-endpoint",
+    64,
+    "connections",
+    bounds="unused connections to one endpoint that the ingress keeps",
+    beyond="closed after the response",
+    reason="more are used at once only under load that makes new ones cheap in comparison",
+)
+INGRESS_ROUTES = Limit(
+    "ingress-routes",
+    20_000,
+    "routes",
+    bounds="pairs of host and path of all Ingresses",
+    beyond="the youngest Ingresses are left out, and an event tells so",
+    reason="some 20 MiB in each node's proxy, which compiles them within 100 ms",
+)
+INGRESS_ROUTES_PER_INGRESS = Limit(
+    "ingress-routes-per-ingress",
+    1_000,
+    "routes",
+    bounds="pairs of host and path of one Ingress",
+    beyond="the rest is left out, and an event tells so",
+    reason="one Ingress must not use up the routes of all",
+)
+INGRESS_SECRETS = Limit(
+    "ingress-secrets",
+    1_000,
+    "Secrets",
+    bounds="Secrets with certificates that the ingress of a node follows",
+    beyond="the hosts of the youngest Ingresses get the default certificate, and an event tells so",
+    reason="a watch and some 30 KiB of TLS settings each",
+)
+INGRESS_LOG_WAITING = Limit(
+    "ingress-log-waiting",
+    1 * MIB,
+    "bytes",
+    bounds="lines of the ingress's access log that wait to be written",
+    beyond="dropped",
+    reason="a second of 5,000 requests; a disk that is slow must not slow down requests",
+)
+
 
 # DNS
 
@@ -1116,6 +1240,32 @@ DNS_STEPS = Limit(
     bounds="what is looked through for one answer about a service",
     beyond="left out of the answer",
     reason="about 10 ms of the loop; Endpoints hold 1,000 addresses",
+)
+
+DNS_CONFIG_ENTRIES = Limit(
+    "dns-config-entries",
+    10_000,
+    "entries",
+    bounds="stub domains, nameservers and hosts of the ConfigMap kube-system/kube-dns",
+    beyond="the settings are refused, those before stay",
+    reason="some 200 bytes each",
+)
+DNS_REWRITES = Limit(
+    "dns-rewrites",
+    100,
+    "rewrites",
+    bounds="rewrites of the ConfigMap kube-system/kube-dns",
+    beyond="the settings are refused, those before stay",
+    reason="each is compared with each name that is not kept: 0.3 us",
+)
+
+DNS_PROBES = Limit(
+    "dns-probes",
+    1_000,
+    "resolvers",
+    bounds="resolvers outside that are asked whether they send questions back",
+    beyond="used without being asked",
+    reason="each costs one question and 300 bytes until the settings change",
 )
 
 # Nodes
@@ -1417,13 +1567,13 @@ CSI_RECORD = Limit(
     beyond="passed over: the volume is unmounted without its driver",
     reason="a handle has 128 bytes at most, and names 253",
 )
-CSI_PLUGINS = Limit(
-    "csi-plugins",
+PLUGINS = Limit(
+    "plugins",
     64,
     "sockets",
     bounds="plugins that register with one node",
     beyond="the others are not registered",
-    reason="each is a connection and an entry in the node's CSINode; nodes have a handful",
+    reason="each is a connection, and a CSI driver an entry in the node's CSINode; nodes have a handful",
 )
 CSI_TOPOLOGY = Limit(
     "csi-topology",
@@ -1621,6 +1771,39 @@ DEVICE_CHECKPOINT = Limit(
     bounds="file of the allocations of devices",
     beyond="it is set aside, and containers are given devices anew",
     reason="all devices of 110 pods take far less",
+)
+
+DRA_DEVICES = Limit(
+    "dra-devices",
+    16_384,
+    "devices",
+    bounds="devices of one DRA driver whose health is known",
+    beyond="the health of the others is unknown",
+    reason="a ResourceSlice has 128, and a node of many partitions some thousand",
+)
+DRA_CLAIM_DEVICES = Limit(
+    "dra-claim-devices",
+    1_024,
+    "devices",
+    bounds="devices, and names for containers, that a DRA driver prepares for one claim",
+    beyond="the claim counts as not prepared",
+    reason="a claim has 32 devices at most, and a device a few names",
+)
+DRA_CHECKPOINT = Limit(
+    "dra-checkpoint",
+    64 * MIB,
+    "bytes",
+    bounds="file of the claims that are prepared",
+    beyond="it is set aside, and the claims are prepared anew",
+    reason="the claims of 110 pods take far less",
+)
+POD_RESOURCES_CALLS = Limit(
+    "pod-resources-calls",
+    100,
+    "calls/s",
+    bounds="calls of the pod resources API, beyond ten at once",
+    beyond="refused with the code ResourceExhausted",
+    reason="as the kubelet of Kubernetes; monitoring agents ask every few seconds",
 )
 
 CDI_SPEC = Limit(

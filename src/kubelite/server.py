@@ -37,9 +37,9 @@ from kubelite.api.http.webhooks import Webhooks
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
 from kubelite.clock import SystemClock
-from kubelite.config import METRICS_SERVER, SERVICE_LB, Config
+from kubelite.config import INGRESS, METRICS_SERVER, SERVICE_LB, Config
 from kubelite.control import CONTROLLERS
-from kubelite.control.options import LoadBalancing, Options
+from kubelite.control.options import IngressOptions, LoadBalancing, Options
 from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.load import loads_of
 from kubelite.control.scheduler.requests import Amounts
@@ -49,6 +49,7 @@ from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.offload import Offload, WorkerThread
 from kubelite.parts import Parts
 from kubelite.preparation import (
+    endpoint_address,
     listen,
     oidc_tokens,
     open_audit_log,
@@ -139,7 +140,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     )
     port = listener.getsockname()[1]
     running.push_async_callback(plane.measuring.close)
-    await plane.bootstrap(host.view.primary, port)
+    await plane.bootstrap(endpoint_address(config, host.view), port)
     if not plane.is_set_up:
         raise CannotStart(
             f"cannot set up the cluster in {config.store_dir}: {store.problem}; "
@@ -183,7 +184,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     write_kubeconfig(config, pki.kubeconfig(f"https://{reachable(config.bind_address)}:{port}"))
     running.push_async_callback(tasks.stop)
     tasks.supervise(pki.keep_fresh, name="renew certificates")
-    followers = [lambda view: plane.move(view.primary)]
+    followers = [lambda view: plane.move(endpoint_address(config, view))]
     tasks.supervise(host.run, name="watch host addresses")
     tasks.supervise(
         lambda: _follow_addresses(config, pki, host, plane, followers), name="follow host addresses"
@@ -234,6 +235,9 @@ async def _start_control(
         serves_metrics=METRICS_SERVER not in config.disabled,
         load_balancing=LoadBalancing(
             SERVICE_LB not in config.disabled, config.load_balancer_ranges, port
+        ),
+        ingress=IngressOptions(
+            INGRESS not in config.disabled, (config.ingress_http_port, config.ingress_https_port)
         ),
     )
     await parts.start(

@@ -16,14 +16,15 @@ from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.api.kinds.networking import ServiceCIDR
+from kubelite.api.kinds.networking import IngressClass, IngressClassSpec, ServiceCIDR
 from kubelite.api.kinds.scheduling import PriorityClass
 from kubelite.api.kinds.storage import StorageClass
-from kubelite.api.machinery.default_classes import DEFAULT_STORAGE
+from kubelite.api.machinery import ingress_classes
+from kubelite.api.machinery.default_classes import DEFAULT_INGRESS, DEFAULT_STORAGE
 from kubelite.api.machinery.local_volumes import PROVISIONER_NAME
 from kubelite.api.registry import bootstrap
 from kubelite.clock import Clock
-from kubelite.config import LOCAL_STORAGE, Config
+from kubelite.config import INGRESS, LOCAL_STORAGE, Config
 from kubelite.control.needs import Need, NeedKey, Reader, need_key
 from kubelite.net import kube_dns
 
@@ -35,14 +36,20 @@ NAMESPACES, REST = 0, 1  # stages: namespaces come first, since other objects ar
 class APIPlace:
     """Where pods reach the API, as last set: an address of the host, "" for none, and a port."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = 4) -> None:
         self.address = ""
         self.port = 0
+        self._version = version  # of the cluster's primary family, which the API's Service has
 
     @property
     def endpoint(self) -> str:
         """Return the address if pods can be routed to it, else ""."""
-        return bootstrap.announced(self.address)
+        return bootstrap.announced(self.address, self._version)
+
+    @property
+    def family(self) -> str:
+        """Return the cluster's primary family."""
+        return f"IPv{self._version}"
 
 
 ENDPOINT_KEYS: tuple[NeedKey, ...] = (
@@ -72,6 +79,8 @@ def system_needs(
     yield _settings(config)
     if LOCAL_STORAGE not in config.disabled:
         yield Need(StorageClass, LOCAL_PATH, local_path_class, stage=REST)
+    if INGRESS not in config.disabled:
+        yield Need(IngressClass, ingress_classes.NAME, ingress_class, stage=REST)
 
 
 def _settings(config: Config) -> Need:
@@ -101,6 +110,17 @@ def local_path_class() -> StorageClass:
         reclaimPolicy="Delete",
         volumeBindingMode="WaitForFirstConsumer",
         allowVolumeExpansion=True,
+    )
+
+
+def ingress_class() -> IngressClass:
+    """Return the default IngressClass, whose Ingresses every node serves.
+
+    It is created again when it is missing but never revised, so a user's change stays, such as another default.
+    """
+    return IngressClass(
+        metadata=ObjectMeta(name=ingress_classes.NAME, annotations={DEFAULT_INGRESS[0]: "true"}),
+        spec=IngressClassSpec(controller=ingress_classes.CONTROLLER),
     )
 
 
@@ -136,6 +156,7 @@ def _services(config: Config, place: APIPlace) -> Iterator[Need]:
         ServiceCIDR,
         bootstrap.NAME,
         lambda: bootstrap.service_range(config.service_cidrs),
+        revise=lambda stored: bootstrap.completed_range(stored, config.service_cidrs),
         complaint=lambda stored: bootstrap.range_complaint(stored, config.service_cidrs),
         stage=REST,
     )
@@ -155,8 +176,11 @@ def _services(config: Config, place: APIPlace) -> Iterator[Need]:
         Need(
             Service,
             kube_dns.NAME,
-            lambda: kube_dns.kube_dns(config.dns_address),
+            lambda: kube_dns.kube_dns(*config.dns_addresses),
             kube_dns.NAMESPACE,
+            lambda stored: bootstrap.completed_dns(
+                stored, kube_dns.kube_dns(*config.dns_addresses)
+            ),
         ),
         config.dns_address,
     )
@@ -195,12 +219,12 @@ def _endpoints(place: APIPlace) -> Iterator[Need]:
     yield Need(
         EndpointSlice,
         bootstrap.NAME,
-        lambda: bootstrap.api_slice(place.endpoint, place.port),
+        lambda: bootstrap.api_slice(place.endpoint, place.port, place.family),
         bootstrap.NAMESPACE,
         lambda stored: bootstrap.completed_slice(
-            stored, bootstrap.api_slice(place.endpoint, place.port)
+            stored, bootstrap.api_slice(place.endpoint, place.port, place.family)
         ),
-        must_replace=bootstrap.is_other_family,
+        must_replace=lambda stored: bootstrap.is_other_family(stored, place.family),
         stage=REST,
     )
 

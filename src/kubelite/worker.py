@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,8 +29,10 @@ from kubelite.api.machinery.times import parse_duration
 from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
 from kubelite.grpc.client import GrpcClient
+from kubelite.ingress.node import NodeIngress
 from kubelite.net.announcer import Announcer
 from kubelite.net.dns import CannotListen, DNSServer
+from kubelite.net.dns_loops import LoopGuard
 from kubelite.net.families import IPV6, family_of
 from kubelite.net.ipv6_host import ipv6_problem
 from kubelite.net.nftables import RulesUnavailable
@@ -49,9 +51,10 @@ from kubelite.node.allocatable import (
 )
 from kubelite.node.configuration import ShownSettings, kubelet_configuration
 from kubelite.node.cri.log_rotation import RotatedLogs
+from kubelite.node.csi.paths import KubeletFolders
 from kubelite.node.csi.service import CSIService
 from kubelite.node.dependencies import Collaborators, NodeFacts
-from kubelite.node.devices.manager import DeviceManager
+from kubelite.node.devices.node_devices import NodeDevices
 from kubelite.node.devices.protocol import PodDevices
 from kubelite.node.engine_choice import Wanted
 from kubelite.node.engine_watch import EngineWatch
@@ -62,6 +65,7 @@ from kubelite.node.eviction.oom_watch import SYSTEM_OOM, OOMWatch, Victim
 from kubelite.node.eviction.pod_group import PodGroup
 from kubelite.node.eviction.readings import HostReadings, MeasuredReadings
 from kubelite.node.eviction.reclaim import EndedContainers
+from kubelite.node.healthz import Healthz
 from kubelite.node.http import NodeAPI
 from kubelite.node.images.archives import LocalImages
 from kubelite.node.images.collection import CollectionPolicy
@@ -86,6 +90,7 @@ from kubelite.node.manifest_folder import ManifestFolder
 from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.node_door import NodeDoor
 from kubelite.node.node_engine import NodeEngine
+from kubelite.node.plugins.registry import PluginRegistry
 from kubelite.node.pod_files import HostFiles
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import apparmor_enabled
@@ -100,6 +105,7 @@ from kubelite.node.shutdown.dbus import system_bus
 from kubelite.node.shutdown.logind import Logind
 from kubelite.node.shutdown.manager import NodeShutdown
 from kubelite.node.shutdown.periods import periods_of
+from kubelite.node.storage_room import StorageRoom
 from kubelite.node.sysctls import allow_list
 from kubelite.node.usage import HostMeasure
 from kubelite.node.usage_files import Filesystem, read_filesystem
@@ -111,10 +117,14 @@ from kubelite.prerequisites import CannotStart, in_url
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
+if TYPE_CHECKING:
+    from kubelite.ingress.service import IngressService
+
 log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 DNS_PORT = 53
+DEFAULT_HOST = "ingress.kubelite.local"  # in the certificate for hosts that have none
 RANGE_SECONDS = 10.0  # that a node which had a pod CIDR before waits for the API to tell it
 NO_RANGE = "Network plugin returns error: no pod CIDR is assigned to the node"
 
@@ -199,10 +209,14 @@ class Worker:
         facts = facts_of(identity, machine, config, self._cluster)
         facts = replace(facts, pod_ids=await asyncio.to_thread(_pod_ids))
         self._records = PullRecords(self._clock, data / "image_manager")
-        devices = DeviceManager(data / "device-plugins", self._plugin)
+        devices = NodeDevices(data, identity.name, self._identities.node, self._plugin)
         await devices.restore()
         kubelet = Kubelet(facts, self._collaborators(data, devices), static=self._static_pods())
-        csi = await self._csi(data)
+        folders = await asyncio.to_thread(prepare, data, config.kubelet_root)
+        csi = await self._csi(folders)
+        plugins = PluginRegistry(
+            folders.registry, {"CSIPlugin": csi.drivers, "DRAPlugin": devices}, self._plugin
+        )
         door = NodeDoor(self._identities.node, identity.name)
         measure = HostMeasure(self._clock, data, machine.memory_bytes, self._runtime.image_folder)
         self._api = NodeAPI(
@@ -214,7 +228,7 @@ class Worker:
             measure,
             configuration=_configuration(config, self._cluster),
         )
-        self._api.files = HostFiles(data, self._volumes.claims_of)
+        self._api.files = HostFiles(data, self._volumes.claims_of, self._volumes.statistics)
         self._running.push_async_callback(self._api.stop)
         await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
         registration = self._registration = NodeRegistration(
@@ -226,27 +240,20 @@ class Worker:
         )
         eviction = self._eviction(kubelet, measure, identity, machine)
         registration.pressure = lambda: eviction.conditions
+        registration.storage_room = StorageRoom(config.local_storage_dir)
         eviction.on_change = registration.wake
         shutdown = self._node_shutdown(kubelet, registration)
         self._followers = [registration.move, kubelet.move]
         _connect(devices, kubelet, registration)
         images = LocalImages(data / "images", self._runtime)
 
-        async def make_ready() -> None:
-            """Make the engine ready before the first pods, which would pull these images from a registry."""
+        async def before_pods() -> None:
+            """Make the engine ready before pods, which would pull these images from a registry."""
             await self._engine.prepare()
             await images.load()
-
-        async def before_pods() -> None:
-            await make_ready()
             await self._records.load(await self._runtime.images())
 
-        def engine_changed() -> None:
-            registration.wake()
-            if not kubelet.engine_error:
-                self._tasks.start(make_ready(), name="prepare the container engine")
-
-        kubelet.on_engine_change = engine_changed
+        kubelet.on_engine_change = registration.wake
         collector = eviction.images = self._collector(kubelet)
         # Before the first pods, which would pull those images from a registry, and use others that they may not use.
         kubelet.before_pods = before_pods
@@ -264,9 +271,13 @@ class Worker:
             "limit of all pods": self._pod_group(identity, machine).run,
             "image garbage collection": collector.run,
             "CSI drivers": csi.run,
-            "device plugins": devices.run,
+            "plugins": plugins.run,
+            "devices": devices.run,
+            "ingress": self._ingress().run,
             "kubelet": lambda: self._run_pods(kubelet),
         }
+        if config.healthz_port:
+            parts["healthz"] = Healthz(config.healthz_bind_address, config.healthz_port).run
         if shutdown is not None:
             parts["shutdown of the node"] = shutdown.run
         for part, run in parts.items():
@@ -355,7 +366,8 @@ class Worker:
             parse_duration(config.minimum_image_ttl_duration),
             parse_duration(config.image_maximum_gc_age),
         )
-        return ImageSettings(config.pulls_at_once, registries, verification, collection)
+        rate = (config.registry_qps, config.registry_burst)
+        return ImageSettings(config.pulls_at_once, registries, verification, collection, *rate)
 
     def _collector(self, kubelet: Kubelet) -> ImageCollector:
         async def disk() -> Filesystem | None:
@@ -448,12 +460,10 @@ class Worker:
         """Return a client of a plugin, whose large answers are decoded off the loop."""
         return GrpcClient(socket, offload=self._offload)
 
-    async def _csi(self, data: Path) -> CSIService:
+    async def _csi(self, folders: KubeletFolders) -> CSIService:
         """Return the node's side of CSI, with what was mounted before the start."""
-        config = self._config
-        folders = await asyncio.to_thread(prepare, data, config.kubelet_root)
         csi = CSIService(
-            config.name_of_node,
+            self._config.name_of_node,
             folders,
             self._identities.node,
             self._clock,
@@ -493,6 +503,37 @@ class Worker:
             self._identities.network, self._clock, self._randomness, component="kube-proxy"
         )
         return ServiceProxy(self._identities.network, self._proxy_settings(), self._offload, events)
+
+    def _ingress(self) -> NodeIngress:
+        """Return what serves Ingresses; its parts are imported with the first of them."""
+
+        def make() -> "IngressService":
+            from kubelite.api.auth.self_signed import self_signed
+            from kubelite.ingress.front import FrontSettings
+            from kubelite.ingress.service import IngressService
+
+            config, identities = self._config, self._identities
+            return IngressService(
+                node=identities.node,
+                network=identities.network,
+                node_name=config.name_of_node,
+                events=EventRecorder(
+                    identities.network,
+                    self._clock,
+                    self._randomness,
+                    component="kubelite-ingress",
+                    host=config.name_of_node,
+                ),
+                offload=self._offload,
+                settings=FrontSettings(
+                    config.ingress_http_port,
+                    config.ingress_https_port,
+                    access_log=config.ingress_access_log,
+                ),
+                default_certificate=lambda: self_signed(DEFAULT_HOST, self._clock.now()),
+            )
+
+        return NodeIngress(self._identities.network, make)
 
     async def _run_pods(self, kubelet: Kubelet) -> None:
         """Wait for the node's pod CIDRs, set up network and DNS, then run pods."""
@@ -574,12 +615,20 @@ class Worker:
         cluster = self._cluster
         networks = tuple(map(ip_network, (*cluster.cluster_cidrs, *cluster.service_cidrs)))
         domain = tuple(label.encode() for label in cluster.cluster_domain.split("."))
-        upstream = Upstream(HostServers(own_addresses=cluster.dns_addresses), self._randomness)
+        upstream = Upstream(
+            HostServers(own_addresses=cluster.dns_addresses),
+            self._randomness,
+            LoopGuard(self._randomness),
+        )
         return DNSServer(
             self._identities.network,
             upstream,
             ZoneSettings(domain, networks),
             [(address, DNS_PORT) for address in cluster.dns_addresses],
+            self._offload,
+            EventRecorder(
+                self._identities.network, self._clock, self._randomness, component="kube-dns"
+            ),
         )
 
     async def stop(self) -> None:
@@ -638,12 +687,14 @@ def _check_reservations(identity: NodeIdentity, machine: Machine) -> None:
         raise CannotStart(str(error)) from None
 
 
-def _connect(devices: DeviceManager, kubelet: Kubelet, registration: NodeRegistration) -> None:
-    """Let pods and the node's status follow the devices of plugins."""
-    devices.active = kubelet.active_pods
+def _connect(devices: NodeDevices, kubelet: Kubelet, registration: NodeRegistration) -> None:
+    """Let pods and the node's status follow the node's devices."""
     devices.on_health = kubelet.wake
-    devices.on_capacity = registration.wake
-    registration.devices = lambda: devices.capacity
+    devices.pods = kubelet.workers.active_pods
+    plugins = devices.plugins
+    plugins.active = kubelet.active_pods
+    plugins.on_capacity = registration.wake
+    registration.devices = lambda: plugins.capacity
 
 
 def facts_of(

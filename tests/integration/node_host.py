@@ -26,12 +26,13 @@ from kubelite.clock import SystemClock
 from kubelite.grpc.client import GrpcClient
 from kubelite.node.container_owner import ensure_owner
 from kubelite.node.dependencies import Collaborators, NodeFacts
-from kubelite.node.devices.manager import DeviceManager
+from kubelite.node.devices.node_devices import NodeDevices
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, OwnEngine, answers
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.log_links import LogLinks
 from kubelite.node.name_resolution import DNSSettings
+from kubelite.node.plugins.registry import PluginRegistry
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import Profiles, apparmor_enabled
 from kubelite.node.simulated_network import AddressPool, SimulatedNetwork
@@ -154,7 +155,7 @@ class RealNode:
             self.folder, self.client, clock, randomness, DNSSettings(("10.43.0.10",))
         )
         prober = NetworkProber(self.runtime)
-        devices = DeviceManager(self.folder / "device-plugins", GrpcClient)
+        devices = NodeDevices(self.folder, self.name, self.client)
         await devices.restore()
         parts = Collaborators(
             self.client,
@@ -176,11 +177,16 @@ class RealNode:
             enforces_apparmor=self.enforces_apparmor,
             recursive_read_only=is_supported(),
         )
-        self.devices = devices
+        self.node_devices, self.devices = devices, devices.plugins
         self.kubelet = Kubelet(facts, parts)
-        devices.active = self.kubelet.active_pods
+        devices.plugins.active = self.kubelet.active_pods
         devices.on_health = self.kubelet.wake
-        self._tasks.supervise(devices.run, name="device plugins")
+        devices.pods = self.kubelet.workers.active_pods
+        registry = PluginRegistry(
+            self.folder / "plugins_registry", {"DRAPlugin": devices}, GrpcClient
+        )
+        self._tasks.supervise(devices.run, name="devices")
+        self._tasks.supervise(registry.run, name="plugins")
         self._tasks.supervise(self.kubelet.run, name="kubelet")
 
     async def stop(self) -> None:

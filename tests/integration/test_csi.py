@@ -26,6 +26,7 @@ from kubelite.node.csi.service import CSIService
 from kubelite.node.environment import ConfigUnavailable, Surroundings
 from kubelite.node.kubelet_folders import prepare
 from kubelite.node.name_resolution import DNSSettings
+from kubelite.node.plugins.registry import PluginRegistry
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.tmpfs import mounts_below, unmount_below
 from kubelite.randomness import SeededRandomness
@@ -138,12 +139,14 @@ class Host:
         )
         csi = CSIService("one", folders, server.client, server.clock, events, volumes, GrpcClient)
         await csi.restore()
-        task = asyncio.create_task(csi.run())
+        registry = PluginRegistry(folders.registry, {"CSIPlugin": csi.drivers}, GrpcClient)
+        tasks = [asyncio.create_task(run()) for run in (csi.run, registry.run)]
         try:
             yield volumes
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
             volumes.close()
             await events.close()
 

@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import ExitStack, suppress
 
+from fakes.dns_servers import dns_server
 from fakes.mirrored import MirroringClient
 from fakes.network_objects import endpoint_slice, service
 
@@ -13,15 +14,18 @@ from integration.net_namespaces import (
     shell,
 )
 from integration.net_node import proxy_of
-from kubelite.net.dns import DNSServer
+from kubelite.api.kinds.core.config import ConfigMap
+from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.net.kube_dns import kube_dns
 from kubelite.net.pod_network import PodNetwork
-from kubelite.net.records import ZoneSettings
 from kubelite.net.upstream import Upstream
 from kubelite.node.network import namespace_path
 from kubelite.randomness import SystemRandomness
 
 pytestmark = needs_root
+
+
+REWRITE = "suffix shop default.svc.cluster.local"
 
 
 def test_pods_and_the_node_look_names_up() -> None:
@@ -38,7 +42,7 @@ def test_pods_and_the_node_look_names_up() -> None:
             kube_dns("10.43.0.10"),  # without endpoints: it must not make the rules refuse
         )
         upstream = Upstream(lambda: (), SystemRandomness())
-        dns = DNSServer(client.as_client(), upstream, ZoneSettings(), [("10.43.0.10", 53)])
+        dns = dns_server(client, upstream, ("10.43.0.10", 53))
         proxy = proxy_of(client)
         await dns.start()
         await proxy.start()
@@ -53,6 +57,14 @@ def test_pods_and_the_node_look_names_up() -> None:
         assert "Address: 10.43.0.5" in await look_up("web.default.svc.cluster.local")
         assert "Address: 10.43.0.5" in await look_up("web.default.svc.cluster.local", where="")
         assert "Address: 10.42.0.3" in await look_up("bare.default.svc.cluster.local")
+        client.put(
+            ConfigMap(
+                metadata=ObjectMeta(name="kube-dns", namespace="kube-system", resourceVersion="1"),
+                data={"hosts": "10.9.9.9 printer.example", "rewrites": REWRITE},
+            )
+        )
+        assert "Address: 10.9.9.9" in await look_up("printer.example")
+        assert "Address: 10.43.0.5" in await look_up("web.shop")
 
         for task in tasks:
             task.cancel()

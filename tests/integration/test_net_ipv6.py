@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from fakes.dns_servers import dns_server
 from fakes.network_objects import NODE, endpoint, endpoint_slice, port, service
 from unit.net.questions import question as encoded
 
@@ -36,9 +37,7 @@ from kubelite.api.kinds.networking import (
 from kubelite.api.machinery.load_balancing import ANNOUNCED
 from kubelite.net import ipv6_host
 from kubelite.net.announcer import Announcer
-from kubelite.net.dns import DNSServer
 from kubelite.net.dns_wire import AAAA, parse_query, parse_response
-from kubelite.net.records import ZoneSettings
 from kubelite.net.reset import remove_network
 from kubelite.net.upstream import Upstream
 from kubelite.randomness import SystemRandomness
@@ -244,12 +243,8 @@ async def test_names(node: Node) -> None:
     await node.put(endpoint_slice(endpoint(PODS_V6[1]), service_name="bare"))
     inside = shell("ip -6 address show dev kubelite0 scope link")
     own = f"{inside.partition('inet6 ')[2].partition('/')[0]}%kubelite0"
-    names = DNSServer(
-        node.client.as_client(),
-        Upstream(lambda: (), SystemRandomness()),
-        ZoneSettings(),
-        [("fd43::a", 53), ("10.43.0.10", 53), (own, 53)],
-    )
+    upstream = Upstream(lambda: (), SystemRandomness())
+    names = dns_server(node.client, upstream, ("fd43::a", 53), ("10.43.0.10", 53), (own, 53))
     await names.start()
     running = asyncio.create_task(names.run())
     try:

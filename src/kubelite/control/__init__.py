@@ -11,6 +11,7 @@ from kubelite.control.custom_definitions import CustomDefinitionController
 from kubelite.control.daemonset import DaemonSetController
 from kubelite.control.definition_cleanup import DefinitionCleanupController
 from kubelite.control.deployment import DeploymentController
+from kubelite.control.device_taint_eviction import DeviceTaintEvictionController
 from kubelite.control.disruption import DisruptionController
 from kubelite.control.endpoints import EndpointsController
 from kubelite.control.endpointslice import EndpointSliceController
@@ -18,6 +19,7 @@ from kubelite.control.endpointslice_mirroring import EndpointSliceMirroringContr
 from kubelite.control.ephemeral_volumes import EphemeralVolumeController
 from kubelite.control.garbage import GarbageCollector
 from kubelite.control.horizontal_autoscaler import HorizontalAutoscalerController
+from kubelite.control.ingresses import IngressController
 from kubelite.control.job import JobController
 from kubelite.control.load_balancers import LoadBalancerController
 from kubelite.control.local_provisioner import LocalPathProvisioner
@@ -47,6 +49,7 @@ from kubelite.control.volume_protection import (
     ClaimProtectionController,
     VolumeProtectionController,
 )
+from kubelite.control.volume_recycler import VolumeRecycler
 
 # All controllers, in the order in which they start.
 CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
@@ -69,6 +72,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         EndpointSliceController,
         EndpointSliceMirroringController,
         LoadBalancerController,
+        IngressController,
         ServiceCIDRController,
         NodeIPAMController,
         NodeLifecycleController,
@@ -88,6 +92,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         TTLAfterFinishedController,
         VolumeClaimBinder,
         VolumePhaseController,
+        VolumeRecycler,
         ClaimProtectionController,
         VolumeProtectionController,
         AttributesProtectionController,
@@ -95,6 +100,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         AttachDetachController,
         ResourceClaimController,
         ClaimReleaseController,
+        DeviceTaintEvictionController,
         LocalPathProvisioner,
         LocalPathReclaimer,
         APIRegistration,

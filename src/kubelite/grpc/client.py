@@ -85,6 +85,10 @@ class GrpcClient:
             text = f"grpc: failed to unmarshal the received message: {error}"
             raise GrpcError(Code.INTERNAL, text) from error
 
+    async def connect(self) -> asyncio.Event:
+        """Connect, unless that is done; return what is set once the connection is lost. Raises GrpcError."""
+        return (await self._connected()).lost
+
     async def close(self) -> None:
         """Close the connection; calls in progress fail, and so do later ones."""
         self._is_closed = True
@@ -155,6 +159,7 @@ class ClientConnection(Connection):
     def __init__(self, message_limit: Limit) -> None:
         super().__init__(message_limit)
         self._is_leaving = False  # the server takes no more calls
+        self.lost = asyncio.Event()
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
@@ -228,6 +233,7 @@ class ClientConnection(Connection):
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
+        self.lost.set()
         self._wake_waiting()
 
 

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 # Takes the request; returns the answer, or yields answers.
 Handler = Callable[[Any], Awaitable[Message] | AsyncGenerator[Message, None]]
+Handlers = Mapping[Method[Any, Any], Handler]
 _UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 _DIGITS_MAX = 8
 
@@ -39,10 +40,14 @@ _DIGITS_MAX = 8
 class GrpcServer:
     """A server of some methods on one socket."""
 
-    def __init__(self, socket: Path, handlers: Mapping[Method[Any, Any], Handler]) -> None:
-        """A handler raises GrpcError for a status; any other exception is logged and answered as UNKNOWN."""
+    def __init__(self, socket: Path, handlers: Handlers | Callable[[], Handlers]) -> None:
+        """A handler raises GrpcError for a status; any other exception is logged and answered as UNKNOWN.
+
+        A function in place of the handlers is called with the first connection.
+        """
         self._socket = socket
-        self._handlers = {method.path: (method, handler) for method, handler in handlers.items()}
+        self._given = handlers
+        self._handlers: dict[str, tuple[Method[Any, Any], Handler]] | None = None
         self._tasks = TaskSet()
         self._connections: set[ServerConnection] = set()
         self._server: asyncio.Server | None = None
@@ -64,6 +69,9 @@ class GrpcServer:
         await self._tasks.stop()
 
     def _accepted(self) -> "ServerConnection":
+        if self._handlers is None:
+            given = self._given() if callable(self._given) else self._given
+            self._handlers = {method.path: (method, handler) for method, handler in given.items()}
         return ServerConnection(self._handlers, self._tasks, self._connections)
 
 

@@ -6,13 +6,16 @@ import logging
 from collections.abc import Sequence
 from typing import cast
 
+from kubelite.api.client.events import EventRecorder
 from kubelite.api.client.protocol import Client
 from kubelite.limits import DNS_CONNECTIONS, DNS_IDLE_SECONDS, DNS_UNDER_WAY
+from kubelite.net.dns_settings import FollowedConfig
 from kubelite.net.dns_wire import Query
 from kubelite.net.records import ZoneSettings
 from kubelite.net.resolver import Resolver
 from kubelite.net.upstream import Upstream
 from kubelite.net.zone import MirroredZone
+from kubelite.offload import Offload
 from kubelite.serving.table import ConnectionTable
 from kubelite.tasks import TaskSet
 
@@ -32,9 +35,13 @@ class DNSServer:
         upstream: Upstream,
         settings: ZoneSettings,
         addresses: Sequence[tuple[str, int]],
+        offload: Offload,
+        events: EventRecorder,
     ) -> None:
         self._zone = MirroredZone(client)
+        self._upstream = upstream
         self._resolver = Resolver(self._zone, settings, upstream)
+        self._config = FollowedConfig(client, self._resolver.configure, offload, events)
         self._addresses = tuple(addresses)
         self._transports: list[asyncio.DatagramTransport] = []
         self._servers: list[asyncio.Server] = []
@@ -69,13 +76,14 @@ class DNSServer:
         return [transport.get_extra_info("sockname") for transport in self._transports]
 
     async def run(self) -> None:
-        """Follow services, slices and namespaces until cancelled."""
+        """Follow services, slices, namespaces and the settings until cancelled."""
         await self._zone.synced()
+        await self._config.first()
         unsubscribe = self._zone.subscribe(self._resolver.forget)
         try:
             self._resolver.is_ready = True
             self._resolver.forget()
-            await asyncio.get_running_loop().create_future()
+            await self._config.run()
         finally:
             self._resolver.is_ready = False
             for end in unsubscribe:
@@ -88,6 +96,7 @@ class DNSServer:
         for server in self._servers:
             server.close()
         await self._tasks.stop()
+        await self._upstream.stop()
         self._transports, self._servers = [], []
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,5 +1,10 @@
 """Answers one DNS question: from the cluster's records, or from the host's resolvers."""
 
+from collections.abc import Sequence
+
+from kubelite.metrics import REGISTRY
+from kubelite.net.dns_config import DNSConfig
+from kubelite.net.dns_hosts import HostNames
 from kubelite.net.dns_wire import (
     BAD_VERSION,
     FORMAT_ERROR,
@@ -22,12 +27,24 @@ from kubelite.net.dns_wire import (
     parse_response,
     truncate,
 )
-from kubelite.net.records import Answer, Zone, ZoneSettings, answer, start_of_authority
+from kubelite.net.records import (
+    NO_SUCH_NAME,
+    Answer,
+    Zone,
+    ZoneSettings,
+    answer,
+    start_of_authority,
+)
 from kubelite.net.upstream import NoUpstream, Upstream
 
 ALIAS_CHAIN_MAX = 8
 KEPT_MAX = 4096
 KEPT_QUESTION_BYTES_MAX = 512  # a question can be padded at will
+CODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", *["other"] * 10)
+_answers = REGISTRY.counter(
+    "kubelite_dns_answers_total", "Answers that were given, by their code.", ("rcode",)
+)
+ANSWERS = tuple(_answers.labelled(code) for code in CODES)  # by the number of the code
 
 
 class Resolver:
@@ -41,6 +58,8 @@ class Resolver:
         self._zone = zone
         self._settings = settings
         self._upstream = upstream
+        self._config = DNSConfig()
+        self._hosts = HostNames(self._config)
         self._kept: dict[bytes, bytes] = {}
         self._turn = 0
         self.is_ready = False  # False until the zone is synced: NXDOMAIN would be wrong
@@ -49,10 +68,18 @@ class Resolver:
         """Drop cached answers."""
         self._kept.clear()
 
+    def configure(self, config: DNSConfig) -> None:
+        """Take an administrator's settings."""
+        self._config = config
+        self._hosts = HostNames(config)
+        self._upstream.configure(config)
+        self.forget()
+
     def answer_at_once(self, data: bytes) -> bytes | Query | None:
         """Return the answer to a UDP question; the question itself if that needs `answer_later`; None for no answer."""
         kept = self._kept.get(data[2:])
         if kept is not None:
+            ANSWERS[kept[1] & 0xF].value += 1
             return data[:2] + kept
         query = self._read(data)
         if not isinstance(query, Query):
@@ -105,13 +132,27 @@ class Resolver:
         return query
 
     def _find(self, query: Query) -> Answer | None:
-        found = answer(query.name, query.record_type, self._zone, self._settings)
+        """Return what is known without asking outside; None if another server must be asked."""
+        name = self._config.rewritten(query.name)
+        found = self._look_up(name, query.record_type)
+        if found is None:
+            if self._upstream.came_back(name):
+                return NO_SUCH_NAME
+            return None if name == query.name else Answer(chase=name)
+        return found
+
+    def _look_up(self, name: Name, record_type: int) -> Answer | None:
+        found = self._hosts.answer(name, record_type)
+        if found is None:
+            found = answer(name, record_type, self._zone, self._settings)
         if found is not None and not self.is_ready:
             return Answer(SERVER_FAILURE)
         return found
 
     def _respond(self, query: Query, found: Answer, limit_bytes: int) -> bytes:
         records = found.records
+        if self._config.rewrites:
+            records = _under_the_asked_name(query.name, self._config.rewritten(query.name), records)
         if len(records) > 1 and records[0].record_type == records[-1].record_type:
             # rotated, so that clients that use the first address spread over all
             self._turn = (self._turn + 1) % 65536
@@ -141,16 +182,16 @@ class Resolver:
             if not found.chase:
                 return Answer(found.code, records, found.additionals)
             target = found.chase
-            inside = answer(target, query.record_type, self._zone, self._settings)
+            inside = self._look_up(target, query.record_type)
             if inside is None:
                 outside = await self._ask_outside(target, query.record_type)
-                return Answer(SERVER_FAILURE) if outside is None else Answer(0, records + outside)
+                return Answer(outside.code, records + outside.records)
             found = inside
             records += inside.records
         return Answer(SERVER_FAILURE)
 
-    async def _ask_outside(self, name: Name, record_type: int) -> tuple[ResourceRecord, ...] | None:
-        """Return the records of a name outside the zone, None if no upstream server answered."""
+    async def _ask_outside(self, name: Name, record_type: int) -> Answer:
+        """Return what another server says of a name; SERVFAIL if none answered."""
         section = encode_name(name) + TYPE_CLASS.pack(record_type, INTERNET)
         query = Query(0, RECURSION_DESIRED, name, record_type, section)
         data = HEADER.pack(0, RECURSION_DESIRED, 1, 0, 0, 0) + section
@@ -158,9 +199,21 @@ class Resolver:
             response = parse_response(await self._upstream.ask(data, query))
             if response.is_truncated:
                 response = parse_response(await self._upstream.ask(data, query, by_tcp=True))
-            return response.answers
+            return Answer(response.code, response.answers)
         except (NoUpstream, Malformed):
-            return None
+            return Answer(SERVER_FAILURE)
+
+
+def _under_the_asked_name(
+    asked: Name, target: Name, records: Sequence[ResourceRecord]
+) -> tuple[ResourceRecord, ...]:
+    """Return the records of a name that was rewritten as if they were those of the name that was asked for."""
+    return tuple(
+        ResourceRecord(asked, record.record_type, record.data, record.ttl)
+        if record.name == target
+        else record
+        for record in records
+    )
 
 
 def _fit(query: Query, data: bytes) -> bytes:

@@ -5,6 +5,7 @@ together with a random id makes forged answers hard to land.
 """
 
 import asyncio
+import contextlib
 import ipaddress
 import logging
 from collections import OrderedDict
@@ -14,6 +15,9 @@ from typing import cast
 
 from msgspec import Struct
 
+from kubelite.metrics import REGISTRY
+from kubelite.net.dns_config import PORT, DNSConfig, Server
+from kubelite.net.dns_loops import LoopGuard
 from kubelite.net.dns_wire import (
     CHECKING_DISABLED,
     RECURSION_DESIRED,
@@ -25,11 +29,11 @@ from kubelite.net.dns_wire import (
     parse_response,
 )
 from kubelite.randomness import Randomness
+from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
-PORT = 53
 ATTEMPT_SECONDS = 2.0
 ROUNDS = 2
 CACHE_ENTRIES = 10_000
@@ -39,22 +43,45 @@ CACHED_BYTES_MAX = (
 CACHE_SECONDS_MAX = 30
 IN_FLIGHT_MAX = 500
 SERVERS_MAX = 3  # as the C library's resolver
+RENEWED_AFTER = 0.8  # of its lifetime, an answer that was asked for this often is asked for again
+RENEWED_HITS = 3
+RENEWED_BYTES_MAX = 512
+PREFERRED_MAX = 1000
+FAILURES = (OSError, TimeoutError, Malformed, EOFError)
 RECHECK_SECONDS = 5.0  # between checks of resolv.conf; none without a question
 
-Server = tuple[str, int]
 CacheKey = tuple[Name, int, int, bool, bool]
+
+
+CACHE_HITS = REGISTRY.counter(
+    "kubelite_dns_cache_hits_total", "Questions about other names that the cache answered."
+).labelled()
+FORWARDED = REGISTRY.counter(
+    "kubelite_dns_forward_requests_total", "Questions sent to resolvers outside the cluster."
+).labelled()
+FORWARD_FAILURES = REGISTRY.counter(
+    "kubelite_dns_forward_failures_total", "Questions that a resolver outside did not answer."
+).labelled()
 
 
 class NoUpstream(Exception):
     """No resolver answered or is configured, or too many questions are in flight."""
 
 
-class Kept(Struct, frozen=True):
-    """A cached answer and the loop's time at which it arrived, in seconds."""
+class Kept(Struct):
+    """A cached answer, the question it is to, and the loop's time at which it arrived, in seconds."""
 
     data: bytes
     response: Response
     given: float
+    asked: bytes
+    hits: int = 0
+    is_renewed: bool = False  # it is being asked for again
+
+    @property
+    def lifetime(self) -> float:
+        """For how long it may be given, in seconds."""
+        return min(self.response.ttl, CACHE_SECONDS_MAX)
 
 
 def parse_resolv_conf(text: str, own_addresses: Sequence[str]) -> tuple[Server, ...]:
@@ -105,12 +132,37 @@ class HostServers:
 class Upstream:
     """Forwards questions unchanged but for their id."""
 
-    def __init__(self, servers: Callable[[], Sequence[Server]], randomness: Randomness) -> None:
-        self._servers = servers
+    def __init__(
+        self,
+        servers: Callable[[], Sequence[Server]],
+        randomness: Randomness,
+        loops: LoopGuard | None = None,
+    ) -> None:
+        """`servers` returns whom to ask where the settings name nobody."""
+        self._host_servers = servers
+        self._config = DNSConfig()
         self._randomness = randomness
+        self._loops = loops
+        self._tasks = TaskSet()
         self._cache: OrderedDict[CacheKey, Kept] = OrderedDict()
         self._in_flight: dict[tuple[CacheKey, bool], asyncio.Future[bytes]] = {}
-        self._preferred: Server | None = None
+        self._preferred: dict[tuple[Server, ...], Server] = {}  # by all that may be asked
+
+    def configure(self, config: DNSConfig) -> None:
+        """Take other settings; what was cached under the former ones is dropped."""
+        self._config = config
+        self._cache.clear()
+        self._preferred.clear()
+        if self._loops is not None:
+            self._loops.forget()
+
+    async def stop(self) -> None:
+        """End what runs in the background."""
+        await self._tasks.stop()
+
+    def came_back(self, name: Name) -> bool:
+        """Return whether a question was sent by this server itself, to find out who sends questions back."""
+        return self._loops is not None and self._loops.came_back(name)
 
     def cached(self, query: Query) -> bytes | None:
         """Return a cached answer within its time to live, under the question's id; None if there is none."""
@@ -119,15 +171,23 @@ class Upstream:
         if kept is None:
             return None
         passed = asyncio.get_running_loop().time() - kept.given
-        if passed >= min(kept.response.ttl, CACHE_SECONDS_MAX):
+        if passed >= kept.lifetime:
             del self._cache[key]
             return None
+        kept.hits += 1
+        CACHE_HITS.value += 1
+        if passed >= kept.lifetime * RENEWED_AFTER and kept.hits >= RENEWED_HITS:
+            self._renew(kept, query)
         return _under(query, age(kept.data, kept.response.ttl_offsets, int(passed)))
 
     async def ask(self, data: bytes, query: Query, *, by_tcp: bool = False) -> bytes:
         """Ask upstream; raises NoUpstream. An answer by UDP may have the TC bit set."""
         if (cached := self.cached(query)) is not None:
             return cached
+        return await self._ask_once(data, query, by_tcp)
+
+    async def _ask_once(self, data: bytes, query: Query, by_tcp: bool) -> bytes:
+        """Ask, unless the same question is under way already: then wait for its answer. Raises NoUpstream."""
         key = (_cache_key(query), by_tcp)
         pending = self._in_flight.get(key)
         if pending is None:
@@ -146,28 +206,66 @@ class Upstream:
                     pending.set_exception(NoUpstream("given up"))
         return _under(query, await asyncio.shield(pending))
 
+    def _renew(self, kept: Kept, query: Query) -> None:
+        """Ask again for what is asked for often, before it expires, so that nobody waits for it."""
+        if not kept.is_renewed and len(kept.asked) <= RENEWED_BYTES_MAX:
+            kept.is_renewed = True
+            self._tasks.start(self._ask_quietly(kept.asked, query), name="dns renewal")
+
+    async def _ask_quietly(self, data: bytes, query: Query) -> None:
+        with contextlib.suppress(NoUpstream):
+            await self._ask_once(data, query, by_tcp=False)
+
+    def _servers(self, name: Name) -> list[Server]:
+        """Return whom to ask for a name, whoever answered last first."""
+        named = tuple(self._config.servers_for(name) or self._host_servers())
+        servers = [server for server in named if self._loops is None or not self._is_loop(server)]
+        preferred = self._preferred.get(named)
+        if preferred in servers:
+            servers.remove(preferred)
+            servers.insert(0, preferred)
+        if named and not servers:
+            raise NoUpstream("all resolvers send questions back")
+        return servers
+
+    def _is_loop(self, server: Server) -> bool:
+        assert self._loops is not None
+        probe = self._loops.probe(server, asyncio.get_running_loop().time())
+        if probe is not None:
+            self._tasks.start(self._ask_probe(server, *probe), name="dns loop probe")
+        return self._loops.loops(server)
+
+    async def _ask_probe(self, server: Server, data: bytes, query: Query) -> None:
+        with contextlib.suppress(*FAILURES):
+            async with asyncio.timeout(ATTEMPT_SECONDS):
+                await _ask_by_udp(server, self._randomness.token_bytes(2) + data[2:], query)
+
     async def _ask_servers(self, data: bytes, query: Query, by_tcp: bool) -> bytes:
-        servers = list(self._servers())
-        if self._preferred in servers:
-            servers.remove(self._preferred)
-            servers.insert(0, self._preferred)
+        servers = self._servers(query.name)
         for server in servers * ROUNDS:
             message_id = self._randomness.token_bytes(2)
+            FORWARDED.value += 1
             try:
                 async with asyncio.timeout(ATTEMPT_SECONDS):
                     ask = _ask_by_tcp if by_tcp else _ask_by_udp
                     answered, response = await ask(server, message_id + data[2:], query)
-            except (OSError, TimeoutError, Malformed, EOFError):
+            except FAILURES:
+                FORWARD_FAILURES.value += 1
                 continue
-            self._preferred = server
-            self._keep(query, answered, response)
+            self._prefer(query.name, server)
+            self._keep(query, answered, response, data)
             return answered
         raise NoUpstream("no resolver answers" if servers else "the host has no resolver")
 
-    def _keep(self, query: Query, data: bytes, response: Response) -> None:
+    def _prefer(self, name: Name, server: Server) -> None:
+        if len(self._preferred) > PREFERRED_MAX:
+            self._preferred.clear()
+        self._preferred[tuple(self._config.servers_for(name) or self._host_servers())] = server
+
+    def _keep(self, query: Query, data: bytes, response: Response, asked: bytes) -> None:
         if response.ttl and len(data) <= CACHED_BYTES_MAX:
             key = _cache_key(query)
-            self._cache[key] = Kept(data, response, asyncio.get_running_loop().time())
+            self._cache[key] = Kept(data, response, asyncio.get_running_loop().time(), asked)
             self._cache.move_to_end(key)
             if len(self._cache) > CACHE_ENTRIES:
                 self._cache.popitem(last=False)

@@ -1,18 +1,46 @@
 """A client of the gRPC health checking protocol (grpc.health.v1), on asyncio streams.
 
-One request over HTTP/2 without TLS needs few frames (RFC 9113) and literal headers (RFC 7541): they are written here.
+A probe is one call on a connection of its own, and all frames that it is sent are bounded together, whatever they are;
+so frames, headers and messages are those of `kubelite.grpc`, but the connection is not.
 """
+
+from __future__ import annotations
 
 import asyncio
 import struct
+from typing import Annotated
 
+from kubelite.grpc.frames import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    pack_frame,
+)
+from kubelite.grpc.hpack import encode_headers
+from kubelite.grpc.protobuf import Int32, Malformed, Message, decode, encode
 from kubelite.limits import GRPC_PROBE_ANSWER
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
-END_STREAM, ACK, END_HEADERS = 1, 1, 4
 SERVING = 1
 _FRAME = struct.Struct(">BHBBL")  # length in 8 + 16 bits, type, flags, stream
+
+
+class HealthCheckRequest(Message):
+    """Asks how a service is; "" asks about the whole server."""
+
+    service: Annotated[str, 1] = ""
+
+
+class HealthCheckResponse(Message):
+    """How a service is."""
+
+    status: Annotated[Int32, 1] = 0
 
 
 class GRPCFailed(Exception):
@@ -26,11 +54,10 @@ async def grpc_health(host: str, port: int, service: str) -> None:
     except OSError as error:
         raise GRPCFailed(f'timeout: failed to connect service "{host}:{port}" within 1s') from error
     try:
-        name = service.encode()
-        message = b"\x0a" + _varint(len(name)) + name if name else b""
-        writer.write(PREFACE + _frame(SETTINGS, 0, 0, b""))
-        writer.write(_frame(HEADERS, END_HEADERS, 1, _headers(f"{host}:{port}")))
-        writer.write(_frame(DATA, END_STREAM, 1, struct.pack(">BL", 0, len(message)) + message))
+        message = encode(HealthCheckRequest(service=service))
+        writer.write(PREFACE + pack_frame(SETTINGS, 0, 0, b""))
+        writer.write(pack_frame(HEADERS, END_HEADERS, 1, _headers(f"{host}:{port}")))
+        writer.write(pack_frame(DATA, END_STREAM, 1, struct.pack(">BL", 0, len(message)) + message))
         await writer.drain()
         status = _serving_status(await _answer(reader, writer))
     except (OSError, EOFError) as error:
@@ -45,34 +72,18 @@ async def grpc_health(host: str, port: int, service: str) -> None:
 _NAMES = {0: "UNKNOWN", 2: "NOT_SERVING", 3: "SERVICE_UNKNOWN"}
 
 
-def _varint(number: int) -> bytes:
-    """Encode a length as protobuf does: seven bits a byte, the lowest first."""
-    encoded = bytearray()
-    while number > 0x7F:
-        encoded.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*encoded, number])
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    length = len(payload)
-    return _FRAME.pack(length >> 16, length & 0xFFFF, kind, flags, stream) + payload
-
-
 def _headers(authority: str) -> bytes:
-    fields = (
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":path", "/grpc.health.v1.Health/Check"),
-        (":authority", authority),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-        ("user-agent", "kube-probe/1.36"),
+    return encode_headers(
+        [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", "/grpc.health.v1.Health/Check"),
+            (":authority", authority),
+            ("content-type", "application/grpc"),
+            ("te", "trailers"),
+            ("user-agent", "kube-probe/1.36"),
+        ]
     )
-    block = b""
-    for name, value in fields:
-        block += b"\x00" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
-    return block
 
 
 async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
@@ -88,9 +99,9 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
             raise GRPCFailed("error: health rpc failed: answer too large")
         payload = await reader.readexactly(length)
         if kind == SETTINGS and not flags & ACK:
-            writer.write(_frame(SETTINGS, ACK, 0, b""))
+            writer.write(pack_frame(SETTINGS, ACK, 0, b""))
         elif kind == PING and not flags & ACK:
-            writer.write(_frame(PING, ACK, 0, payload))
+            writer.write(pack_frame(PING, ACK, 0, payload))
         elif kind in {RST_STREAM, GOAWAY}:
             raise GRPCFailed("error: health rpc failed: the server closed the stream")
         elif kind == DATA and stream == 1:
@@ -106,5 +117,7 @@ def _serving_status(body: bytes) -> int:
             "error: health rpc failed: the service is not known or does not implement the "
             "grpc health protocol (grpc.health.v1.Health)"
         )
-    message = body[5:]
-    return message[1] if len(message) >= 2 and message[0] == 0x08 else 0
+    try:
+        return decode(HealthCheckResponse, body[5:]).status
+    except Malformed as error:
+        raise GRPCFailed(f"error: health rpc failed: {error}") from error

@@ -19,10 +19,6 @@ class SandboxRefused(RuntimeFailure):
     """This node cannot make a sandbox as the pod asks for it; `str()` is the kubelet's message."""
 
 
-class DevicesUnavailable(SandboxRefused):
-    """The pod's resource claims cannot be prepared."""
-
-
 class SandboxChecks:
     """Checks pods against what the engine offers."""
 
@@ -33,9 +29,6 @@ class SandboxChecks:
 
     async def handler(self, pod: Pod) -> str:
         """Return the handler to make the pod's sandbox with, empty for the default; raises SandboxRefused."""
-        if pod.spec.resourceClaims:
-            name = pod.spec.resourceClaims[0].name
-            raise DevicesUnavailable(f'resource claim "{name}": no DRA driver is registered')
         if too_long := long_name(pod, self._cluster_domain):
             raise SandboxRefused(too_long)
         if not pod.spec.runtimeClassName and pod.spec.hostUsers is not False:

@@ -10,6 +10,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.admission import host_ports
 from kubelite.node.container_spec import sandbox_spec
 from kubelite.node.dependencies import ActionDependencies, retry_delay
+from kubelite.node.devices.protocol import AllocationFailed
 from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.lifecycle import CreateSandbox
 from kubelite.node.network import namespace_path
@@ -23,7 +24,7 @@ from kubelite.node.runtime import (
     EngineUnavailable,
     RuntimeFailure,
 )
-from kubelite.node.sandbox_checks import DevicesUnavailable, SandboxChecks
+from kubelite.node.sandbox_checks import SandboxChecks
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class Sandboxes:
         parts = shared.parts
         self._shared = shared
         self._clock = parts.clock
+        self._devices = parts.devices
         self._events = parts.events
         self._network = parts.network
         self._runtime = parts.runtime
@@ -62,6 +64,7 @@ class Sandboxes:
     async def create(self, memory: PodMemory, pod: Pod, action: CreateSandbox) -> None:
         """Create and start a sandbox; a failure is a trouble of the pod, with a date to retry."""
         try:
+            await self._devices.prepare(pod)
             handler = await self._checks.handler(pod)
             async with self._shared.starting:
                 own = pod.spec.hostUsers is False
@@ -72,7 +75,7 @@ class Sandboxes:
                 memory.group_limits = None
                 memory.update_container(sandbox)
                 await self.limit(memory, pod, sandbox, group_limits(pod))
-        except DevicesUnavailable as error:
+        except AllocationFailed as error:
             message = f"Failed to prepare dynamic resources: {error}"
             self._failed(memory, pod, message, "FailedPrepareDynamicResources")
         except (ConfigUnavailable, RuntimeFailure, APIError) as error:

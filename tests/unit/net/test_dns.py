@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
+from fakes.dns_servers import dns_server
 from fakes.mirrored import MirroringClient
 from fakes.network_objects import service
 
 from kubelite.limits import DNS_CONNECTIONS, DNS_IDLE_SECONDS
-from kubelite.net.dns import CannotListen, DNSServer
+from kubelite.net.dns import CannotListen
 from kubelite.net.dns_wire import NAME_ERROR, SERVER_FAILURE, parse_response
-from kubelite.net.records import ZoneSettings
 from kubelite.net.upstream import Upstream
 from kubelite.randomness import SeededRandomness
 from unit.net.questions import question, told
@@ -37,7 +37,7 @@ def free_port() -> int:
 @asynccontextmanager
 async def serving(client: MirroringClient) -> AsyncIterator[tuple[str, int]]:
     upstream = Upstream(lambda: (), SeededRandomness(1))
-    server = DNSServer(client.as_client(), upstream, ZoneSettings(), [("127.0.0.1", free_port())])
+    server = dns_server(client, upstream, ("127.0.0.1", free_port()))
     await server.start()
     running = asyncio.create_task(server.run())
     await asyncio.sleep(0)
@@ -114,6 +114,6 @@ async def test_a_taken_address_is_named() -> None:
     client = MirroringClient()
     async with serving(client) as address:
         upstream = Upstream(lambda: (), SeededRandomness(1))
-        second = DNSServer(client.as_client(), upstream, ZoneSettings(), [address])
+        second = dns_server(client, upstream, address)
         with pytest.raises(CannotListen, match=rf"cannot answer DNS on 127.0.0.1:{address[1]}"):
             await second.start()

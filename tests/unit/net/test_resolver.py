@@ -3,6 +3,7 @@
 import pytest
 
 from kubelite.net import resolver as module
+from kubelite.net.dns_config import DNSConfig, parse_config
 from kubelite.net.dns_wire import (
     AAAA,
     FORMAT_ERROR,
@@ -14,6 +15,7 @@ from kubelite.net.dns_wire import (
     SOA,
     SRV,
     A,
+    Name,
     Query,
     ResourceRecord,
     build_response,
@@ -26,6 +28,8 @@ from kubelite.net.upstream import NoUpstream, Upstream
 from unit.net.questions import question, told
 from unit.net.test_records import BARE, WEB, WrittenZone
 
+PROBE = (b"probe", b"name")
+
 
 class WrittenUpstream(Upstream):
     """Knows example.org, and nothing else."""
@@ -36,6 +40,12 @@ class WrittenUpstream(Upstream):
 
     def cached(self, query: Query) -> bytes | None:
         return None
+
+    def came_back(self, name: Name) -> bool:
+        return name == PROBE
+
+    def configure(self, config: DNSConfig) -> None:
+        self.config = config
 
     async def ask(self, data: bytes, query: Query, *, by_tcp: bool = False) -> bytes:
         self.by_tcp.append(by_tcp)
@@ -163,3 +173,41 @@ async def test_by_tcp_the_cluster_answers_in_full() -> None:
     data = await resolver().answer_by_tcp(question(f"_http._tcp.{BARE}", SRV))
     assert data is not None
     assert len(parse_response(data).answers) == 2
+
+
+def configured(**data: str) -> Resolver:
+    made = resolver()
+    made.configure(parse_config(data))
+    return made
+
+
+async def answers(made: Resolver, name: str, record_type: int = A) -> tuple[int, list[str]]:
+    data = question(name, record_type)
+    found = made.answer_at_once(data)
+    if isinstance(found, Query):
+        found = await made.answer_later(data, found)
+    assert isinstance(found, bytes)
+    response = parse_response(found)
+    return response.code, [told(record) for record in response.answers]
+
+
+async def test_hosts_come_before_the_cluster_and_the_resolvers_outside() -> None:
+    made = configured(hosts=f"10.0.0.1 printer.example {WEB}")
+    assert await answers(made, "printer.example") == (0, ["printer.example A 10.0.0.1"])
+    assert await answers(made, "printer.example", AAAA) == (0, [])
+    assert await answers(made, WEB) == (0, [f"{WEB} A 10.0.0.1"])
+    made.configure(parse_config({}))
+    assert await answers(made, WEB) == (0, [f"{WEB} A 10.43.0.5"])
+
+
+async def test_a_rewritten_name_is_answered_under_the_name_that_was_asked() -> None:
+    made = configured(
+        rewrites="suffix shop.example default.svc.cluster.local\nexact old.example example.org\n"
+    )
+    assert await answers(made, "web.shop.example") == (0, ["web.shop.example A 10.43.0.5"])
+    assert await answers(made, "none.shop.example") == (NAME_ERROR, [])
+    assert await answers(made, "old.example") == (0, ["old.example A 1.2.3.4"])
+
+
+async def test_an_own_probe_that_comes_back_is_not_sent_on() -> None:
+    assert await answers(resolver(), "probe.name") == (NAME_ERROR, [])

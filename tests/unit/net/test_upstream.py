@@ -8,7 +8,10 @@ from typing import cast
 import pytest
 
 from kubelite.net import upstream as module
+from kubelite.net.dns_config import DNSConfig, Server
+from kubelite.net.dns_loops import LoopGuard
 from kubelite.net.dns_wire import (
+    HINFO,
     A,
     Query,
     ResourceRecord,
@@ -16,7 +19,7 @@ from kubelite.net.dns_wire import (
     parse_query,
     parse_response,
 )
-from kubelite.net.upstream import HostServers, NoUpstream, Server, Upstream, parse_resolv_conf
+from kubelite.net.upstream import HostServers, NoUpstream, Upstream, parse_resolv_conf
 from kubelite.randomness import SeededRandomness
 from unit.net.questions import question
 
@@ -186,3 +189,63 @@ async def test_host_servers_follow_the_file(
     path.with_suffix(".new").write_text("nameserver 192.0.2.22\n")
     path.with_suffix(".new").rename(path)
     assert servers() == (("192.0.2.22", 53),)
+
+
+async def test_each_domain_has_its_servers_and_other_settings_empty_the_cache() -> None:
+    stub, stub_server = await peer(good)
+    other, other_server = await peer(good)
+    upstream = asking(other_server)
+    upstream.configure(DNSConfig(stubs={(b"acme",): (stub_server,)}))
+    await ask(upstream, "a.acme")
+    await ask(upstream, "example.org")
+    assert (len(stub.asked), len(other.asked)) == (1, 1)
+    upstream.configure(DNSConfig(servers=(stub_server,)))
+    await ask(upstream, "example.org")
+    assert (len(stub.asked), len(other.asked)) == (2, 1)
+    for each in (stub, other):
+        each.transport.close()
+
+
+async def test_what_is_asked_for_often_is_asked_again_before_it_expires(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "RENEWED_AFTER", 0.0)
+    resolver, server = await peer(good)
+    upstream = asking(server)
+    await ask(upstream, "example.org")
+    for _ in range(module.RENEWED_HITS - 1):
+        await ask(upstream, "example.org")
+    assert len(resolver.asked) == 1
+    await ask(upstream, "example.org")
+    await ask(upstream, "example.org")  # which does not renew it twice
+    while len(resolver.asked) < 2:
+        await asyncio.sleep(0)
+    await upstream.stop()
+    assert len(resolver.asked) == 2
+    resolver.transport.close()
+
+
+async def test_a_server_that_sends_questions_back_is_left_out() -> None:
+    """A forwarder that asks the cluster, as one on a host whose resolv.conf names the cluster may do."""
+    forwarder, looping = await peer(good)
+    resolver, server = await peer(good)
+    upstream = Upstream(
+        lambda: (looping, server), SeededRandomness(1), LoopGuard(SeededRandomness(2))
+    )
+    await ask(upstream, "example.org")
+    probes: list[Query] = []
+    while not probes:
+        await asyncio.sleep(0)
+        probes = [
+            found for found in map(parse_query, forwarder.asked) if found.record_type == HINFO
+        ]
+    assert upstream.came_back(probes[0].name)
+    count = len(forwarder.asked)
+    await ask(upstream, "example.net")
+    assert len(forwarder.asked) == count
+    only = Upstream(lambda: (looping,), SeededRandomness(1), upstream._loops)
+    with pytest.raises(NoUpstream, match="all resolvers send questions back"):
+        await ask(only, "example.com")
+    await upstream.stop()
+    for each in (forwarder, resolver):
+        each.transport.close()

@@ -1,11 +1,12 @@
 """Pods on a node with devices: admission, specs of containers, status and release."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from kubelite.api.kinds.core.container_status import ResourceHealth, ResourceStatus
+from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.node.devices.protocol import AllocationFailed, Injection
+from kubelite.node.devices.protocol import AllocationFailed, DevicesBusy, Injection, NoDevices
 from kubelite.node.pods import AnyContainer
 from kubelite.node.runtime import HostDevice, Mount
 from kubelite.node.simulated import SimulatedNode
@@ -15,7 +16,7 @@ from unit.node.cluster import Cluster, container, is_ready, run_virtually
 GPU = "vendor.com/gpu"
 
 
-class FakeDevices:
+class FakeDevices(NoDevices):
     def __init__(self) -> None:
         self.refusal = ""
         self.pods: set[str] = set()
@@ -31,8 +32,8 @@ class FakeDevices:
     async def injection(self, pod: Pod, container: AnyContainer) -> Injection:
         return self.given
 
-    def statuses(self, pod_uid: str) -> Mapping[str, list[ResourceStatus]]:
-        if pod_uid not in self.pods:
+    def statuses(self, pod: Pod) -> Mapping[str, list[ResourceStatus]]:
+        if pod.metadata.uid not in self.pods:
             return {}
         health = ResourceHealth(resourceID="a", health=self.health)
         return {"app": [ResourceStatus(name=GPU, resources=[health])]}
@@ -143,5 +144,122 @@ def test_a_pod_that_ended_is_no_longer_active() -> None:
             await cluster.until(lambda pod: pod.status.phase == "Failed", seconds=300)
             await asyncio.sleep(60)
             assert cluster.node.kubelet.active_pods() == set()
+
+    run_virtually(main())
+
+
+class FakeClaims(FakeDevices):
+    """Has claims, each of which is prepared and given back in one step."""
+
+    def __init__(self, cluster: "ClaimCluster") -> None:
+        super().__init__()
+        self.cluster = cluster
+        self.trouble = ""
+        self.busy = ""
+        self.prepared: list[str] = []
+        self.phases: list[str] = []  # of the pod in the API when its claims were given back
+        self.left: set[str] = set()
+
+    async def prepare(self, pod: Pod) -> None:
+        if self.trouble:
+            raise AllocationFailed(self.trouble)
+        self.prepared.append(pod.metadata.name)
+        self.left.add(pod.metadata.uid)
+
+    async def unprepare(self, pod_uid: str) -> None:
+        if pod_uid in self.left:
+            if self.busy:
+                raise DevicesBusy(self.busy)
+            self.left.discard(pod_uid)
+            found = await self.cluster.client.list(Pod, "default")
+            self.phases += [pod.status.phase for pod in found if pod.metadata.uid == pod_uid]
+
+    async def release(self, pod_uid: str) -> None:
+        await self.unprepare(pod_uid)
+
+    def leftovers(self) -> Collection[str]:
+        return self.left
+
+
+class ClaimCluster(Cluster):
+    """A cluster whose node prepares claims."""
+
+    def __init__(self) -> None:
+        self.claims = FakeClaims(self)
+        super().__init__()
+
+    def new_node(self, name: str = "node-1") -> SimulatedNode:
+        return SimulatedNode(
+            name, self.client, self.clock, SeededRandomness(3), devices=self.claims
+        )
+
+
+async def messages(cluster: Cluster) -> list[str]:
+    found = await cluster.client.list(Event, "default")
+    return [event.message for event in found if event.reason == "FailedPrepareDynamicResources"]
+
+
+def test_a_pod_waits_until_its_claims_are_prepared() -> None:
+    async def main() -> None:
+        async with ClaimCluster() as cluster:
+            cluster.claims.trouble = "prepare dynamic resources: DRA driver x is not registered"
+            await cluster.create({"containers": [container()]})
+            message = f"Failed to prepare dynamic resources: {cluster.claims.trouble}"
+            while message not in await messages(cluster):
+                await asyncio.sleep(0.1)
+            assert (await cluster.pod()).status.phase == "Pending"
+            cluster.claims.trouble = ""
+            await cluster.until(is_ready)
+            assert cluster.claims.prepared == ["pod"]
+
+    run_virtually(main())
+
+
+def test_claims_are_given_back_before_the_api_hears_of_the_end() -> None:
+    async def main() -> None:
+        async with ClaimCluster() as cluster:
+            await cluster.create({"containers": [container()], "restartPolicy": "Never"})
+            pod = await cluster.until(is_ready)
+            cluster.claims.busy = "DRA driver x is not registered"
+            container_id = pod.status.containerStatuses[0].containerID.removeprefix("docker://")
+            cluster.node.runtime.end(container_id)
+            await asyncio.sleep(300)
+            waiting = (await cluster.pod()).status
+            assert waiting.phase == "Running"
+            assert waiting.containerStatuses[0].state.terminated is not None
+            cluster.claims.busy = ""
+            await cluster.until(lambda pod: pod.status.phase == "Succeeded")
+            assert cluster.claims.phases == ["Running"]
+
+    run_virtually(main())
+
+
+def test_a_deleted_pod_stays_until_its_claims_are_given_back() -> None:
+    async def main() -> None:
+        async with ClaimCluster() as cluster:
+            await cluster.create({"containers": [container()]})
+            await cluster.until(is_ready)
+            cluster.claims.busy = "DRA driver x is not registered"
+            await cluster.client.delete(Pod, "pod", "default")
+            await asyncio.sleep(300)
+            assert (await cluster.pod()).status.phase == "Running"
+            cluster.claims.busy = ""
+            while await cluster.client.list(Pod, "default"):
+                await asyncio.sleep(1)
+            assert cluster.claims.phases == ["Running"]
+
+    run_virtually(main())
+
+
+def test_claims_of_pods_that_are_gone_are_given_back_after_a_restart() -> None:
+    async def main() -> None:
+        async with ClaimCluster() as cluster:
+            await cluster.create({"containers": [container()]})
+            await cluster.until(is_ready)
+            cluster.claims.left.add("of-a-pod-that-is-gone")
+            await cluster.node.stop()
+            await cluster.node.start()
+            while len(cluster.claims.left) > 1:
+                await asyncio.sleep(1)
 
     run_virtually(main())

@@ -84,4 +84,4 @@ async def test_what_is_no_folder_cannot_be_watched(tmp_path: Path) -> None:
 
 def test_events_are_split_with_their_names() -> None:
     data = struct.pack("iIII16s", 1, 0x2, 0, 16, b"name") + struct.pack("iIII", 2, 0x400, 0, 0)
-    assert list(events_in(data)) == [(1, 0x2), (2, 0x400)]
+    assert list(events_in(data)) == [(1, 0x2, "name"), (2, 0x400, "")]

@@ -15,6 +15,7 @@ from kubelite.api.errors import ServiceUnavailable
 from kubelite.api.kinds.coordination import Lease
 from kubelite.api.kinds.core.nodes import Node, NodeStatus
 from kubelite.api.kinds.core.scheduling import Taint
+from kubelite.api.machinery.local_volumes import STORAGE_ROOM
 from kubelite.clock import SetClock
 from kubelite.node.machine import Machine
 from kubelite.node.registration import (
@@ -98,6 +99,37 @@ def test_the_node_reports_devices_as_soon_as_they_change() -> None:
                             break
                         await asyncio.sleep(0.01)
                 assert node.status.capacity["vendor.com/gpu"] == amount
+
+    run_virtually(main())
+
+
+def test_a_node_tells_how_much_room_there_is_for_volumes_as_long_as_it_must() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            registration = cluster.node.registration
+            assert registration is not None
+            told: list[str | None] = [None]
+
+            async def room() -> str | None:
+                return told[0]
+
+            registration.storage_room = room
+            for wanted in ("4096", "8192", ""):
+                told[0] = wanted
+                registration.wake()
+                async with asyncio.timeout(5):
+                    while True:
+                        (node,) = await cluster.client.list(Node) or (Node(),)
+                        if node.metadata.annotations.get(STORAGE_ROOM, "") == wanted:
+                            break
+                        await asyncio.sleep(0.01)
+            told[0] = None  # not known any more: what was said stays
+            (node,) = await cluster.client.list(Node)
+            version = node.metadata.resourceVersion
+            registration.wake()
+            await asyncio.sleep(0.1)
+            (node,) = await cluster.client.list(Node)
+            assert node.metadata.resourceVersion == version
 
     run_virtually(main())
 

@@ -9,12 +9,14 @@ from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 
 from kubelite.control.scheduler.affinity import AffinityState, NamespaceLabels, affinity_scores
+from kubelite.control.scheduler.devices.claims import CANNOT_ALLOCATE, FILTER, ClaimState
+from kubelite.control.scheduler.devices.requests import AllocationFailed, NotPrepared
 from kubelite.control.scheduler.filters import Rejection, rejection
 from kubelite.control.scheduler.load import WEIGHT as LOAD_WEIGHT
 from kubelite.control.scheduler.load import NodeLoads
 from kubelite.control.scheduler.node_info import NodeInfo, Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
-from kubelite.control.scheduler.scores import NodeScore, totals
+from kubelite.control.scheduler.scores import DEVICES_WEIGHT, NodeScore, totals
 from kubelite.control.scheduler.spread import SpreadState, spread_scores
 from kubelite.control.scheduler.steps import YIELD_EVERY, Steps, TooManySteps
 from kubelite.control.scheduler.volumes import Volumes, VolumeState
@@ -77,16 +79,25 @@ class Decider:
         self._loads = loads
         self._kept: OrderedDict[bytes, dict[str, tuple[int, Judgement]]] = OrderedDict()
 
-    def choose(self, info: PodInfo) -> Steps[tuple[NodeInfo, VolumeState | None]]:
-        """Return the best node for a pod; raises Unschedulable."""
+    def choose(
+        self, info: PodInfo, claims: ClaimState | None = None
+    ) -> Steps[tuple[NodeInfo, VolumeState | None]]:
+        """Return the best node for a pod with these resource claims.
+
+        Raises Unschedulable, AllocationFailed where its claims for devices cannot be judged, and NotPrepared.
+        """
         try:
-            result = yield from self._choose(info)
+            result = yield from self._choose(info, claims)
         except TooManySteps:
+            if claims is not None:
+                raise AllocationFailed("timed out trying to allocate devices") from None
             total = len(self.snapshot.known())
             raise Unschedulable(total, {}, TOO_MANY_TERMS, "TooManySteps") from None
         return result
 
-    def _choose(self, info: PodInfo) -> Steps[tuple[NodeInfo, VolumeState | None]]:
+    def _choose(
+        self, info: PodInfo, claims: ClaimState | None
+    ) -> Steps[tuple[NodeInfo, VolumeState | None]]:
         nodes = self.snapshot.known()
         volumes = None
         if info.claims:
@@ -94,16 +105,25 @@ class Decider:
             if volumes.failure:
                 raise Unschedulable(len(nodes), {}, volumes.failure, "VolumeBinding")
             yield from volumes.find_volumes()
+        if claims is not None and claims.failure:
+            raise Unschedulable(len(nodes), {}, claims.failure, FILTER)
         beyond = _BeyondNode(info, self.snapshot, self.labels_of, volumes)
         yield from beyond.look()
-        feasible, scores, rejections = yield from self._judge(info, nodes, beyond)
-        values = yield from self._values(info, feasible, scores)
+        feasible, scores, rejections = yield from self._judge(info, nodes, beyond, claims)
+        values = yield from self._values(info, feasible, scores, claims)
         while feasible:
             chosen = self._best(values)
             node = feasible[chosen]
             if not self._has_changed(node, scores[chosen]):
                 return node, volumes
-            refused = self._rejection_now(info, node, beyond) if node.node is not None else None
+            refused = None
+            if claims is not None and node.node is not None:
+                generation = node.generation
+                refused = yield from claims.find(node)
+                if node.generation != generation:
+                    continue
+            if refused is None and node.node is not None:
+                refused = self._rejection_now(info, node, beyond)
             if node.node is not None and refused is None:
                 return node, volumes
             for judged in (feasible, scores, values):
@@ -114,7 +134,11 @@ class Decider:
         raise Unschedulable(len(rejections), rejections)
 
     def _values(
-        self, info: PodInfo, feasible: Sequence[NodeInfo], scores: Sequence[NodeScore]
+        self,
+        info: PodInfo,
+        feasible: Sequence[NodeInfo],
+        scores: Sequence[NodeScore],
+        claims: ClaimState | None,
     ) -> Steps[list[float]]:
         """Return the value of each feasible node."""
         if len(feasible) <= 1:
@@ -129,6 +153,11 @@ class Decider:
         if self._loads is not None:
             for index, score in enumerate(self._loads.scores(feasible)):
                 values[index] += LOAD_WEIGHT * score
+        if claims is not None and claims.has_alternatives:
+            found = [claims.score(node) for node in feasible]
+            most = max(found)
+            for index, early in enumerate(found):
+                values[index] += DEVICES_WEIGHT * 100.0 * early / most if most else 0.0
         return values
 
     def _best(self, values: Sequence[float]) -> int:
@@ -148,7 +177,12 @@ class Decider:
         return beyond.rejection(node) if found is None else found
 
     def objection(
-        self, info: PodInfo, node: NodeInfo, snapshot: Snapshot, volumes: VolumeState | None
+        self,
+        info: PodInfo,
+        node: NodeInfo,
+        snapshot: Snapshot,
+        volumes: VolumeState | None,
+        claims: ClaimState | None = None,
     ) -> Steps[Rejection | None]:
         """Return why a node cannot take a pod, None if it can; uses no cached result."""
         found = rejection(info, node)
@@ -163,10 +197,19 @@ class Decider:
             affinity = AffinityState(info, snapshot, self.labels_of)
             yield from affinity.look()
             found = affinity.rejection(node)
+        if found is None and claims is not None:
+            try:
+                found = yield from claims.find(node)
+            except (AllocationFailed, NotPrepared):
+                return CANNOT_ALLOCATE
         return found
 
     def _judge(
-        self, info: PodInfo, nodes: Sequence[NodeInfo], beyond: "_BeyondNode"
+        self,
+        info: PodInfo,
+        nodes: Sequence[NodeInfo],
+        beyond: "_BeyondNode",
+        claims: ClaimState | None,
     ) -> Steps[tuple[list[NodeInfo], list[NodeScore], dict[str, Rejection]]]:
         kept = self._judgements(info)
         nominated = self.snapshot.nominated
@@ -192,6 +235,8 @@ class Decider:
                 done += a_node
             if isinstance(judgement, NodeScore):
                 refused = beyond.rejection(node) if beyond_matters else None
+                if refused is None and claims is not None:
+                    refused = yield from claims.find(node)
                 if refused is None:
                     feasible.append(node)
                     scores.append(judgement)

@@ -235,7 +235,7 @@ class PodInfo:
     @property
     def signature(self) -> bytes | None:
         """What is equal for pods that every node treats alike, a digest; None if nodes do not judge the pod alone."""
-        if self.has_affinity or self.constraints or self.claims:
+        if self.has_affinity or self.constraints or self.claims or self.pod.spec.resourceClaims:
             return None
         if self._signature is None:
             self._signature = self._digest()

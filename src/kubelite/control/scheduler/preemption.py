@@ -13,6 +13,7 @@ from msgspec import Struct
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.policy import PodDisruptionBudget
 from kubelite.control.scheduler.decision import Decider, Unschedulable, histogram
+from kubelite.control.scheduler.devices.claims import ClaimState
 from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.steps import Steps, TooManySteps
@@ -50,7 +51,11 @@ class Outcome(Struct, frozen=True):
 
 
 def preempt(
-    decider: Decider, info: PodInfo, refused: Unschedulable, budgets: Budgets
+    decider: Decider,
+    info: PodInfo,
+    refused: Unschedulable,
+    budgets: Budgets,
+    claims: ClaimState | None = None,
 ) -> Steps[Outcome]:
     """Find the node where evicting victims lets the pod fit, by the order of `Candidate`s."""
     if info.pod.spec.preemptionPolicy == "Never":
@@ -61,7 +66,7 @@ def preempt(
     volumes = VolumeState(info, decider.snapshot, decider.volumes) if info.claims else None
     if volumes is not None and volumes.failure and not refused.is_general:
         return Outcome(is_outdated=True)
-    search = _Search(decider, info, volumes, budgets)
+    search = _Search(decider, info, volumes, budgets, claims)
     is_complete = False
     with suppress(TooManySteps):  # then the best of the candidates so far is taken
         if volumes is not None:
@@ -70,6 +75,8 @@ def preempt(
         yield from search.refresh()
         is_complete = True
     if volumes is not None and not volumes.is_current():
+        return Outcome(is_outdated=True)
+    if claims is not None and not claims.is_current():
         return Outcome(is_outdated=True)
     candidate = search.best()
     if candidate is not None:
@@ -83,12 +90,18 @@ class _Search:
     """The candidates found so far, and why other nodes are none."""
 
     def __init__(
-        self, decider: Decider, info: PodInfo, volumes: VolumeState | None, budgets: Budgets
+        self,
+        decider: Decider,
+        info: PodInfo,
+        volumes: VolumeState | None,
+        budgets: Budgets,
+        claims: ClaimState | None,
     ) -> None:
         self._decider = decider
         self._info = info
         self._volumes = volumes
         self._budgets = budgets
+        self._claims = claims
         self._candidates: dict[str, Candidate] = {}  # by node
         self.reasons: Counter[str] = Counter()
 
@@ -123,7 +136,7 @@ class _Search:
 
     def _look_at(self, node: NodeInfo) -> Steps[None]:
         candidate = yield from _candidate(
-            self._decider, self._info, node, self._volumes, self._budgets
+            self._decider, self._info, node, self._volumes, self._budgets, self._claims
         )
         if candidate is None:
             self.reasons[NO_VICTIMS] += 1
@@ -159,6 +172,7 @@ def _candidate(
     node: NodeInfo,
     volumes: VolumeState | None,
     budgets: Budgets,
+    claims: ClaimState | None,
 ) -> Steps[Candidate | None]:
     """Return the fewest victims on a node: remove all pods of lower priority, then reprieve those that still fit."""
     if node.node is None:
@@ -174,7 +188,7 @@ def _candidate(
 
     def fits() -> Steps[bool]:
         snapshot = decider.snapshot.trial(trial)
-        objection = yield from decider.objection(info, trial, snapshot, volumes)
+        objection = yield from decider.objection(info, trial, snapshot, volumes, claims)
         return objection is None
 
     if not (yield from fits()):

@@ -16,6 +16,7 @@ BACKOFF_MAX_SECONDS = 10.0
 WAKE_AT_ONCE = 500  # pods requeued in one turn of the loop: about a millisecond
 
 NODE, POD_REMOVED, POD_PLACED, VOLUME = "node", "pod removed", "pod placed", "volume"
+DEVICE = "device"  # a slice, a class, or a claim that has devices no longer
 ITSELF = "itself"  # the pod changed, so any filter may accept it now
 REQUEUE_EVENTS: dict[str, frozenset[str]] = {
     "NodeUnschedulable": frozenset({NODE}),
@@ -28,6 +29,7 @@ REQUEUE_EVENTS: dict[str, frozenset[str]] = {
     "PodTopologySpread": frozenset({NODE, POD_REMOVED, POD_PLACED}),
     "NodeVolumeLimits": frozenset({NODE, VOLUME, POD_REMOVED}),
     "VolumeBinding": frozenset({NODE, VOLUME, POD_REMOVED}),
+    "DynamicResources": frozenset({NODE, DEVICE}),
 }
 # The attempt failed, or what it was based on changed meanwhile, so no event requeues the pod; its back-off does.
 NOTHING_BUT_TIME: frozenset[str] = frozenset()
@@ -154,6 +156,16 @@ class SchedulingQueue:
             self._waking.append(self._refused.pop(causes))
         if self._waking and not self._wakes:
             self._wake_some()
+
+    def wake_one(self, uid: str, event: str) -> None:
+        """Requeue one pod if it is unschedulable and `event`, which concerns no other, may make it schedulable."""
+        waiting = self._pods.get(uid)
+        if waiting is None:
+            return
+        if waiting.state == "trying":
+            waiting.events_while_trying.add(event)
+        elif waiting.state == "unschedulable" and _helps(event, waiting.causes):
+            self._wait_or_activate(waiting)
 
     def _wake_some(self) -> None:
         self._wakes = False

@@ -21,15 +21,26 @@ from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import Kind
 from kubelite.api.kinds.policy import PodDisruptionBudget
+from kubelite.api.machinery.local_volumes import storage_room
 from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.control.pods import condition, is_terminal
 from kubelite.control.scheduler.decision import Decider, Unschedulable
+from kubelite.control.scheduler.devices.claims import (
+    FILTER,
+    ClaimNotMade,
+    ClaimState,
+    DeviceNotReady,
+    Reservation,
+)
+from kubelite.control.scheduler.devices.manager import AllocationLost, Devices
+from kubelite.control.scheduler.devices.requests import AllocationFailed, NotPrepared
 from kubelite.control.scheduler.load import NodeLoads, ReadLoads
 from kubelite.control.scheduler.node_info import Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.preemption import Candidate, Outcome, preempt
 from kubelite.control.scheduler.queue import (
+    DEVICE,
     NODE,
     NOTHING_BUT_TIME,
     POD_PLACED,
@@ -88,6 +99,8 @@ class Scheduler:
             lambda one: one.spec.selector
         )
         self._volumes = Volumes(mirrors)
+        self._mirrors, self._randomness = mirrors, randomness
+        self._devices: Devices | None = None  # from the first pod with resource claims on
         self.snapshot = Snapshot()
         self.queue = SchedulingQueue()
         self._loads = NodeLoads(read_loads) if read_loads is not None else None
@@ -129,6 +142,8 @@ class Scheduler:
         """Stop; a binding in flight may or may not be written."""
         for end in self._ends:
             end()
+        if self._devices is not None:
+            self._devices.close()
         await self._tasks.stop()
         self.queue.close()
         await self._events.close()
@@ -263,11 +278,27 @@ class Scheduler:
         LOOP_LAG.sample()
         if info.cost_bytes > INLINE_WORK.value:
             await self._offload.run(info.cost_bytes, info.prepare)
+        claims = None
         try:
-            (node, volumes), _ = await in_turns(self._decider.choose(info))
+            if info.pod.spec.resourceClaims:
+                claims = await self._claims_of(info)
+            (node, volumes), _ = await in_turns(self._decider.choose(info, claims))
         except Unschedulable as refused:
             self._unschedulable.increase()
-            self._tasks.start(self._explain(waiting, refused), name=f"explain {info.key}")
+            explanation = self._explain(waiting, refused, claims)
+            self._tasks.start(explanation, name=f"explain {info.key}")
+            return None
+        except ClaimNotMade:
+            self.queue.give_back(waiting, frozenset({FILTER}))
+            return None
+        except NotPrepared:
+            self.queue.give_back(waiting, NOTHING_BUT_TIME)
+            return None
+        except AllocationFailed as error:
+            self._failed.increase()
+            # As upstream, repeated with back-off and not at an event.
+            self.queue.give_back(waiting, NOTHING_BUT_TIME)
+            self._tasks.start(self._explain_failure(info, error), name=f"explain {info.key}")
             return None
         finally:
             DECISION_SECONDS.observe(loop.time() - started)
@@ -276,7 +307,8 @@ class Scheduler:
         preparation = None
         if volumes is not None and volumes.is_current():
             preparation = volumes.preparation(node)
-        if waiting.info is not info or (volumes is not None and preparation is None):
+        is_outdated = claims is not None and not claims.is_current(node.name)
+        if is_outdated or waiting.info is not info or (volumes is not None and preparation is None):
             # The pod or a claim changed. With back-off, so that a pod that changes all the time delays no other.
             self.queue.give_back(waiting, NOTHING_BUT_TIME)
             return None
@@ -284,14 +316,50 @@ class Scheduler:
         self.snapshot.place(info, node.name)
         if self._loads is not None:
             self._loads.place(info, node.name)
-        binding = self._bind(waiting, node.name, preparation)
+        reservation = None
+        if claims is not None and self._devices is not None:
+            reservation = claims.reservation(node.name)
+            self._devices.assume(reservation)
+        binding = self._bind(waiting, node.name, preparation, reservation)
         return self._tasks.start(binding, name=f"bind {info.key}")
 
-    async def _bind(self, waiting: Waiting, node: str, preparation: Preparation | None) -> None:
+    async def _claims_of(self, info: PodInfo) -> ClaimState:
+        """Return the resource claims of a pod. Raises ClaimNotMade and AllocationFailed."""
+        if self._devices is None:
+            self._devices = Devices(
+                mirrors=self._mirrors,
+                clock=self._clock,
+                randomness=self._randomness,
+                offload=self._offload,
+                wake=lambda: self.queue.wake(DEVICE),
+                wake_pod=lambda uid: self.queue.wake_one(uid, DEVICE),
+            )
+        await self._devices.synced()
+        return await self._devices.read(info.pod)
+
+    async def _bind(
+        self,
+        waiting: Waiting,
+        node: str,
+        preparation: Preparation | None,
+        reservation: Reservation | None,
+    ) -> None:
         info = waiting.info
         namespace, name = info.key
         holds_place = True  # among the bindings in flight
         try:
+            if reservation is not None and self._devices is not None:
+                unready = await self._devices.reserve(self._client, info.pod, reservation)
+                if unready:
+                    message = f"waiting for binding conditions for device on node {node}"
+                    self._events.event(
+                        info.pod, NORMAL, "BindingConditionsPending", message, action="Scheduling"
+                    )
+                    self._bindings.release()
+                    holds_place = False
+                    await self._devices.wait_ready(unready)
+                    await self._bindings.acquire()
+                    holds_place = True
             if preparation is not None and (preparation.bind or preparation.provision):
                 await self._volumes.prepare(self._client, preparation, node)
                 # A provisioner may take minutes, and as many pods as there are places must not stop all others.
@@ -306,9 +374,16 @@ class Scheduler:
             )
             await self._client.post(Pod, name, "binding", body, namespace)
         except (APIError, TimeoutError, ProvisioningFailed) as error:
+            await self._unreserve(info, reservation)
             self._not_bound(waiting, error)
+        except (AllocationLost, DeviceNotReady) as error:
+            await self._unreserve(info, reservation)
+            self._not_bound(waiting, error)
+            message = f'running PreBind plugin "{FILTER}": {error}'
+            self._events.event(info.pod, WARNING, "FailedScheduling", message, action="Scheduling")
         except Exception as error:
             # The pod must not stay assumed on a node that it is not bound to.
+            await self._unreserve(info, reservation)
             self._not_bound(waiting, error)
             raise
         else:
@@ -319,6 +394,10 @@ class Scheduler:
         finally:
             if holds_place:
                 self._bindings.release()
+
+    async def _unreserve(self, info: PodInfo, reservation: Reservation | None) -> None:
+        if reservation is not None and self._devices is not None:
+            await self._devices.unreserve(self._client, info.pod, reservation)
 
     def _not_bound(self, waiting: Waiting, error: Exception) -> None:
         """Remove the assumed pod from its node and requeue it after its back-off, unless it is deleted or bound."""
@@ -342,10 +421,12 @@ class Scheduler:
 
     # --- when there is no node
 
-    async def _explain(self, waiting: Waiting, refused: Unschedulable) -> None:
+    async def _explain(
+        self, waiting: Waiting, refused: Unschedulable, claims: ClaimState | None
+    ) -> None:
         """Make the pod unschedulable, preempt other pods if that helps, and write the event and the condition."""
         info = waiting.info
-        outcome, causes = await self._preemption_for(waiting, refused)
+        outcome, causes = await self._preemption_for(waiting, refused, claims)
         if not self.queue.holds(waiting):
             return  # it was deleted meanwhile
         nominated = self._nominate(info, outcome)
@@ -354,10 +435,17 @@ class Scheduler:
         candidate = outcome.candidate
         if candidate is not None and not await self._make_room(waiting, info, candidate):
             nominated = ""
-        message = f"{refused} {outcome.message}".strip()
+        note = await self._deallocation_for(claims) if claims is not None else ""
+        notes = ", ".join(one for one in (note, outcome.message) if one)
+        message = f"{refused} {notes}".strip()
         self._events.event(info.pod, WARNING, "FailedScheduling", message, action="Scheduling")
+        await self._try_to_report(info, message, nominated)
+
+    async def _try_to_report(
+        self, info: PodInfo, message: str, nominated: str | None, reason: str = "Unschedulable"
+    ) -> None:
         try:
-            await self._report(info, message, nominated)
+            await self._report(info, message, nominated, reason)
         except NotFound:
             return
         except APIError as error:
@@ -366,8 +454,27 @@ class Scheduler:
                 extra={"pod": "/".join(info.key), "reason": error.message},
             )
 
+    async def _deallocation_for(self, claims: ClaimState) -> str:
+        """Take back the devices of a claim that keeps its pod from nodes, so that others are found; return a note."""
+        if claims.failure or self._devices is None:
+            return "no new claims to deallocate"
+        claim = claims.deallocatable()
+        if claim is None:
+            return "still not schedulable"
+        try:
+            await self._devices.deallocate(self._client, claim)
+        except APIError as error:
+            return error.message
+        return "deallocation of ResourceClaim completed"
+
+    async def _explain_failure(self, info: PodInfo, error: AllocationFailed) -> None:
+        """Write the event and the condition of a pod whose claims cannot be judged."""
+        message = f'running "{FILTER}" filter plugin: {error}'
+        self._events.event(info.pod, WARNING, "FailedScheduling", message, action="Scheduling")
+        await self._try_to_report(info, message, None, reason="SchedulerError")
+
     async def _preemption_for(
-        self, waiting: Waiting, refused: Unschedulable
+        self, waiting: Waiting, refused: Unschedulable, claims: ClaimState | None
     ) -> tuple[Outcome, frozenset[str]]:
         """Return what preemption can do for a refused pod, and the filters whose events requeue the pod.
 
@@ -381,7 +488,7 @@ class Scheduler:
             async with self._preempting:
                 if not self.queue.holds(waiting):
                     return Outcome(), refused.causes
-                steps = preempt(self._decider, info, refused, self._budgets_of)
+                steps = preempt(self._decider, info, refused, self._budgets_of, claims)
                 outcome, _ = await in_turns(steps)
         except Exception:
             log.exception("preemption failed", extra={"pod": "/".join(info.key)})
@@ -404,7 +511,9 @@ class Scheduler:
             return ""
         return None
 
-    async def _report(self, info: PodInfo, message: str, nominated: str | None) -> None:
+    async def _report(
+        self, info: PodInfo, message: str, nominated: str | None, reason: str
+    ) -> None:
         """Write the PodScheduled condition, and the nominated node ("": none), where they changed."""
         pod = self._pods.get(info.key[1], info.key[0])
         if pod is None or pod.metadata.uid != info.uid or pod.spec.nodeName:
@@ -418,7 +527,7 @@ class Scheduler:
                 {
                     "type": "PodScheduled",
                     "status": "False",
-                    "reason": "Unschedulable",
+                    "reason": reason,
                     "message": message,
                     "lastTransitionTime": date,
                     "observedGeneration": pod.metadata.generation,
@@ -486,9 +595,15 @@ def _node_facts(node: Node) -> tuple[object, ...]:
         node.spec.taints,
         node.spec.unschedulable,
         node.status.allocatable,
+        storage_room(node),
     )
 
 
 def _pod_facts(pod: Pod) -> tuple[object, ...]:
-    """Return what of a waiting pod matters here; its status does not."""
-    return (pod.spec, pod.metadata.labels, pod.metadata.deletionTimestamp)
+    """Return what of a waiting pod matters here; of its status the names of its claims."""
+    return (
+        pod.spec,
+        pod.metadata.labels,
+        pod.metadata.deletionTimestamp,
+        pod.status.resourceClaimStatuses,
+    )

@@ -1,16 +1,13 @@
 """The calls that the node makes to one CSI driver."""
 
-from collections.abc import Callable, Collection
-from pathlib import Path
-from typing import Protocol, TypeVar
+from collections.abc import Collection
 
-from kubelite.grpc.method import Method
-from kubelite.grpc.protobuf import Message
 from kubelite.grpc.status import Code, GrpcError
 from kubelite.node.csi.messages import (
     NODE_EXPAND,
     NODE_GET_CAPABILITIES,
     NODE_GET_INFO,
+    NODE_GET_VOLUME_STATS,
     NODE_PUBLISH,
     NODE_STAGE,
     NODE_UNPUBLISH,
@@ -18,32 +15,16 @@ from kubelite.node.csi.messages import (
     Empty,
     NodeExpandVolumeRequest,
     NodeGetInfoResponse,
+    NodeGetVolumeStatsRequest,
+    NodeGetVolumeStatsResponse,
     NodePublishVolumeRequest,
     NodeStageVolumeRequest,
     NodeUnpublishVolumeRequest,
     NodeUnstageVolumeRequest,
 )
-
-Q = TypeVar("Q", bound=Message)
-A = TypeVar("A", bound=Message)
+from kubelite.node.plugins.channel import INFO_SECONDS, Channel
 
 CALL_SECONDS = 120.0  # as upstream's csiTimeout
-INFO_SECONDS = 10.0  # of the calls that a registration makes
-
-
-class Channel(Protocol):
-    """A connection to one socket, made with the first call and again after it broke."""
-
-    async def unary(self, method: Method[Q, A], request: Q, *, timeout_seconds: float) -> A:
-        """Make one call. Raises GrpcError."""
-        ...
-
-    async def close(self) -> None:
-        """Close the connection; calls in flight fail."""
-        ...
-
-
-Connect = Callable[[Path], Channel]
 
 
 def is_away(error: GrpcError) -> bool:
@@ -93,6 +74,12 @@ class Driver:
     async def expand(self, request: NodeExpandVolumeRequest) -> None:
         """Grow a volume's file system."""
         await self._channel.unary(NODE_EXPAND, request, timeout_seconds=CALL_SECONDS)
+
+    async def statistics(self, request: NodeGetVolumeStatsRequest) -> NodeGetVolumeStatsResponse:
+        """Return how full a volume is."""
+        return await self._channel.unary(
+            NODE_GET_VOLUME_STATS, request, timeout_seconds=CALL_SECONDS
+        )
 
     async def close(self) -> None:
         """Close the connection."""

@@ -30,9 +30,11 @@ from kubelite.api.machinery.csi_volumes import NODE_ID
 from kubelite.backoff import backoff_seconds
 from kubelite.grpc.status import GrpcError
 from kubelite.limits import CSI_TOPOLOGY
-from kubelite.node.csi.driver import Connect, Driver
-from kubelite.node.csi.messages import NodeGetInfoResponse, PluginInfo
-from kubelite.node.csi.plugin_registry import Refused
+from kubelite.node.csi.driver import Driver
+from kubelite.node.csi.messages import NodeGetInfoResponse
+from kubelite.node.plugins.channel import Connect
+from kubelite.node.plugins.messages import PluginInfo
+from kubelite.node.plugins.registry import Refused
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)

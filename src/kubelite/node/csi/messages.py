@@ -1,7 +1,4 @@
-"""The messages of CSI v1 and of the kubelet's plugin registration that the node sends and reads.
-
-Numbers are those of container-storage-interface/spec `csi.proto` and of k8s.io/kubelet `pluginregistration/v1`.
-"""
+"""The messages of CSI v1 that the node sends and reads; numbers are those of container-storage-interface/spec."""
 
 from __future__ import annotations
 
@@ -40,22 +37,6 @@ class AccessMode(IntEnum):
     MULTI_NODE_MULTI_WRITER = 5
     SINGLE_NODE_SINGLE_WRITER = 6
     SINGLE_NODE_MULTI_WRITER = 7
-
-
-class PluginInfo(Message):
-    """What a plugin says of itself through its registration socket."""
-
-    type: Annotated[str, 1] = ""
-    name: Annotated[str, 2] = ""
-    endpoint: Annotated[str, 3] = ""
-    supported_versions: Annotated[list[str], 4] = []
-
-
-class RegistrationStatus(Message):
-    """What the kubelet answers to a registration."""
-
-    plugin_registered: Annotated[bool, 1] = False
-    error: Annotated[str, 2] = ""
 
 
 class Rpc(Message):
@@ -178,10 +159,45 @@ class NodeExpandVolumeResponse(Message):
     capacity_bytes: Annotated[Int64, 1] = 0
 
 
-GET_INFO = Method("/pluginregistration.Registration/GetInfo", Empty, PluginInfo)
-NOTIFY = Method(
-    "/pluginregistration.Registration/NotifyRegistrationStatus", RegistrationStatus, Empty
-)
+class NodeGetVolumeStatsRequest(Message):
+    """Say how full a volume is."""
+
+    volume_id: Annotated[str, 1] = ""
+    volume_path: Annotated[str, 2] = ""
+    staging_target_path: Annotated[str, 3] = ""
+
+
+class Unit(IntEnum):
+    """VolumeUsage.Unit."""
+
+    UNKNOWN = 0
+    BYTES = 1
+    INODES = 2
+
+
+class VolumeUsage(Message):
+    """How much of a volume is used, in one unit."""
+
+    available: Annotated[Int64, 1] = 0
+    total: Annotated[Int64, 2] = 0
+    used: Annotated[Int64, 3] = 0
+    unit: Annotated[Int32, 4] = 0
+
+
+class VolumeCondition(Message):
+    """Whether a volume works as it should."""
+
+    abnormal: Annotated[bool, 1] = False
+    message: Annotated[str, 2] = ""
+
+
+class NodeGetVolumeStatsResponse(Message):
+    """How full a volume is, and its condition if the driver tells it."""
+
+    usage: Annotated[list[VolumeUsage], 1] = []
+    volume_condition: Annotated[VolumeCondition | None, 2] = None
+
+
 NODE_GET_INFO = Method("/csi.v1.Node/NodeGetInfo", Empty, NodeGetInfoResponse)
 NODE_GET_CAPABILITIES = Method(
     "/csi.v1.Node/NodeGetCapabilities", Empty, NodeGetCapabilitiesResponse
@@ -192,4 +208,7 @@ NODE_PUBLISH = Method("/csi.v1.Node/NodePublishVolume", NodePublishVolumeRequest
 NODE_UNPUBLISH = Method("/csi.v1.Node/NodeUnpublishVolume", NodeUnpublishVolumeRequest, Empty)
 NODE_EXPAND = Method(
     "/csi.v1.Node/NodeExpandVolume", NodeExpandVolumeRequest, NodeExpandVolumeResponse
+)
+NODE_GET_VOLUME_STATS = Method(
+    "/csi.v1.Node/NodeGetVolumeStats", NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse
 )

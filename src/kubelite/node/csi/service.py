@@ -1,4 +1,4 @@
-"""CSI on one node: the plugins that register, their volumes, and what is owed to them, composed."""
+"""CSI on one node: its drivers, their volumes, and what is owed to them, composed."""
 
 import asyncio
 from datetime import datetime
@@ -10,19 +10,18 @@ from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, Persist
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import Volume
 from kubelite.clock import Clock
-from kubelite.node.csi.driver import Connect
 from kubelite.node.csi.drivers import Drivers
 from kubelite.node.csi.expansion import Expansion
 from kubelite.node.csi.paths import KubeletFolders
-from kubelite.node.csi.plugin_registry import PluginRegistry
+from kubelite.node.csi.statistics import Statistics
 from kubelite.node.csi.volumes import CSIVolumes, PodFiles
+from kubelite.node.plugins.channel import Connect
+from kubelite.node.pod_files import VolumeFiles
 from kubelite.node.volumes.host import HostVolumes
-
-CSI_PLUGIN = "CSIPlugin"
 
 
 class CSIService:
-    """The CSI volumes of a node's pods; `run` registers drivers and settles what they are owed."""
+    """The CSI volumes of a node's pods; `run` settles what drivers are owed."""
 
     def __init__(
         self,
@@ -45,13 +44,13 @@ class CSIService:
         async def give(pod: Pod, place: Path, group: int, policy: str) -> None:
             await volumes.walks.give(pod, place, group, policy, tell)
 
-        files = PodFiles(volumes.content, give)
-        self._drivers = Drivers(node, client, connect)
+        self.drivers = Drivers(node, client, connect)
+        self._statistics = Statistics(self.drivers.get, tell)
+        files = PodFiles(volumes.content, give, self._statistics)
         self._expansion = Expansion(client, events, changed)
         self._volumes = CSIVolumes(
-            node, folders, client, clock, self._drivers, files, self._expansion, changed
+            node, folders, client, clock, self.drivers, files, self._expansion, changed
         )
-        self._registry = PluginRegistry(folders.registry, {CSI_PLUGIN: self._drivers}, connect)
         volumes.use(self)
 
     async def restore(self) -> None:
@@ -59,14 +58,14 @@ class CSIService:
         await self._volumes.restore()
 
     async def run(self) -> None:
-        """Register drivers and settle what they are owed, until cancelled."""
+        """Keep the node's list of drivers, and settle what they are owed, until cancelled."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._drivers.run())
+                group.create_task(self.drivers.run())
                 group.create_task(self._volumes.run())
-                group.create_task(self._registry.run())
         finally:
             self._expansion.close()
+            await self._statistics.stop()
 
     async def set_up(
         self,
@@ -81,6 +80,14 @@ class CSIService:
     def path(self, pod_uid: str, volume: Volume, claimed: PersistentVolume | None) -> Path:
         """Return the path of a pod's volume on the host. Raises ConfigUnavailable."""
         return self._volumes.path(pod_uid, volume, claimed)
+
+    async def device(self, pod_uid: str, volume: Volume, claimed: PersistentVolume) -> Path:
+        """Return the path of a pod's block volume, which is a device. Raises ConfigUnavailable."""
+        return await self._volumes.device(pod_uid, volume, claimed)
+
+    async def statistics(self, pod_uid: str) -> tuple[VolumeFiles, ...]:
+        """Return how full a pod's volumes are, as far as their drivers tell it soon."""
+        return await self._statistics.of(pod_uid)
 
     async def tear_down(self, pod_uid: str) -> None:
         """Unmount a pod's volumes. Raises VolumeBusy and OSError."""

@@ -6,21 +6,17 @@ Blocking: call it in a thread.
 
 import base64
 import json
-import logging
-import os
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from kubelite.grpc.protobuf import Malformed, decode, encode
+from kubelite.grpc.protobuf import decode, encode
 from kubelite.limits import DEVICE_CHECKPOINT
+from kubelite.node.devices.durable_file import read_durable
 from kubelite.node.devices.messages import ContainerAllocation
 from kubelite.node.devices.table import NO_NODE, Allocated, DeviceTable
-
-log = logging.getLogger(__name__)
 
 NAME: Final = "kubelet_internal_checkpoint"
 
@@ -81,42 +77,9 @@ def decode_table(data: bytes) -> DeviceTable:
     return table
 
 
-def write_checkpoint(folder: Path, data: bytes) -> None:
-    """Write a checkpoint durably. Raises OSError."""
-    folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    draft = folder / f".{NAME}"
-    with draft.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(folder / NAME)
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
-
-
 def read_checkpoint(folder: Path) -> DeviceTable:
     """Return the table of the last checkpoint; an empty one, with a log line, if it cannot be read."""
-    try:
-        with (folder / NAME).open("rb") as file:
-            data = file.read(DEVICE_CHECKPOINT.value + 1)
-    except FileNotFoundError:
-        return DeviceTable()
-    except OSError as error:
-        log.warning("allocations of devices cannot be read: %s", error)
-        return DeviceTable()
-    if len(data) > DEVICE_CHECKPOINT.value:
-        DEVICE_CHECKPOINT.reached()
-        data = b""
-    try:
-        return decode_table(data)
-    except (ValueError, msgspec.MsgspecError, Malformed) as error:
-        log.warning("allocations of devices are not known, their file is unusable: %s", error)
-        with suppress(OSError):  # kept for a person to look at
-            (folder / NAME).replace(folder / f"{NAME}.unusable")
-        return DeviceTable()
+    return read_durable(folder / NAME, DEVICE_CHECKPOINT, decode_table) or DeviceTable()
 
 
 def _entry(uid: str, container: str, resource: str, allocated: Allocated) -> CheckpointEntry:

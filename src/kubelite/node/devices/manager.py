@@ -21,7 +21,8 @@ from kubelite.grpc.server import GrpcServer
 from kubelite.grpc.status import Code, GrpcError
 from kubelite.limits import DEVICE_PLUGINS
 from kubelite.node.admission import is_extended
-from kubelite.node.devices.checkpoint import NAME, encode_table, read_checkpoint, write_checkpoint
+from kubelite.node.devices.checkpoint import NAME, encode_table, read_checkpoint
+from kubelite.node.devices.durable_file import DurableFile
 from kubelite.node.devices.injection import injection_of
 from kubelite.node.devices.messages import REGISTER, VERSION, Empty, RegisterRequest
 from kubelite.node.devices.plugin import Connect, Plugin
@@ -56,10 +57,8 @@ class DeviceManager:
         self._plugins: dict[str, Plugin] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}  # of plugins, and of their absence
         self._locks: dict[str, asyncio.Lock] = {}  # held while devices of a resource are chosen
-        self._writing = asyncio.Lock()
-        self._write: asyncio.Task[None] | None = None  # the last, which may go on
-        self._written = b""
         self._tasks = TaskSet()
+        self._file = DurableFile(folder / NAME, self._tasks)
         self._gone: set[str] = set()  # resources that are one of none now
         self._server = GrpcServer(folder / SOCKET, {REGISTER: self.register})
         # Returns the uids of the pods that may have devices; all others lose theirs.
@@ -219,9 +218,18 @@ class DeviceManager:
             await asyncio.to_thread(check_sources, found.mounts)
         return found
 
-    def statuses(self, pod_uid: str) -> Mapping[str, list[ResourceStatus]]:
+    def statuses(self, pod: Pod) -> Mapping[str, list[ResourceStatus]]:
         """Return the health of a pod's devices by container."""
-        return self._table.statuses(pod_uid)
+        return self._table.statuses(pod.metadata.uid)
+
+    def held(self, pod_uid: str, container: str) -> Mapping[str, Mapping[str, tuple[int, ...]]]:
+        """Return the devices of a container by resource, each with its NUMA nodes."""
+        held = self._table.pods.get(pod_uid, {}).get(container, {})
+        return {name: allocated.nodes for name, allocated in held.items()}
+
+    def allocatable(self) -> Mapping[str, Mapping[str, tuple[int, ...]]]:
+        """Return the healthy devices by resource, each with its NUMA nodes."""
+        return {name: self._table.healthy_nodes(name) for name in sorted(self._table.resources)}
 
     async def release(self, pod_uid: str) -> None:
         """Free the devices of a pod."""
@@ -294,17 +302,7 @@ class DeviceManager:
 
     async def _save(self) -> None:
         """Write the checkpoint if it changed. Raises OSError."""
-        async with self._writing:
-            data = encode_table(self._table)
-            if data == self._written:
-                return
-            # A thread outlives the caller that was cancelled, and two would write the same draft.
-            if self._write is not None:
-                await asyncio.wait([self._write])
-            work = asyncio.to_thread(write_checkpoint, self._folder, data)
-            self._write = self._tasks.start(work, name="device checkpoint")
-            await asyncio.shield(self._write)
-            self._written = data
+        await self._file.save(lambda: encode_table(self._table))
 
     async def _save_or_log(self) -> None:
         """Write the checkpoint; where that fails the next start frees what is too much, by the pods there are."""

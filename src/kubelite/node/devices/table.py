@@ -78,6 +78,11 @@ class DeviceTable:
         devices = self.resources.get(resource, {})
         return {name for name, device in devices.items() if _health(device)}
 
+    def healthy_nodes(self, resource: str) -> dict[str, tuple[int, ...]]:
+        """Return the NUMA nodes of the devices that may be allocated, or are."""
+        devices = self.resources.get(resource, {})
+        return {name: _nodes(devices[name]) for name in sorted(self.healthy(resource))}
+
     def capacity(self) -> dict[str, tuple[int, int]]:
         """Return capacity and allocatable of each resource."""
         return {

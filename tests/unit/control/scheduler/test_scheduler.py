@@ -17,6 +17,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.storage import StorageClass
 from kubelite.control.scheduler import scheduler
+from kubelite.control.scheduler.devices.claims import ClaimState
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control.scheduler.steps import Steps
@@ -284,10 +285,10 @@ async def test_without_any_node_a_pod_waits_for_one_and_is_not_tried_in_vain(
 async def test_a_pod_that_cannot_be_judged_keeps_no_other_waiting(cluster: Cluster) -> None:
     choose = cluster.scheduler._decider.choose
 
-    def broken(info: PodInfo) -> Any:
+    def broken(info: PodInfo, claims: ClaimState | None = None) -> Any:
         if info.key[1] == "bad":
             raise RuntimeError("a bug")
-        return choose(info)
+        return choose(info, claims)
 
     cluster.scheduler._decider.choose = broken  # type: ignore[method-assign]  # the bug
     await cluster.add(make_node("n"), make_pod("bad"), make_pod("good"))

@@ -10,8 +10,9 @@ from kubelite.api.kinds.storage import CSINodeDriver
 from kubelite.api.machinery.csi_volumes import NODE_ID
 from kubelite.limits import CSI_TOPOLOGY
 from kubelite.node.csi.drivers import listed_drivers, node_driver, node_patch, refusal
-from kubelite.node.csi.messages import NodeGetInfoResponse, PluginInfo, Topology
-from kubelite.node.csi.plugin_registry import Refused
+from kubelite.node.csi.messages import NodeGetInfoResponse, Topology
+from kubelite.node.plugins.messages import PluginInfo
+from kubelite.node.plugins.registry import Refused
 
 
 def node(labels: dict[str, str] | None = None, ids: str = "") -> Node:

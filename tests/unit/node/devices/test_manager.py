@@ -291,7 +291,7 @@ def test_health_is_told_to_the_pods_that_have_the_device(tmp_path: Path) -> None
             plugin.change({"a": UNHEALTHY, "b": HEALTHY})
             await until(lambda: told)
             assert told == ["u1"]
-            (status,) = manager.statuses("u1")["app"]
+            (status,) = manager.statuses(pod("u1"))["app"]
             assert status.name == GPU
             assert [(one.resourceID, one.health) for one in status.resources] == [
                 ("a", "Unhealthy")
@@ -368,7 +368,7 @@ def test_what_cannot_be_saved_is_not_allocated(
             plugged(tmp_path, DevicePlugin(tmp_path, GPU), manager),
         ):
             with monkeypatch.context() as patch:
-                patch.setattr("kubelite.node.devices.manager.write_checkpoint", full)
+                patch.setattr("kubelite.node.devices.durable_file.write_durable", full)
                 with pytest.raises(AllocationFailed) as failed:
                     await manager.allocate(pod("u1", app=2))
             assert str(failed.value) == (

@@ -27,6 +27,7 @@ ORDER = (
     "OwnerReferencesPermissionEnforcement",
     "RoleEscalation",
     "PolicyParamAccess",
+    "DeviceClaimAccess",
     "PersistentVolumeClaimResize",
     "RuntimeClass",
     "CertificateApproval",

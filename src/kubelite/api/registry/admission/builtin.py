@@ -14,6 +14,7 @@ from kubelite.api.registry.admission.certificates import (
     CertificateSubjectRestriction,
 )
 from kubelite.api.registry.admission.default_classes import DefaultIngressClass, DefaultStorageClass
+from kubelite.api.registry.admission.device_claims import DeviceClaimAccess
 from kubelite.api.registry.admission.external_ips import DenyServiceExternalIPs
 from kubelite.api.registry.admission.limit_ranger import LimitRanger
 from kubelite.api.registry.admission.namespace_lifecycle import NamespaceLifecycle
@@ -114,6 +115,7 @@ def builtin_admission(  # noqa: PLR0913 - all that any plugin needs
         OwnerReferencesPermissionEnforcement(authorizer, resources),
         RoleEscalation(Escalation(authorizer, rbac)),
         PolicyParamAccess(lookup, resources, authorizer),
+        DeviceClaimAccess(lookup, authorizer),
         PersistentVolumeClaimResize(lookup),
         RuntimeClass(lookup),
         CertificateApproval(authorizer),

@@ -18,6 +18,7 @@ from kubelite.api.registry.rules import services as services_rules
 from kubelite.api.registry.rules.sets import COMPILING, Rules, Warnings, always
 from kubelite.api.registry.rules.warnings import cluster as cluster_warnings
 from kubelite.api.registry.rules.warnings import networking as networking_warnings
+from kubelite.api.registry.strategies.devices import ResourceClaimStrategy, ResourceSliceStrategy
 from kubelite.api.registry.strategy import Conduct
 
 OTHERS = (
@@ -79,6 +80,7 @@ OTHERS = (
             device_claim_status.resource_claim_status,
             passes=COMPILING,
         ),
+        strategy=ResourceClaimStrategy,
         defaults=resource_defaults.default_resource_claim,
         layout=extensions_columns.RESOURCE_CLAIM,
         conduct=Conduct(answered_whole=True),
@@ -98,6 +100,7 @@ OTHERS = (
         "resourceslices",
         cluster=True,
         rules=Rules(device_slices.resource_slice, device_slices.resource_slice_update),
+        strategy=ResourceSliceStrategy,
         warnings=always(cluster_warnings.resource_slice),
         layout=extensions_columns.RESOURCE_SLICE,
         fields=Fields(

@@ -41,6 +41,6 @@ def test_plugins_run_in_the_order_of_kubernetes() -> None:
         assert places
 
 
-def test_a_configuration_may_name_every_plugin_but_the_checks_of_escalation() -> None:
+def test_a_configuration_may_name_every_plugin_but_the_checks_of_rights() -> None:
     names = {str(vars(class_)["name"]) for class_ in plugins()}
-    assert names - {"RoleEscalation", "PolicyParamAccess"} == SWITCHABLE
+    assert names - {"RoleEscalation", "PolicyParamAccess", "DeviceClaimAccess"} == SWITCHABLE

@@ -15,10 +15,16 @@ from typing import Protocol
 
 from kubelite.backoff import backoff_seconds
 from kubelite.grpc.status import GrpcError
-from kubelite.limits import CSI_PLUGINS
-from kubelite.node.csi.driver import INFO_SECONDS, Channel, Connect
-from kubelite.node.csi.messages import GET_INFO, NOTIFY, Empty, PluginInfo, RegistrationStatus
+from kubelite.limits import PLUGINS
 from kubelite.node.inotify import Inotify
+from kubelite.node.plugins.channel import INFO_SECONDS, Channel, Connect
+from kubelite.node.plugins.messages import (
+    GET_INFO,
+    NOTIFY,
+    Empty,
+    PluginInfo,
+    RegistrationStatus,
+)
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -90,8 +96,8 @@ class PluginRegistry:
         for name, identity in sockets.items():
             if name in self._known:
                 continue
-            if len(self._known) >= CSI_PLUGINS.value:
-                CSI_PLUGINS.reached()
+            if len(self._known) >= PLUGINS.value:
+                PLUGINS.reached()
                 return
             known = self._known[name] = _Known(identity)
             work = self._register(self._folder / name, known)

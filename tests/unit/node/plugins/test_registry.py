@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from testbed.csi_driver import DirectChannel, HostPathDriver
 
-from kubelite.node.csi import plugin_registry
-from kubelite.node.csi.driver import Channel
-from kubelite.node.csi.messages import PluginInfo
-from kubelite.node.csi.plugin_registry import PluginRegistry, Refused
+from kubelite.node.plugins import registry
+from kubelite.node.plugins.channel import Channel
+from kubelite.node.plugins.messages import PluginInfo
+from kubelite.node.plugins.registry import PluginRegistry, Refused
 
 
 class Handler:
@@ -74,8 +74,8 @@ class Folder:
 
 @asynccontextmanager
 async def following(folder: Folder) -> AsyncIterator[Folder]:
-    registry = PluginRegistry(folder.path, {"CSIPlugin": folder.handler}, folder.connect)
-    task = asyncio.create_task(registry.run())
+    following = PluginRegistry(folder.path, {"CSIPlugin": folder.handler}, folder.connect)
+    task = asyncio.create_task(following.run())
     try:
         yield folder
     finally:
@@ -126,7 +126,7 @@ async def test_a_replaced_socket_registers_again(folder: Folder, tmp_path: Path)
 async def test_a_refused_plugin_is_told_why_and_tried_again(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plugin_registry, "RETRY_FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(registry, "RETRY_FIRST_SECONDS", 0.01)
     refused = driver(tmp_path)
     folder.handler.refusal = "not now"
     folder.add("d-reg.sock", refused)
@@ -159,7 +159,7 @@ async def test_a_socket_that_nobody_answers_on_costs_ever_longer_pauses(
         pauses.append(failures)
         return 0.0 if failures < 3 else 3600.0
 
-    monkeypatch.setattr(plugin_registry, "backoff_seconds", pause)
+    monkeypatch.setattr(registry, "backoff_seconds", pause)
     folder.add("dead.sock", None)
     async with following(folder):
         await folder.until(lambda: pauses == [0, 1, 2, 3])
@@ -170,7 +170,7 @@ async def test_no_more_plugins_register_than_the_node_takes(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bound = SimpleNamespace(value=2, reached=lambda: None)
-    monkeypatch.setattr(plugin_registry, "CSI_PLUGINS", bound)
+    monkeypatch.setattr(registry, "PLUGINS", bound)
     for name in "abc":
         folder.add(f"{name}.sock", driver(tmp_path, f"{name}.example.com"))
     async with following(folder):

@@ -1,0 +1,1 @@
+"""Tests of dynamic resource allocation on a node."""

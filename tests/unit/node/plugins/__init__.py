@@ -1,0 +1,1 @@
+"""Tests of plugins that register with a node."""
