@@ -42,7 +42,7 @@ from kubelite.net.records import ZoneSettings
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
-from kubelite.network_config import parts
+from kubelite.network_config import listening_address, parts
 from kubelite.node.allocatable import (
     MEMORY_RESOURCE,
     InvalidReservation,
@@ -230,7 +230,8 @@ class Worker:
         )
         self._api.files = HostFiles(data, self._volumes.claims_of, self._volumes.statistics)
         self._running.push_async_callback(self._api.stop)
-        await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
+        listening = listening_address(config.kubelet_address, self._cluster.cluster_cidr)
+        await self._api.start(listening, config.kubelet_port, self._tls)
         registration = self._registration = NodeRegistration(
             replace(identity, kubelet_port=self._api.port),
             machine,
