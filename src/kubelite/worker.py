@@ -563,6 +563,7 @@ def _check_reservations(identity: NodeIdentity, machine: Machine) -> None:
 def _connect(devices: NodeDevices, kubelet: Kubelet, registration: NodeRegistration) -> None:
     """Let pods and the node's status follow the node's devices."""
     devices.on_health = kubelet.wake
+    devices.on_driver = kubelet.retry
     devices.pods = kubelet.workers.active_pods
     plugins = devices.plugins
     plugins.active = kubelet.active_pods

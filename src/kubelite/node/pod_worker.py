@@ -111,6 +111,13 @@ class PodWorker:
         if uid in self.memories:
             self._queue.add(uid)
 
+    def retry(self, uid: str) -> None:
+        """Have a pod whose claims could not be prepared try again at once, if it is known."""
+        memory = self.memories.get(uid)
+        if memory is not None:
+            memory.retry_claims(self._clock.now())
+        self.wake(uid)
+
     def memory(self, uid: str) -> PodMemory:
         """Return the state of a pod, created if it is new."""
         if uid not in self.memories:
