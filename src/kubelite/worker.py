@@ -239,6 +239,7 @@ class Worker:
 
         kubelet.on_engine_change = registration.wake
         collector = eviction.images = self._collector(kubelet)
+        collector.is_kept = images.has
         # Before the first pods, which would pull those images from a registry, and use others that they may not use.
         kubelet.before_pods = before_pods
         proxy = self._network.service_proxy()
