@@ -674,7 +674,9 @@ def facts_of(
         allow_list(machine.kernel, config.allowed_unsafe_sysctls),
         apparmor_enabled(),
         dead_containers=read_dead_policy(
-            config.maximum_dead_containers_per_container, config.minimum_container_ttl_duration
+            config.maximum_dead_containers_per_container,
+            config.minimum_container_ttl_duration,
+            config.maximum_dead_containers,
         ),
         recursive_read_only=machine.recursive_read_only,
     )
