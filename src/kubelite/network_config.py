@@ -131,6 +131,12 @@ class ClusterRanges(Protocol):
     def node_cidr_mask_size_ipv6(self) -> int: ...
 
 
+def listening_address(address: str, cluster_cidr: str) -> str:
+    """Return where to listen: all addresses of IPv4 mean those of IPv6 too in a cluster that has it."""
+    has_ipv6 = any(":" in one for one in parts(cluster_cidr))
+    return "::" if has_ipv6 and address == "0.0.0.0" else address  # noqa: S104 - compared
+
+
 def networks_of(text: str) -> tuple[Network, ...]:
     """Return the ranges of a setting. Raises ValueError."""
     return tuple(ipaddress.ip_network(part) for part in parts(text))

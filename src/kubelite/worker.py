@@ -29,6 +29,7 @@ from kubelite.grpc.client import GrpcClient
 from kubelite.ingress.node import NodeIngress
 from kubelite.net.dns import CannotListen
 from kubelite.net.nftables import RulesUnavailable
+from kubelite.network_config import listening_address
 from kubelite.node.allocatable import (
     MEMORY_RESOURCE,
     InvalidReservation,
@@ -215,7 +216,8 @@ class Worker:
         )
         self._api.files = HostFiles(data, self._volumes.claims_of, self._volumes.statistics)
         self._running.push_async_callback(self._api.stop)
-        await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
+        listening = listening_address(config.kubelet_address, self._cluster.cluster_cidr)
+        await self._api.start(listening, config.kubelet_port, self._tls)
         registration = NodeRegistration(
             replace(identity, kubelet_port=self._api.port),
             machine,

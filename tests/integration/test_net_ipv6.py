@@ -241,7 +241,8 @@ async def test_names(node: Node) -> None:
     both = service(ip=CLUSTER_V6, clusterIPs=[CLUSTER_V6, "10.43.0.5"])
     await node.put(both, service("bare", "None"))
     await node.put(endpoint_slice(endpoint(PODS_V6[1]), service_name="bare"))
-    inside = shell("ip -6 address show dev kubelite0 scope link")
+    while "tentative" in (inside := shell("ip -6 address show dev kubelite0 scope link")):
+        await asyncio.sleep(0.01)  # the kernel takes a moment, also without asking the link
     own = f"{inside.partition('inet6 ')[2].partition('/')[0]}%kubelite0"
     upstream = Upstream(lambda: (), SystemRandomness())
     names = dns_server(node.client, upstream, ("fd43::a", 53), ("10.43.0.10", 53), (own, 53))

@@ -56,7 +56,10 @@ class Listener:
     def open(self, host: str, port: int, name: str) -> int:
         """Listen and return the port; `port` 0 picks a free one. Raises OSError if the address is taken."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        is_both = host == "::"  # all addresses are those of IPv4 too, as with any other server
+        listener = socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=is_both
+        )
         self.serve(listener, name)
         bound: int = listener.getsockname()[1]
         return bound
