@@ -1389,6 +1389,22 @@ PULL_LOGINS = Limit(
     beyond="not tried; those of the longest places come first",
     reason="a secret can hold thousands, and each try asks the registry while other pods wait for their pulls",
 )
+CREDENTIAL_CONFIG = Limit(
+    "credential-provider-config",
+    1 * MIB,
+    "bytes",
+    bounds="a file of the configuration of credential provider plugins",
+    beyond="the node does not start, and says why",
+    reason="a provider takes some hundred bytes",
+)
+CREDENTIAL_ANSWERS = Limit(
+    "credential-answers",
+    1_000,
+    "answers",
+    bounds="answers of one credential provider plugin that are kept until they expire",
+    beyond="the oldest one is asked for again",
+    reason="an answer for each image, of 2 to 4 KiB with a token of a cloud",
+)
 PULL_SILENCE = Limit(
     "pull-silence",
     60,

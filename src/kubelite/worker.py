@@ -57,6 +57,10 @@ from kubelite.node.http import NodeAPI
 from kubelite.node.images.archives import LocalImages
 from kubelite.node.images.collection import CollectionPolicy
 from kubelite.node.images.collector import ImageCollector
+from kubelite.node.images.credential_config import (
+    CredentialConfigInvalid,
+    read_credential_providers,
+)
 from kubelite.node.images.hosts_files import write_hosts
 from kubelite.node.images.records import PullRecords
 from kubelite.node.images.registries import (
@@ -354,7 +358,17 @@ class Worker:
             parse_duration(config.image_maximum_gc_age),
         )
         rate = (config.registry_qps, config.registry_burst)
-        return ImageSettings(config.pulls_at_once, registries, verification, collection, *rate)
+        try:
+            providers = await asyncio.to_thread(
+                read_credential_providers,
+                config.image_credential_provider_config,
+                config.image_credential_provider_bin_dir,
+            )
+        except CredentialConfigInvalid as error:
+            raise CannotStart(f"failed to register CRI auth plugins: {error}") from error
+        return ImageSettings(
+            config.pulls_at_once, registries, verification, collection, *rate, providers
+        )
 
     def _collector(self, kubelet: Kubelet) -> ImageCollector:
         async def disk() -> Filesystem | None:
@@ -586,7 +600,9 @@ def facts_of(
         allow_list(machine.kernel, config.allowed_unsafe_sysctls),
         apparmor_enabled(),
         dead_containers=read_dead_policy(
-            config.maximum_dead_containers_per_container, config.minimum_container_ttl_duration
+            config.maximum_dead_containers_per_container,
+            config.minimum_container_ttl_duration,
+            config.maximum_dead_containers,
         ),
         recursive_read_only=machine.recursive_read_only,
     )
