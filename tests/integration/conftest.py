@@ -1,4 +1,4 @@
-"""Shows, when a test with a bed fails, what the processes of its hosts have written; keeps the machine's notes apart."""
+"""Shows, when a test with a bed fails, what the processes of its hosts have written."""
 
 from collections.abc import Generator
 from pathlib import Path
