@@ -17,6 +17,9 @@ HANDLER_LABEL = "io.kubelite.handler"  # of a sandbox: the engine's handler it w
 BACKOFF_LABEL = "io.kubelite.backoff-seconds"  # how long to wait before the next start
 
 
+CLAIMS_NOT_PREPARED = "FailedPrepareDynamicResources"  # the reason of a trouble of a sandbox
+
+
 class Trouble(Struct, frozen=True):
     """Why something of a pod does not go on, in the words of its status."""
 
@@ -58,6 +61,7 @@ class Ending(Struct, frozen=True):
     disruption: str = (
         ""  # reason of the condition DisruptionTarget; empty: the end is no disruption
     )
+    disruption_message: str = ""  # of that condition, if it is another one
 
     def is_within(self, grace_seconds: int) -> bool:
         """Return whether the pod ends within a grace period anyway."""

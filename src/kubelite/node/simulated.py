@@ -19,7 +19,7 @@ from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.node import stats
 from kubelite.node.dependencies import Collaborators, NodeFacts
-from kubelite.node.devices.protocol import NoDevices, PodDevices
+from kubelite.node.devices.protocol import PodDevices
 from kubelite.node.eviction.manager import EvictionManager
 from kubelite.node.eviction.readings import Readings
 from kubelite.node.eviction.reclaim import EndedContainers
@@ -39,6 +39,7 @@ from kubelite.node.runtime import (
 )
 from kubelite.node.simulated_network import (
     AddressPool,
+    SimulatedDevices,
     SimulatedFolders,
     SimulatedNetwork,
     SimulatedProber,
@@ -144,8 +145,12 @@ class SimulatedNode:
         eviction: EvictionSettings | None = None,
         static: StaticSource | None = None,
         devices: PodDevices | None = None,
+        around: Callable[[Collaborators], Collaborators] | None = None,
     ) -> None:
-        """Pods are evicted only if there are `readings` to do so by."""
+        """Pods are evicted only if there are `readings` to do so by.
+
+        `around` may put something between the agent and its dependencies, at each start.
+        """
         number = zlib.crc32(name.encode())
         self.name = name
         self.runtime = SimulatedRuntime(clock, randomness, behaviour)
@@ -166,7 +171,8 @@ class SimulatedNode:
         self._eviction_settings = eviction or EvictionSettings()
         self.eviction: EvictionManager | None = None
         self._static = static
-        self._devices = devices or NoDevices()
+        self._devices = devices or SimulatedDevices()
+        self._around = around
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
         self._identity = NodeIdentity(
             name, (address,), 10250, labels or {}, annotations={STORAGE_PATH: str(STORAGE)}
@@ -209,6 +215,8 @@ class SimulatedNode:
             events,
             devices=self._devices,
         )
+        if self._around is not None:
+            parts = self._around(parts)
         facts = NodeFacts(
             self.name,
             self._identity.addresses,
