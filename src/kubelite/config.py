@@ -25,9 +25,9 @@ import msgspec
 from kubelite.address_pool import pool_ranges
 from kubelite.engine_config import check_engine
 from kubelite.image_config import check_images
+from kubelite.ingress_config import IngressConfig, check_ingress
 from kubelite.network_config import ClusterSettings as ClusterSettings  # noqa: PLC0414 - exported
 from kubelite.network_config import (
-    NetworkConfig,
     check_address,
     check_cluster_network,
     check_expected,
@@ -53,8 +53,9 @@ DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*
 DOMAIN_LENGTH_MAX = 253
 
 LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB = "local-storage", "metrics-server", "servicelb"
+INGRESS = "ingress"
 # What --disable may name, spelt as in k3s.
-COMPONENTS = frozenset({LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
+COMPONENTS = frozenset({INGRESS, LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
 STORAGE_PATH_LENGTH_MAX = 1024
 
 
@@ -78,7 +79,7 @@ def _home(flag: str) -> Path:
         raise InvalidConfig(f"cannot find the home folder: set HOME, or give {flag}") from None
 
 
-class NodeConfig(NetworkConfig, frozen=True, kw_only=True):
+class NodeConfig(IngressConfig, frozen=True, kw_only=True):
     """The settings of every node, with their defaults."""
 
     data_dir: Annotated[str, Setting("Folder that holds all state", "DIR", is_filled=True)] = (
@@ -224,7 +225,8 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     disable: Annotated[
         tuple[str, ...],
         Setting(
-            "Built-in component not to use: local-storage, metrics-server or servicelb", "NAME"
+            "Built-in component not to use: ingress, local-storage, metrics-server or servicelb",
+            "NAME",
         ),
     ] = ()
     load_balancer_pool: Annotated[
@@ -608,6 +610,7 @@ def _check_node(config: Config | AgentConfig) -> None:
         reason = f"must be a folder other than /, of no more than {STORAGE_PATH_LENGTH_MAX} bytes"
         raise _unusable("default_local_storage_path", repr(path), reason)
     check_engine(config)
+    check_ingress(config)
     if config.root_dir and (not Path(config.root_dir).is_absolute() or config.root_dir == "/"):
         raise _unusable("root_dir", config.root_dir, "must be an absolute path other than /")
     _labels_and_taints(config)

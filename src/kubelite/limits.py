@@ -1131,6 +1131,105 @@ ARP_MESSAGES = Limit(
     reason="anybody on the link may send any number of them; 6400 a second cost a tenth of a core",
 )
 
+# Ingress
+
+INGRESS_CONNECTIONS = Limit(
+    "ingress-connections",
+    8_192,
+    "connections",
+    bounds="connections of clients to the ingress of a node; a third of its open files, if that is less",
+    beyond="takes the place of an idle one, else closed at once",
+    reason="some 10 KiB each; a browser has six",
+)
+INGRESS_CONNECTIONS_PER_ADDRESS = Limit(
+    "ingress-connections-per-address",
+    2_048,
+    "connections",
+    bounds="connections to the ingress of a node from one IPv4 address or IPv6 /64 network; loopback: half of all",
+    beyond="takes the place of an idle one of the same address, else closed at once",
+    reason="one host must not use up all places, but a network behind NAT is one address",
+)
+INGRESS_REQUEST_HEAD = Limit(
+    "ingress-request-head",
+    32 * KIB,
+    "bytes",
+    bounds="request line and headers of a request to the ingress",
+    beyond="431, closed",
+    reason="four large cookies; servers behind it take 8 to 64 KiB",
+)
+INGRESS_REQUEST_FIELDS = Limit(
+    "ingress-request-fields",
+    100,
+    "fields",
+    bounds="headers of a request to the ingress",
+    beyond="431, closed",
+    reason="browsers send 20; servers behind it take 100",
+)
+INGRESS_HEAD_SECONDS = Limit(
+    "ingress-head-seconds",
+    15,
+    "seconds",
+    bounds="time until the head of a request to the ingress is complete, from its first byte or the connection's begin",
+    beyond="closed",
+    reason="a head is a few packets; whoever sends it byte by byte wants to use up the places",
+)
+INGRESS_IDLE_SECONDS = Limit(
+    "ingress-idle-seconds",
+    75,
+    "seconds",
+    bounds="time between two requests of a connection to the ingress",
+    beyond="closed",
+    reason="longer than the 60 s for which load balancers before it keep a connection",
+)
+INGRESS_RESPONSE_HEAD = Limit(
+    "ingress-response-head",
+    64 * KIB,
+    "bytes",
+    bounds="status line and headers of a response to the ingress",
+    beyond="502",
+    reason="twice what a request may have; cookies are set here",
+)
+INGRESS_KEPT_PER_ENDPOINT = Limit(
+    "ingress-kept-per-endpoint",
+    64,
+    "connections",
+    bounds="unused connections to one endpoint that the ingress keeps",
+    beyond="closed after the response",
+    reason="more are used at once only under load that makes new ones cheap in comparison",
+)
+INGRESS_ROUTES = Limit(
+    "ingress-routes",
+    20_000,
+    "routes",
+    bounds="pairs of host and path of all Ingresses",
+    beyond="the youngest Ingresses are left out, and an event tells so",
+    reason="some 20 MiB in each node's proxy, which compiles them within 100 ms",
+)
+INGRESS_ROUTES_PER_INGRESS = Limit(
+    "ingress-routes-per-ingress",
+    1_000,
+    "routes",
+    bounds="pairs of host and path of one Ingress",
+    beyond="the rest is left out, and an event tells so",
+    reason="one Ingress must not use up the routes of all",
+)
+INGRESS_SECRETS = Limit(
+    "ingress-secrets",
+    1_000,
+    "Secrets",
+    bounds="Secrets with certificates that the ingress of a node follows",
+    beyond="the hosts of the youngest Ingresses get the default certificate, and an event tells so",
+    reason="a watch and some 30 KiB of TLS settings each",
+)
+INGRESS_LOG_WAITING = Limit(
+    "ingress-log-waiting",
+    1 * MIB,
+    "bytes",
+    bounds="lines of the ingress's access log that wait to be written",
+    beyond="dropped",
+    reason="a second of 5,000 requests; a disk that is slow must not slow down requests",
+)
+
 
 # DNS
 

@@ -145,6 +145,43 @@ class Conversation:
         self._process.wait()
 
 
+class Companion:
+    """A program that runs beside this process and has some of its descriptors. `start` and `end` block."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._arguments = list(arguments)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id, 0 before the start."""
+        return self._process.pid if self._process is not None else 0
+
+    def start(self, descriptors: Sequence[int]) -> None:
+        """Start the program with these descriptors, which keep their numbers. Raises ProgramMissing."""
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - no shell; the callers name the program
+                self._arguments,
+                stdin=subprocess.DEVNULL,
+                pass_fds=tuple(descriptors),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ProgramMissing(
+                f"cannot run {_name_of(self._arguments)}: {error.strerror}"
+            ) from error
+
+    def end(self, grace_seconds: float) -> int:
+        """Wait for the program's end, kill it after `grace_seconds`; return its exit code."""
+        process = self._process
+        if process is None:
+            return 0
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(grace_seconds)
+        _kill(process)
+        return process.wait()
+
+
 class _Program:
     """One run of a program; `run` belongs to a thread, `cancel` to any other."""
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -29,6 +29,7 @@ from kubelite.api.machinery.times import parse_duration
 from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
 from kubelite.grpc.client import GrpcClient
+from kubelite.ingress.node import NodeIngress
 from kubelite.net.announcer import Announcer
 from kubelite.net.dns import CannotListen, DNSServer
 from kubelite.net.dns_loops import LoopGuard
@@ -115,10 +116,14 @@ from kubelite.prerequisites import CannotStart, in_url
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
+if TYPE_CHECKING:
+    from kubelite.ingress.service import IngressService
+
 log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 DNS_PORT = 53
+DEFAULT_HOST = "ingress.kubelite.local"  # in the certificate for hosts that have none
 RANGE_SECONDS = 10.0  # that a node which had a pod CIDR before waits for the API to tell it
 NO_RANGE = "Network plugin returns error: no pod CIDR is assigned to the node"
 
@@ -275,6 +280,7 @@ class Worker:
             "CSI drivers": csi.run,
             "plugins": plugins.run,
             "devices": devices.run,
+            "ingress": self._ingress().run,
             "kubelet": lambda: self._run_pods(kubelet),
         }
         if shutdown is not None:
@@ -501,6 +507,37 @@ class Worker:
             self._identities.network, self._clock, self._randomness, component="kube-proxy"
         )
         return ServiceProxy(self._identities.network, self._proxy_settings(), self._offload, events)
+
+    def _ingress(self) -> NodeIngress:
+        """Return what serves Ingresses; its parts are imported with the first of them."""
+
+        def make() -> IngressService:
+            from kubelite.api.auth.self_signed import self_signed
+            from kubelite.ingress.front import FrontSettings
+            from kubelite.ingress.service import IngressService
+
+            config, identities = self._config, self._identities
+            return IngressService(
+                node=identities.node,
+                network=identities.network,
+                node_name=config.name_of_node,
+                events=EventRecorder(
+                    identities.network,
+                    self._clock,
+                    self._randomness,
+                    component="kubelite-ingress",
+                    host=config.name_of_node,
+                ),
+                offload=self._offload,
+                settings=FrontSettings(
+                    config.ingress_http_port,
+                    config.ingress_https_port,
+                    access_log=config.ingress_access_log,
+                ),
+                default_certificate=lambda: self_signed(DEFAULT_HOST, self._clock.now()),
+            )
+
+        return NodeIngress(self._identities.network, make)
 
     async def _run_pods(self, kubelet: Kubelet) -> None:
         """Wait for the node's pod CIDRs, set up network and DNS, then run pods."""
