@@ -100,7 +100,7 @@ async def _start(
         config,
         membership.cluster.settings,
         Identities(node, network),
-        address=host.view.node_address,
+        addresses=host.view.node_addresses,
         tls=credentials.serving,
         clock=clock,
         randomness=randomness,
@@ -179,7 +179,7 @@ async def _follow_addresses(host: HostAddresses, worker: Worker, tunnel: Tunnel)
     """Move the node on each change of the host's addresses; for ever."""
     former: frozenset[str] = frozenset()
     async for view in host.changes():
-        worker.move(view.node_address)
+        worker.move(view.node_addresses)
         if not former <= (former := frozenset(view.addresses)):
             tunnel.reconnect()  # nothing tells the kernel's connections that their address is gone
 

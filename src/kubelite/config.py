@@ -11,7 +11,6 @@ one environment may serve both: what only the other one knows is ignored there, 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import os
 import re
 import socket
@@ -22,12 +21,23 @@ from typing import Annotated, Any, TypeVar, get_args, get_type_hints
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
-from msgspec import Struct
 
-from kubelite.address_pool import check_pool, pool_ranges
+from kubelite.address_pool import pool_ranges
 from kubelite.engine_config import check_engine
 from kubelite.image_config import check_images
 from kubelite.ingress_config import IngressConfig, check_ingress
+from kubelite.network_config import ClusterSettings as ClusterSettings  # noqa: PLC0414 - exported
+from kubelite.network_config import (
+    check_address,
+    check_cluster_network,
+    check_expected,
+    check_load_balancer_pool,
+    check_node_network,
+    dns_addresses,
+    is_address,
+    networks_of,
+    node_prefixes,
+)
 from kubelite.pod_config import check_pods
 from kubelite.settings import InvalidConfig as InvalidConfig  # noqa: PLC0414 - exported
 from kubelite.settings import Setting
@@ -36,8 +46,6 @@ from kubelite.settings import unusable as _unusable
 DATA_DIR = "/var/lib/kubelite"
 KUBELET_ROOT = "/var/lib/kubelet"  # where drivers' manifests expect the kubelet
 AGENT_PORT = 6443  # of a server to join whose URL names none
-LINK_LENGTH_MAX = 15  # of the name of a network interface
-NODE_PREFIX_MAX = 30  # room for a gateway and a pod
 # A node's common name in certificates is system:node:NAME, and X.509 allows 64 characters, so 52 are left.
 NODE_NAME_LENGTH_MAX = 52
 DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -71,15 +79,6 @@ def _home(flag: str) -> Path:
         raise InvalidConfig(f"cannot find the home folder: set HOME, or give {flag}") from None
 
 
-class ClusterSettings(Struct, frozen=True):
-    """What all nodes of a cluster must agree on."""
-
-    cluster_cidr: str
-    service_cidr: str
-    dns_address: str
-    cluster_domain: str
-
-
 class NodeConfig(IngressConfig, frozen=True, kw_only=True):
     """The settings of every node, with their defaults."""
 
@@ -87,15 +86,6 @@ class NodeConfig(IngressConfig, frozen=True, kw_only=True):
         msgspec.field(default_factory=_default_data_dir)
     )
     node_name: Annotated[str, Setting("Name of this node (default: the host's name)", "NAME")] = ""
-    node_ip: Annotated[
-        str, Setting("Address of this node (default: that of the default route)", "IP")
-    ] = ""
-    node_external_ip: Annotated[
-        str, Setting("Address at which this node is reached from outside", "IP")
-    ] = ""
-    interface: Annotated[
-        str, Setting("Network interface whose address this node has, instead of --node-ip", "NAME")
-    ] = ""
     node_label: Annotated[
         tuple[str, ...],
         Setting("Label that this node is given when it first registers", "KEY=VALUE"),
@@ -203,16 +193,31 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     tls_san: Annotated[
         tuple[str, ...], Setting("Further name or address of the API server's certificate", "NAME")
     ] = ()
-    cluster_cidr: Annotated[str, Setting("Range of pod addresses", "CIDR")] = "10.42.0.0/16"
+    cluster_cidr: Annotated[
+        str, Setting("Range of pod addresses, or one of each family with a comma", "CIDR")
+    ] = "10.42.0.0/16"
     node_cidr_mask_size: Annotated[
-        int, Setting("Prefix length of each node's part of the pod addresses", "BITS")
+        int, Setting("Prefix length of each node's part of the only range of pods", "BITS")
     ] = 24
-    service_cidr: Annotated[str, Setting("Range of service addresses", "CIDR")] = "10.43.0.0/16"
+    node_cidr_mask_size_ipv4: Annotated[
+        int, Setting("Prefix length of each node's part of the pods' IPv4 addresses", "BITS")
+    ] = 24
+    node_cidr_mask_size_ipv6: Annotated[
+        int, Setting("Prefix length of each node's part of the pods' IPv6 addresses", "BITS")
+    ] = 64
+    service_cidr: Annotated[
+        str,
+        Setting("Range of service addresses, or one of each family of --cluster-cidr", "CIDR"),
+    ] = "10.43.0.0/16"
     service_node_port_range: Annotated[str, Setting("Range of node ports", "FIRST-LAST")] = (
         "30000-32767"
     )
     cluster_dns: Annotated[
-        str, Setting("Address of cluster DNS (default: the tenth of the service range)", "IP")
+        str,
+        Setting(
+            "Address of cluster DNS, or one of each family (default: the tenth of the service range)",
+            "IP",
+        ),
     ] = ""
     cluster_domain: Annotated[str, Setting("Domain of the cluster", "DOMAIN", is_filled=True)] = (
         "cluster.local"
@@ -227,8 +232,9 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     load_balancer_pool: Annotated[
         tuple[str, ...],
         Setting(
-            "Addresses for Services of type LoadBalancer, 192.0.2.240/28 or 192.0.2.10-192.0.2.20, on the link of the "
-            "nodes and used by nobody else (default: the nodes' own addresses)",
+            "Addresses of either family for Services of type LoadBalancer, 192.0.2.240/28 or "
+            "192.0.2.10-192.0.2.20, on the link of the nodes and used by nobody "
+            "else (default: the nodes' own addresses)",
             "CIDR|RANGE",
         ),
     ] = ()
@@ -314,22 +320,42 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     @property
     def tls_names(self) -> tuple[str, ...]:
         """The DNS names in `tls_san`."""
-        return tuple(name for name in self.tls_san if not _is_address(name))
+        return tuple(name for name in self.tls_san if not is_address(name))
 
     @property
     def tls_addresses(self) -> tuple[str, ...]:
         """The IP addresses in `tls_san`."""
-        return tuple(name for name in self.tls_san if _is_address(name))
+        return tuple(name for name in self.tls_san if is_address(name))
+
+    @property
+    def cluster_cidrs(self) -> tuple[str, ...]:
+        """The ranges of pods, the primary one first."""
+        return tuple(map(str, networks_of(self.cluster_cidr)))
+
+    @property
+    def service_cidrs(self) -> tuple[str, ...]:
+        """The ranges of Services, the primary one first."""
+        return tuple(map(str, networks_of(self.service_cidr)))
+
+    @property
+    def node_prefixes(self) -> Mapping[int, int]:
+        """The prefix length of a node's part of the pods' addresses, by version of the family."""
+        return node_prefixes(self)
 
     @property
     def api_address(self) -> str:
-        """The address of the service `kubernetes`: the first of the service range."""
-        return str(ipaddress.ip_network(self.service_cidr)[1])
+        """The address of the service `kubernetes`: the first of the primary service range."""
+        return str(networks_of(self.service_cidr)[0][1])
 
     @property
     def dns_address(self) -> str:
-        """The address of cluster DNS: the configured one, else the service range at offset 10."""
-        return self.cluster_dns or str(ipaddress.ip_network(self.service_cidr)[10])
+        """The primary address of cluster DNS."""
+        return self.dns_addresses[0]
+
+    @property
+    def dns_addresses(self) -> tuple[str, ...]:
+        """The addresses of cluster DNS by family: the configured one, else the service range at offset 10."""
+        return dns_addresses(self.service_cidr, self.cluster_dns)
 
     @property
     def kubelet_address(self) -> str:
@@ -339,8 +365,13 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     @property
     def cluster(self) -> ClusterSettings:
         """The settings that agents of this server are given."""
+        primary, *secondary = self.dns_addresses
         return ClusterSettings(
-            self.cluster_cidr, self.service_cidr, self.dns_address, self.cluster_domain
+            ",".join(self.cluster_cidrs),
+            ",".join(self.service_cidrs),
+            primary,
+            self.cluster_domain,
+            "".join(secondary),
         )
 
 
@@ -549,21 +580,15 @@ def _is_list(field: str, of: type[NodeConfig]) -> bool:
     return is_list(plain)
 
 
-def _mask_size(config: Config) -> None:
-    """Check the prefix length of a node's pod range. Raises InvalidConfig."""
-    size, least = config.node_cidr_mask_size, ipaddress.ip_network(config.cluster_cidr).prefixlen
-    if not least <= size <= NODE_PREFIX_MAX:
-        reason = f"must be {least} to {NODE_PREFIX_MAX} for pod addresses of {config.cluster_cidr}"
-        raise _unusable("node_cidr_mask_size", size, reason)
-
-
 def _validate(config: Config | AgentConfig) -> None:
     _check_node(config)
     match config:
         case Config():
-            for check in (_check_numbers, _check_texts, _check_networks, _check_names, _check_pool):
+            for check in (_check_numbers, _check_texts, check_cluster_network, _check_names):
                 check(config)
-            _mask_size(config)
+            check_load_balancer_pool(
+                config.load_balancer_pool, config, is_disabled=SERVICE_LB in config.disabled
+            )
             for field in ("enable_admission_plugins", "disable_admission_plugins"):
                 _plugins(field, getattr(config, field))
         case AgentConfig():
@@ -576,18 +601,12 @@ def _check_node(config: Config | AgentConfig) -> None:
         if setting.is_filled and not getattr(config, field):
             raise _unusable(field, '""', "must not be empty")
     _check_port("kubelet_port", config.kubelet_port)
+    _check_port("healthz_port", config.healthz_port)
     if config.node_name and (problem := node_name_problem(config.node_name)):
         raise _unusable("node_name", config.node_name, problem)
-    for field in ("node_ip", "node_external_ip", "kubelet_bind_address"):
-        _address(field, getattr(config, field))
-    for field in ("node_ip", "node_external_ip"):
-        value = getattr(config, field)
-        if value and _is_of_no_host(ipaddress.ip_address(value)):
-            raise _unusable(field, value, "must be an address of this host")
-    if config.interface and config.node_ip:
-        raise _unusable("interface", config.interface, "--node-ip is given too")
-    if len(config.interface) > LINK_LENGTH_MAX or "/" in config.interface:
-        raise _unusable("interface", config.interface, "must be the name of a network interface")
+    check_node_network(config)
+    for field in ("kubelet_bind_address", "healthz_bind_address"):
+        check_address(field, getattr(config, field))
     path = str(config.local_storage_dir)
     if not path.isprintable() or len(path.encode()) > STORAGE_PATH_LENGTH_MAX or path == "/":
         reason = f"must be a folder other than /, of no more than {STORAGE_PATH_LENGTH_MAX} bytes"
@@ -600,10 +619,6 @@ def _check_node(config: Config | AgentConfig) -> None:
     _sysctls(config.allowed_unsafe_sysctls)
     check_pods(config)
     check_images(config)
-
-
-def _is_of_no_host(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    return address.is_unspecified or address.is_multicast
 
 
 def _labels_and_taints(config: NodeConfig) -> None:
@@ -629,10 +644,7 @@ def _check_agent(config: AgentConfig) -> None:
             "cannot use --token-file: a token is given too; give one of --token (KUBELITE_TOKEN) and "
             "--token-file (KUBELITE_TOKEN_FILE)"
         )
-    for field in ("cluster_cidr", "service_cidr"):
-        if getattr(config, field):
-            _network(field, getattr(config, field))
-    _address("cluster_dns", config.cluster_dns)
+    check_expected(config.cluster_cidr, config.service_cidr, config.cluster_dns)
 
 
 def _server_url(text: str) -> str:
@@ -653,7 +665,7 @@ def _url_problem(url: SplitResult) -> str:
         return "must be the URL of a server, https://SERVER:6443"
     if url.username is not None or url.path.strip("/") or url.query or url.fragment:
         return "must have nothing but a host and a port, https://SERVER:6443"
-    if not (_is_address(url.hostname) or _is_domain(url.hostname)):
+    if not (is_address(url.hostname) or _is_domain(url.hostname)):
         return "must have a DNS name or an IP address as host"
     return ""
 
@@ -679,28 +691,6 @@ def _check_numbers(config: Config) -> None:
 def _check_texts(config: Config) -> None:
     if _MODE.fullmatch(config.write_kubeconfig_mode) is None:
         raise _unusable("write_kubeconfig_mode", config.write_kubeconfig_mode, "must be octal")
-
-
-def _check_pool(config: Config) -> None:
-    if config.load_balancer_pool and SERVICE_LB in config.disabled:
-        given = ",".join(config.load_balancer_pool)
-        raise _unusable("load_balancer_pool", given, "--disable servicelb is given too")
-    networks = {"--cluster-cidr": config.cluster_cidr, "--service-cidr": config.service_cidr}
-    check_pool(config.load_balancer_pool, networks)
-
-
-def _check_networks(config: Config) -> None:
-    for field in ("cluster_cidr", "service_cidr"):
-        _network(field, getattr(config, field))
-    for field in ("bind_address", "cluster_dns"):
-        _address(field, getattr(config, field))
-    if ipaddress.ip_address(config.dns_address) not in ipaddress.ip_network(config.service_cidr):
-        raise _unusable("cluster_dns", config.dns_address, "must be within --service-cidr")
-    if config.dns_address == config.api_address:
-        raise _unusable("cluster_dns", config.dns_address, "is the address of the API's Service")
-    pods, services = (ipaddress.ip_network(c) for c in (config.cluster_cidr, config.service_cidr))
-    if pods.overlaps(services):
-        raise _unusable("service_cidr", config.service_cidr, "must not overlap --cluster-cidr")
 
 
 def _check_names(config: Config) -> None:
@@ -756,33 +746,3 @@ def _sysctls(patterns: Sequence[str]) -> None:
             allow_list("", (pattern,))
         except InvalidSysctlPattern as error:
             raise _unusable("allowed_unsafe_sysctls", pattern, str(error)) from None
-
-
-def _network(field: str, value: str) -> None:
-    try:
-        network = ipaddress.ip_network(value)
-    except ValueError as error:
-        raise _unusable(field, value, str(error)) from None
-    if network.version != 4 or network.prefixlen > 24:
-        raise _unusable(field, value, "must be an IPv4 range of at least 256 addresses")
-    if network.prefixlen < 8 or network.is_loopback or network.is_multicast:
-        raise _unusable(
-            field, value, "must be a range of addresses that pods and Services may have"
-        )
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _address(field: str, value: str) -> None:
-    if not value:
-        return
-    try:
-        ipaddress.ip_address(value)
-    except ValueError as error:
-        raise _unusable(field, value, str(error)) from None

@@ -5,6 +5,7 @@ identity of its own, which is subject to the same authorization and admission as
 """
 
 from collections.abc import Callable, Sequence
+from ipaddress import ip_address
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -158,7 +159,7 @@ class ControlPlane:
         rbac = RBAC(self.mirrors)
         roles = bootstrap_roles.defaults()
         nodes = NodeAuthorizer(NodeGraph(self.mirrors), bootstrap_roles.node_rules(roles))
-        self._place = APIPlace()
+        self._place = APIPlace(ip_address(config.api_address).version)
         self.system = SystemObjects((*system_needs(config, self._place, roles), *needs))
         self.probes["system-objects"] = lambda: self.system.problem
         self.authorizer = UnionAuthorizer(rbac, nodes)
@@ -282,7 +283,7 @@ def _addresses(
     return ServiceAddresses(
         store,
         records=resources.of(IPAddress),
-        cidr=config.service_cidr,
+        cidr=",".join(config.service_cidrs),
         node_ports=(config.node_ports[0], config.node_ports[-1]),
         randomness=randomness,
     )

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from kubelite.engine_config import EngineConfig
+from kubelite.network_config import NetworkConfig
 from kubelite.settings import Setting, unusable
 
 
-class IngressConfig(EngineConfig, frozen=True, kw_only=True):
+class IngressConfig(NetworkConfig, frozen=True, kw_only=True):
     """A part of the configuration of every node."""
 
     ingress_http_port: Annotated[

@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import NamedTuple, TypedDict
 
@@ -77,16 +77,25 @@ def server_identity(config: Config, view: HostView, services: Sequence[str]) -> 
         names=own["names"],
         addresses=own["addresses"],
         domain=config.cluster_domain,
-        networks=(ip_network(config.cluster_cidr), ip_network(config.service_cidr)),
+        networks=tuple(map(ip_network, (*config.cluster_cidrs, *config.service_cidrs))),
     )
+
+
+def endpoint_address(config: Config, view: HostView) -> str:
+    """Return the host's address at which pods reach the API: of the family of its Service; "" if there is none."""
+    version = ip_address(config.api_address).version
+    found = (one for one in (view.primary, *view.addresses) if one)
+    return next((one for one in found if ip_address(one).version == version), "")
 
 
 def listen(config: Config) -> socket.socket:
     """Return a socket that listens on the API server's port. Raises CannotStart."""
     address = (config.bind_address, config.https_listen_port)
     family = socket.AF_INET6 if ":" in config.bind_address else socket.AF_INET
+    # All addresses are those of IPv4 too, as with any other server; `reachable` counts on it.
+    is_both = config.bind_address == "::"
     try:
-        return socket.create_server(address, family=family, backlog=1024)
+        return socket.create_server(address, family=family, backlog=1024, dualstack_ipv6=is_both)
     except OSError as error:
         flag = "--bind-address" if error.errno == errno.EADDRNOTAVAIL else "--https-listen-port"
         raise CannotStart(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kubelite.api.auth.secret_files import read_with_exposure
 from kubelite.config import ClusterSettings, NodeConfig, node_name_problem
+from kubelite.net.families import family_of
 from kubelite.net.host_addresses import HostAddresses, link_index
 
 log = logging.getLogger(__name__)
@@ -104,11 +105,19 @@ def secret_text(path: Path) -> str:
 
 def host_addresses(config: NodeConfig, cluster: ClusterSettings) -> HostAddresses:
     """Subscribe to the host's addresses, those of the cluster excluded. Raises CannotStart."""
-    ranges = [ip_network(cluster.cluster_cidr), ip_network(cluster.service_cidr)]
+    ranges = [ip_network(text) for text in (*cluster.cluster_cidrs, *cluster.service_cidrs)]
     if config.interface and not link_index(config.interface):
         raise CannotStart(f"cannot use --interface {config.interface}: there is no such interface")
+    primary, *secondary = config.node_ips or ("",)
+    families = tuple(map(family_of, cluster.cluster_cidrs))
     try:
-        return HostAddresses(besides=ranges, fixed=config.node_ip, interface=config.interface)
+        return HostAddresses(
+            besides=ranges,
+            fixed=primary,
+            interface=config.interface,
+            families=families,
+            fixed_secondary="".join(secondary),
+        )
     except OSError as error:
         raise CannotStart(f"cannot follow the host's addresses: {error.strerror}") from error
 

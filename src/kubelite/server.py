@@ -49,6 +49,7 @@ from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.offload import Offload, WorkerThread
 from kubelite.parts import Parts
 from kubelite.preparation import (
+    endpoint_address,
     listen,
     oidc_tokens,
     open_audit_log,
@@ -139,7 +140,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     )
     port = listener.getsockname()[1]
     running.push_async_callback(plane.measuring.close)
-    await plane.bootstrap(host.view.primary, port)
+    await plane.bootstrap(endpoint_address(config, host.view), port)
     if not plane.is_set_up:
         raise CannotStart(
             f"cannot set up the cluster in {config.store_dir}: {store.problem}; "
@@ -183,7 +184,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     write_kubeconfig(config, pki.kubeconfig(f"https://{reachable(config.bind_address)}:{port}"))
     running.push_async_callback(tasks.stop)
     tasks.supervise(pki.keep_fresh, name="renew certificates")
-    followers = [lambda view: plane.move(view.primary)]
+    followers = [lambda view: plane.move(endpoint_address(config, view))]
     tasks.supervise(host.run, name="watch host addresses")
     tasks.supervise(
         lambda: _follow_addresses(config, pki, host, plane, followers), name="follow host addresses"
@@ -221,8 +222,9 @@ async def _start_control(
     clock, randomness = SystemClock(), SystemRandomness()
     mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
     options = Options(
-        cluster_cidrs=(ip_network(config.cluster_cidr),),
-        node_prefix_v4=config.node_cidr_mask_size,
+        cluster_cidrs=tuple(map(ip_network, config.cluster_cidrs)),
+        node_prefix_v4=config.node_prefixes[4],
+        node_prefix_v6=config.node_prefixes[6],
         cluster_ca=pki.ca_pem.decode(),
         signer=CertificateSigner(pki, clock, randomness),
         read_request=read_request,
@@ -305,13 +307,13 @@ async def _start_worker(
             config,
             config.cluster,
             Identities(plane.client(node, "kubelet"), plane.client(network, "kube-proxy")),
-            address=host.view.node_address,
+            addresses=host.view.node_addresses,
             tls=pki.server_context(identities.KUBELET_SERVING),
             clock=SystemClock(),
             randomness=SystemRandomness(),
             offload=offload,
         )
-        followers[1:] = [lambda view: worker.move(view.node_address)]
+        followers[1:] = [lambda view: worker.move(view.node_addresses)]
         return worker
 
     with node_failures(config):

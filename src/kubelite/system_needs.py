@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from ipaddress import ip_network
 from typing import Any
 
 from kubelite import __version__
@@ -35,14 +36,20 @@ NAMESPACES, REST = 0, 1  # stages: namespaces come first, since other objects ar
 class APIPlace:
     """Where pods reach the API, as last set: an address of the host, "" for none, and a port."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: int = 4) -> None:
         self.address = ""
         self.port = 0
+        self._version = version  # of the cluster's primary family, which the API's Service has
 
     @property
     def endpoint(self) -> str:
         """Return the address if pods can be routed to it, else ""."""
-        return bootstrap.announced(self.address)
+        return bootstrap.announced(self.address, self._version)
+
+    @property
+    def family(self) -> str:
+        """Return the cluster's primary family."""
+        return f"IPv{self._version}"
 
 
 ENDPOINT_KEYS: tuple[NeedKey, ...] = (
@@ -118,13 +125,14 @@ def ingress_class() -> IngressClass:
 
 
 def cluster_settings(config: Config) -> dict[str, str]:
-    """Return the settings that all nodes of a cluster must share, by key."""
+    """Return the settings that all nodes of a cluster must share, by key; those of two families have a comma."""
+    sizes = [config.node_prefixes[ip_network(text).version] for text in config.cluster_cidrs]
     return {
-        "cluster-cidr": config.cluster_cidr,
-        "service-cidr": config.service_cidr,
-        "cluster-dns": config.dns_address,
+        "cluster-cidr": config.cluster.cluster_cidr,
+        "service-cidr": config.cluster.service_cidr,
+        "cluster-dns": ",".join(config.dns_addresses),
         "cluster-domain": config.cluster_domain,
-        "node-cidr-mask-size": str(config.node_cidr_mask_size),
+        "node-cidr-mask-size": ",".join(str(size) for size in sizes),
         "version": __version__,
         "kubernetes-version": GIT_VERSION,
     }
@@ -147,8 +155,9 @@ def _services(config: Config, place: APIPlace) -> Iterator[Need]:
     yield Need(
         ServiceCIDR,
         bootstrap.NAME,
-        lambda: bootstrap.service_range(config.service_cidr),
-        complaint=lambda stored: bootstrap.range_complaint(stored, config.service_cidr),
+        lambda: bootstrap.service_range(config.service_cidrs),
+        revise=lambda stored: bootstrap.completed_range(stored, config.service_cidrs),
+        complaint=lambda stored: bootstrap.range_complaint(stored, config.service_cidrs),
         stage=REST,
     )
     yield _service(
@@ -167,8 +176,11 @@ def _services(config: Config, place: APIPlace) -> Iterator[Need]:
         Need(
             Service,
             kube_dns.NAME,
-            lambda: kube_dns.kube_dns(config.dns_address),
+            lambda: kube_dns.kube_dns(*config.dns_addresses),
             kube_dns.NAMESPACE,
+            lambda stored: bootstrap.completed_dns(
+                stored, kube_dns.kube_dns(*config.dns_addresses)
+            ),
         ),
         config.dns_address,
     )
@@ -207,12 +219,12 @@ def _endpoints(place: APIPlace) -> Iterator[Need]:
     yield Need(
         EndpointSlice,
         bootstrap.NAME,
-        lambda: bootstrap.api_slice(place.endpoint, place.port),
+        lambda: bootstrap.api_slice(place.endpoint, place.port, place.family),
         bootstrap.NAMESPACE,
         lambda stored: bootstrap.completed_slice(
-            stored, bootstrap.api_slice(place.endpoint, place.port)
+            stored, bootstrap.api_slice(place.endpoint, place.port, place.family)
         ),
-        must_replace=bootstrap.is_other_family,
+        must_replace=lambda stored: bootstrap.is_other_family(stored, place.family),
         stage=REST,
     )
 

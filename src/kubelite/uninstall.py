@@ -194,6 +194,8 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
     from kubelite.net.reset import remove_network
     from kubelite.node.cgroups import remove_all as remove_groups
     from kubelite.node.shutdown.logind import remove_override
+    from kubelite.node.volumes import loop_devices
+    from kubelite.node.volumes.block_devices import mark_of
 
     try:
         pods = _pod_folders(config)
@@ -210,6 +212,10 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
     else:
         say("left the network: pods of another data folder are connected to it")
     remove_groups()
+    try:
+        loop_devices.detach(mark_of(config.agent_dir))
+    except OSError as error:
+        raise Refused(f"cannot detach a loop device: {error.strerror}") from error
     try:
         if remove_override():
             say("removed the settings of logind")

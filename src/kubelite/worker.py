@@ -4,12 +4,12 @@ The same parts run in the server's process, over its verbs, and on a joining mac
 """
 
 import asyncio
-import ipaddress
 import logging
 import os
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
+from ipaddress import ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,8 @@ from kubelite.ingress.node import NodeIngress
 from kubelite.net.announcer import Announcer
 from kubelite.net.dns import CannotListen, DNSServer
 from kubelite.net.dns_loops import LoopGuard
+from kubelite.net.families import IPV6, family_of
+from kubelite.net.ipv6_host import ipv6_problem
 from kubelite.net.nftables import RulesUnavailable
 from kubelite.net.overlay import Overlay
 from kubelite.net.pod_network import PodNetwork
@@ -40,6 +42,7 @@ from kubelite.net.records import ZoneSettings
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
+from kubelite.network_config import parts
 from kubelite.node.allocatable import (
     MEMORY_RESOURCE,
     InvalidReservation,
@@ -62,6 +65,7 @@ from kubelite.node.eviction.oom_watch import SYSTEM_OOM, OOMWatch, Victim
 from kubelite.node.eviction.pod_group import PodGroup
 from kubelite.node.eviction.readings import HostReadings, MeasuredReadings
 from kubelite.node.eviction.reclaim import EndedContainers
+from kubelite.node.healthz import Healthz
 from kubelite.node.http import NodeAPI
 from kubelite.node.images.archives import LocalImages
 from kubelite.node.images.collection import CollectionPolicy
@@ -101,6 +105,7 @@ from kubelite.node.shutdown.dbus import system_bus
 from kubelite.node.shutdown.logind import Logind
 from kubelite.node.shutdown.manager import NodeShutdown
 from kubelite.node.shutdown.periods import periods_of
+from kubelite.node.storage_room import StorageRoom
 from kubelite.node.sysctls import allow_list
 from kubelite.node.usage import HostMeasure
 from kubelite.node.usage_files import Filesystem, read_filesystem
@@ -144,17 +149,20 @@ class Worker:
         cluster: ClusterSettings,
         identities: Identities,
         *,
-        address: str,
+        addresses: tuple[str, ...],
         tls: ssl.SSLContext,
         clock: Clock,
         randomness: Randomness,
         offload: Offload,
     ) -> None:
-        """`address` is the node's (see `move`); `tls` is for its HTTPS endpoint and requests client certificates."""
+        """`addresses` are the node's, the primary one first (see `move`).
+
+        `tls` is for its HTTPS endpoint and requests client certificates.
+        """
         self._config = config
         self._cluster = cluster
         self._identities = identities
-        self._address = address
+        self._addresses = addresses
         self._tls = tls
         self._clock = clock
         self._randomness = randomness
@@ -162,8 +170,8 @@ class Worker:
         self._tasks = TaskSet()
         self._network_error = NO_RANGE
         self._running = AsyncExitStack()  # the started components; stopped in reverse order
-        self._network = PodNetwork(local_addresses=(cluster.dns_address,))
-        self._followers: list[Callable[[str], None]] = []  # called with a new address of the node
+        self._network = PodNetwork(local_addresses=cluster.dns_addresses)
+        self._followers: list[Callable[[tuple[str, ...]], None]] = []  # of the node's addresses
 
     @property
     def kubelet_port(self) -> int:
@@ -173,25 +181,26 @@ class Worker:
     @property
     def address(self) -> str:
         """The address of the node, by which it is on this host; an external address may be another machine's."""
-        return self._address
+        return self._addresses[0]
 
     @property
     def pod_addresses(self) -> Sequence[str]:
         """The addresses of the node's pods, as the node gave them; the API is not asked."""
         return self._network.pod_addresses
 
-    def move(self, address: str) -> None:
-        """Change the node's address: in its status, in its pods' status and in the overlay network."""
-        self._address = address
+    def move(self, addresses: tuple[str, ...]) -> None:
+        """Change the node's addresses: in its status, in its pods' status and in the overlay network."""
+        self._addresses = addresses
         for follow in self._followers:
-            follow(address)
+            follow(addresses)
 
     async def start(self) -> None:
         """Start the node. Raises NetworkForbidden, RulesUnavailable or CannotListen before any pod runs."""
         config = self._config
         data = config.agent_dir
+        _check_families(self._cluster)
         machine = await asyncio.to_thread(_machine, data)
-        identity = identity_of(config, self._address)
+        identity = identity_of(config, self._addresses)
         _check_reservations(identity, machine)
         self._running.push_async_callback(self._network.stop)
         await self._choose_engine(identity.name, machine)
@@ -219,7 +228,7 @@ class Worker:
             measure,
             configuration=_configuration(config, self._cluster),
         )
-        self._api.files = HostFiles(data, self._volumes.claims_of)
+        self._api.files = HostFiles(data, self._volumes.claims_of, self._volumes.statistics)
         self._running.push_async_callback(self._api.stop)
         await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
         registration = self._registration = NodeRegistration(
@@ -231,30 +240,20 @@ class Worker:
         )
         eviction = self._eviction(kubelet, measure, identity, machine)
         registration.pressure = lambda: eviction.conditions
+        registration.storage_room = StorageRoom(config.local_storage_dir)
         eviction.on_change = registration.wake
         shutdown = self._node_shutdown(kubelet, registration)
-        self._followers = [
-            lambda address: registration.move((address,)),
-            lambda address: kubelet.move((address,)),
-        ]
+        self._followers = [registration.move, kubelet.move]
         _connect(devices, kubelet, registration)
         images = LocalImages(data / "images", self._runtime)
 
-        async def make_ready() -> None:
-            """Make the engine ready before the first pods, which would pull these images from a registry."""
+        async def before_pods() -> None:
+            """Make the engine ready before pods, which would pull these images from a registry."""
             await self._engine.prepare()
             await images.load()
-
-        async def before_pods() -> None:
-            await make_ready()
             await self._records.load(await self._runtime.images())
 
-        def engine_changed() -> None:
-            registration.wake()
-            if not kubelet.engine_error:
-                self._tasks.start(make_ready(), name="prepare the container engine")
-
-        kubelet.on_engine_change = engine_changed
+        kubelet.on_engine_change = registration.wake
         collector = eviction.images = self._collector(kubelet)
         # Before the first pods, which would pull those images from a registry, and use others that they may not use.
         kubelet.before_pods = before_pods
@@ -262,7 +261,7 @@ class Worker:
         self._running.push_async_callback(proxy.stop)
         await proxy.start()
         self._network.listener = proxy  # a pod's policies are in force before its containers start
-        self.move(self._address)  # it may have changed during the start
+        self.move(self._addresses)  # it may have changed during the start
         parts = {
             "node registration": registration.run,
             "service proxy": proxy.run,
@@ -277,6 +276,8 @@ class Worker:
             "ingress": self._ingress().run,
             "kubelet": lambda: self._run_pods(kubelet),
         }
+        if config.healthz_port:
+            parts["healthz"] = Healthz(config.healthz_bind_address, config.healthz_port).run
         if shutdown is not None:
             parts["shutdown of the node"] = shutdown.run
         for part, run in parts.items():
@@ -365,7 +366,8 @@ class Worker:
             parse_duration(config.minimum_image_ttl_duration),
             parse_duration(config.image_maximum_gc_age),
         )
-        return ImageSettings(config.pulls_at_once, registries, verification, collection)
+        rate = (config.registry_qps, config.registry_burst)
+        return ImageSettings(config.pulls_at_once, registries, verification, collection, *rate)
 
     def _collector(self, kubelet: Kubelet) -> ImageCollector:
         async def disk() -> Filesystem | None:
@@ -394,7 +396,7 @@ class Worker:
 
     def _collaborators(self, data: Path, devices: PodDevices) -> Collaborators:
         client, config = self._identities.node, self._config
-        dns = DNSSettings((self._cluster.dns_address,), self._cluster.cluster_domain)
+        dns = DNSSettings(self._cluster.dns_addresses, self._cluster.cluster_domain)
         folders = LocalFolders(config.local_storage_dir)
         local = self._local = LocalStorage(config.name_of_node, client, folders, self._events)
         volumes = self._volumes = HostVolumes(
@@ -485,14 +487,16 @@ class Worker:
         self._running.push_async_callback(logs.close)
         return logs
 
-    def _proxy_settings(self) -> ProxySettings:
+    def _proxy_settings(self) -> list[ProxySettings]:
+        """Return the settings of the rules of each family."""
         cluster = self._cluster
-        return ProxySettings(
-            self._config.name_of_node,
-            cluster.cluster_cidr,
-            cluster.service_cidr,
-            local_addresses=(cluster.dns_address,),
+        ranges = zip(
+            cluster.cluster_cidrs, cluster.service_cidrs, cluster.dns_addresses, strict=True
         )
+        return [
+            ProxySettings(self._config.name_of_node, pods, services, local_addresses=(dns,))
+            for pods, services, dns in ranges
+        ]
 
     def _service_proxy(self) -> ServiceProxy:
         events = EventRecorder(
@@ -532,14 +536,16 @@ class Worker:
         return NodeIngress(self._identities.network, make)
 
     async def _run_pods(self, kubelet: Kubelet) -> None:
-        """Wait for the node's pod CIDR, set up network and DNS, then run pods."""
-        pod_cidr = await self._pod_cidr()
-        await asyncio.to_thread(_remember_range, self._range_file, pod_cidr)
-        await self._network.start(pod_cidr)
-        name = self._config.name_of_node
-        overlay = Overlay(self._identities.network, name, self._address, pod_cidr)
-        announcer = Announcer(self._identities.network, self._proxy_settings(), self._address)
-        moved = [overlay.move, announcer.move]
+        """Wait for the node's pod CIDRs, set up network and DNS, then run pods."""
+        pod_cidrs = await self._pod_cidrs()
+        await asyncio.to_thread(_remember_ranges, self._range_file, pod_cidrs)
+        await self._network.start(*pod_cidrs)
+        name, client = self._config.name_of_node, self._identities.network
+        overlay = Overlay(client, name, self._addresses, *pod_cidrs)
+        announcers = [
+            Announcer(client, settings, self._addresses) for settings in self._proxy_settings()
+        ]
+        moved = [overlay.move, *(announcer.move for announcer in announcers)]
         self._followers += moved
         dns = self._dns_server()
         await dns.start()
@@ -550,47 +556,53 @@ class Worker:
             ):
                 group.create_task(dns.run())
                 group.create_task(overlay.run())
-                group.create_task(announcer.run())
+                for announcer in announcers:
+                    group.create_task(announcer.run())
                 group.create_task(kubelet.run())
-                group.create_task(self._leave_range(pod_cidr))
+                group.create_task(self._leave_ranges(pod_cidrs))
         finally:
             for follower in moved:
                 self._followers.remove(follower)
             await dns.stop()
 
-    async def _pod_cidr(self) -> str:
-        """Wait until the control plane has assigned a pod CIDR to this node, and return it.
+    async def _pod_cidrs(self) -> tuple[str, ...]:
+        """Wait until the control plane has assigned pod CIDRs to this node, and return them.
 
-        If the API is silent for some seconds, return that of the last run: static pods run without it.
+        If the API is silent for some seconds, return those of the last run: static pods run without it.
         """
-        known = await asyncio.to_thread(_remembered_range, self._range_file)
+        known = await asyncio.to_thread(_remembered_ranges, self._range_file)
         async with asyncio.timeout(RANGE_SECONDS if known else None) as patience:
             with suppress(TimeoutError):
-                known = await self._assigned_range(lambda _: True)
+                known = await self._assigned_ranges(lambda _: True)
         if patience.expired():
             log.warning("the API does not answer; going on with the pod CIDR of the last run")
         self._network_error = ""
         self._registration.wake()
         return known
 
-    async def _leave_range(self, used: str) -> None:
-        """Raise once the control plane has assigned another pod CIDR than the one in use; so all starts anew."""
-        assigned = await self._assigned_range(lambda cidr: cidr != used)
-        raise RangeChanged(f"the pod CIDR of this node is {assigned}, no longer {used}")
+    async def _leave_ranges(self, used: tuple[str, ...]) -> None:
+        """Raise once the control plane has assigned other pod CIDRs than those in use; so all starts anew."""
+        assigned = await self._assigned_ranges(lambda cidrs: cidrs != used)
+        raise RangeChanged(
+            f"the pod CIDR of this node is {','.join(assigned)}, no longer {','.join(used)}"
+        )
 
     @property
     def _range_file(self) -> Path:
         return self._config.agent_dir / "pod-cidr"
 
-    async def _assigned_range(self, is_wanted: Callable[[str], bool]) -> str:
+    async def _assigned_ranges(
+        self, is_wanted: Callable[[tuple[str, ...]], bool]
+    ) -> tuple[str, ...]:
         name = self._config.name_of_node
-        given: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        given: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
 
         def look(_: Node | None, node: Node | None) -> None:
-            if node is None or not node.spec.podCIDR or given.done():
+            if node is None or given.done():
                 return
-            if is_wanted(node.spec.podCIDR):
-                given.set_result(node.spec.podCIDR)
+            ranges = pod_ranges(node, self._cluster)
+            if ranges and is_wanted(ranges):
+                given.set_result(ranges)
 
         mirror = self._identities.node.mirror(Node, field_selector=f"metadata.name={name}")
         unsubscribe = mirror.subscribe(look)
@@ -601,12 +613,10 @@ class Worker:
 
     def _dns_server(self) -> DNSServer:
         cluster = self._cluster
-        networks = tuple(
-            ipaddress.IPv4Network(cidr) for cidr in (cluster.cluster_cidr, cluster.service_cidr)
-        )
+        networks = tuple(map(ip_network, (*cluster.cluster_cidrs, *cluster.service_cidrs)))
         domain = tuple(label.encode() for label in cluster.cluster_domain.split("."))
         upstream = Upstream(
-            HostServers(own_addresses=(cluster.dns_address,)),
+            HostServers(own_addresses=cluster.dns_addresses),
             self._randomness,
             LoopGuard(self._randomness),
         )
@@ -614,7 +624,7 @@ class Worker:
             self._identities.network,
             upstream,
             ZoneSettings(domain, networks),
-            [(cluster.dns_address, DNS_PORT)],
+            [(address, DNS_PORT) for address in cluster.dns_addresses],
             self._offload,
             EventRecorder(
                 self._identities.network, self._clock, self._randomness, component="kube-dns"
@@ -641,15 +651,29 @@ def node_failures(config: Config | AgentConfig) -> Iterator[None]:
         ) from error
 
 
-def identity_of(config: NodeConfig, address: str) -> NodeIdentity:
-    """Return the name, address, labels and taints under which a node registers."""
+def pod_ranges(node: Node, cluster: ClusterSettings) -> tuple[str, ...]:
+    """Return the pod CIDRs of a node in the families of the cluster; none until it has one of each."""
+    of_family = {family_of(text): text for text in node.spec.podCIDRs or (node.spec.podCIDR,)}
+    wanted = tuple(of_family.get(family_of(text), "") for text in cluster.cluster_cidrs)
+    return wanted if all(wanted) else ()
+
+
+def _check_families(cluster: ClusterSettings) -> None:
+    has_ipv6 = any(family_of(text) is IPV6 for text in cluster.cluster_cidrs)
+    if has_ipv6 and (problem := ipv6_problem()):
+        ranges = f"--cluster-cidr {cluster.cluster_cidr}"
+        raise CannotStart(f"cannot give pods addresses of IPv6 ({ranges}): {problem}")
+
+
+def identity_of(config: NodeConfig, addresses: tuple[str, ...]) -> NodeIdentity:
+    """Return the name, addresses, labels and taints under which a node registers."""
     return NodeIdentity(
         config.name_of_node,
-        (address,),
+        addresses,
         config.kubelet_port,
         labels=parse_labels(config.node_label),
         taints=parse_taints(config.node_taint),
-        external_address=config.node_external_ip,
+        external_addresses=config.node_external_ips,
         annotations={STORAGE_PATH: str(config.local_storage_dir), MANAGED_ATTACH: "true"},
         pods_limit=config.max_pods,
         reservations=reservations(config),
@@ -693,17 +717,17 @@ def facts_of(
     )
 
 
-def _remembered_range(file: Path) -> str:
-    text = read_host_file(file)
+def _remembered_ranges(file: Path) -> tuple[str, ...]:
     try:
-        return str(ipaddress.IPv4Network(text))
+        return tuple(str(ip_network(text)) for text in parts(read_host_file(file)))
     except ValueError:
-        return ""
+        return ()
 
 
-def _remember_range(file: Path, pod_cidr: str) -> None:
-    if read_host_file(file) != pod_cidr:
-        write_file(file, pod_cidr.encode())
+def _remember_ranges(file: Path, pod_cidrs: tuple[str, ...]) -> None:
+    text = ",".join(pod_cidrs)
+    if read_host_file(file) != text:
+        write_file(file, text.encode())
 
 
 def _configuration(config: Config | AgentConfig, cluster: ClusterSettings) -> dict[str, Any]:
@@ -713,7 +737,7 @@ def _configuration(config: Config | AgentConfig, cluster: ClusterSettings) -> di
         port=config.kubelet_port,
         static_pod_path=str(config.manifest_path),
         cluster_domain=cluster.cluster_domain,
-        cluster_dns=(cluster.dns_address,),
+        cluster_dns=cluster.dns_addresses,
         allowed_unsafe_sysctls=config.allowed_unsafe_sysctls,
         shutdown_periods=periods_of("0s", "0s", by_priority) if by_priority else (),
         shutdown_grace_period=config.shutdown_grace_period,

@@ -10,8 +10,10 @@ from kubelite.offload import AtOnce
 from kubelite.randomness import SeededRandomness
 
 
-def dns_server(client: MirroringClient, upstream: Upstream, address: tuple[str, int]) -> DNSServer:
-    """Return a server that is to listen at one address."""
+def dns_server(
+    client: MirroringClient, upstream: Upstream, *addresses: tuple[str, int]
+) -> DNSServer:
+    """Return a server that is to listen at these addresses."""
     api = client.as_client()
     events = EventRecorder(api, SystemClock(), SeededRandomness(1), component="kube-dns")
-    return DNSServer(api, upstream, ZoneSettings(), [address], AtOnce(), events)
+    return DNSServer(api, upstream, ZoneSettings(), addresses, AtOnce(), events)

@@ -53,7 +53,11 @@ def endpoint_slice(
             name=name or f"{service_name}-1",
             labels={"kubernetes.io/service-name": service_name},
         ),
-        addressType="IPv4",
+        addressType="IPv6" if any(":" in _address(entry) for entry in endpoints) else "IPv4",
         ports=[EndpointPort(name=port_name, port=port, protocol=protocol)],
         endpoints=[endpoint(entry) if isinstance(entry, str) else entry for entry in endpoints],
     )
+
+
+def _address(entry: Endpoint | str) -> str:
+    return entry if isinstance(entry, str) else "".join(entry.addresses[:1])

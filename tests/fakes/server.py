@@ -67,6 +67,7 @@ class Server:
         offload: Offload | None = None,
         hooks: Hooks | None = None,
         delegated: Delegated | None = None,
+        service_cidr: str = "10.43.0.0/16",
         **parts: Any,
     ) -> None:
         self.clock = StandingClock()
@@ -81,7 +82,7 @@ class Server:
         self.addresses = ServiceAddresses(
             self.store,
             records=self.resources.of(IPAddress),
-            cidr="10.43.0.0/16",
+            cidr=service_cidr,
             node_ports=(30000, 32767),
             randomness=self.randomness,
         )

@@ -89,35 +89,57 @@ def outside(address: str = "198.51.100.2", node_address: str = "198.51.100.1") -
             f" ip link set lo up; ip route add default via {node_address}'"
         )
         shell(f"ip route add default via {address}")
+        _connect_by_ipv6(pid)
         yield pid
+
+
+FAR_V6, NODE_V6 = "2001:db8:1::2", "2001:db8:1::1"
+
+
+def _connect_by_ipv6(pid: int) -> None:
+    if not Path("/proc/sys/net/ipv6").exists():
+        return
+    shell(f"ip addr add {NODE_V6}/64 dev uplink0 nodad")
+    shell(
+        f"nsenter -t {pid} -n sh -c 'ip addr add {FAR_V6}/64 dev eth0 nodad;"
+        f" ip route add default via {NODE_V6}'"
+    )
+    shell(f"ip route add default via {FAR_V6}")
 
 
 SERVER = """
 import socket, sys, threading
 name, port = sys.argv[1].encode(), int(sys.argv[2])
-tcp = socket.create_server(("0.0.0.0", port), backlog=128)
-udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-udp.bind(("0.0.0.0", port))
+both = socket.has_dualstack_ipv6()
+where, family = ("::", socket.AF_INET6) if both else ("0.0.0.0", socket.AF_INET)
+tcp = socket.create_server((where, port), backlog=128, family=family, dualstack_ipv6=both)
+udp = socket.socket(family, socket.SOCK_DGRAM)
+if both:
+    udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+udp.bind((where, port))
+def answer(peer):
+    return name + b" " + peer[0].removeprefix("::ffff:").encode()
 def datagrams():
     while True:
         _, peer = udp.recvfrom(100)
-        udp.sendto(name + b" " + peer[0].encode(), peer)
+        udp.sendto(answer(peer), peer)
 threading.Thread(target=datagrams, daemon=True).start()
 print("ready", flush=True)
 while True:
     conversation, peer = tcp.accept()
-    conversation.sendall(name + b" " + peer[0].encode())
+    conversation.sendall(answer(peer))
     conversation.close()
 """
 
 CLIENT = """
 import socket, sys
 address, port, times, kind = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+family = socket.AF_INET6 if ":" in address else socket.AF_INET
 for _ in range(times):
-    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
+    s = socket.socket(family, socket.SOCK_DGRAM if kind == "udp" else socket.SOCK_STREAM)
     s.settimeout(1.5)
     try:
-        s.connect((address, port))
+        s.connect(socket.getaddrinfo(address, port, family)[0][4])
         if kind == "udp":
             s.send(b"?")
         print(s.recv(100).decode() or "closed")

@@ -1,7 +1,7 @@
 """A node in a network namespace, with pods, the service proxy and a machine outside."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 
 from fakes.mirrored import MirroringClient
@@ -44,19 +44,30 @@ class Node:
             await self.proxy.applied()
 
 
-def proxy_of(client: MirroringClient) -> ServiceProxy:
+V4 = ProxySettings(node_name=NODE)
+V6 = ProxySettings(NODE, "fd42::/56", "fd43::/112", ("fd43::a",))
+RANGES = {
+    V4.cluster_cidr: "10.42.0.0/24",
+    V6.cluster_cidr: "fd42::/64",
+}  # of the cluster and of the node
+
+
+def proxy_of(client: MirroringClient, settings: Sequence[ProxySettings] = (V4,)) -> ServiceProxy:
     api = client.as_client()
     events = EventRecorder(api, SystemClock(), SystemRandomness(), component="kube-proxy")
-    return ServiceProxy(api, ProxySettings(node_name=NODE), WorkerThread(), events)
+    return ServiceProxy(api, settings, WorkerThread(), events)
 
 
 @asynccontextmanager
-async def running_node(stack: ExitStack) -> AsyncIterator[Node]:
+async def running_node(
+    stack: ExitStack, settings: Sequence[ProxySettings] = (V4,)
+) -> AsyncIterator[Node]:
     far = stack.enter_context(outside())
     client = MirroringClient()
-    proxy = proxy_of(client)
-    network = PodNetwork(local_addresses=["10.43.0.10"], listener=proxy)
-    await network.start("10.42.0.0/24")
+    proxy = proxy_of(client, settings)
+    local = [address for one in settings for address in one.local_addresses]
+    network = PodNetwork(local_addresses=local, listener=proxy)
+    await network.start(*(RANGES[one.cluster_cidr] for one in settings))
     one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))
     for name, pid in (("one", one), ("two", two)):
         await network.attach(name, f"default/{name}", namespace_path(pid))
@@ -75,15 +86,26 @@ async def running_node(stack: ExitStack) -> AsyncIterator[Node]:
 
 
 def on_a_node(test: Callable[[Node], Awaitable[None]]) -> Callable[[], None]:
-    def run() -> None:
-        async def main(stack: ExitStack) -> None:
-            async with running_node(stack) as node:
-                await test(node)
+    return on_a_node_of(V4)(test)
 
-        in_new_namespace(main)
 
-    run.__name__ = test.__name__
-    return run
+def on_a_node_of(
+    *settings: ProxySettings,
+) -> Callable[[Callable[[Node], Awaitable[None]]], Callable[[], None]]:
+    """Run a test on a node of the families of `settings`, the primary one first."""
+
+    def decorate(test: Callable[[Node], Awaitable[None]]) -> Callable[[], None]:
+        def run() -> None:
+            async def main(stack: ExitStack) -> None:
+                async with running_node(stack, settings) as node:
+                    await test(node)
+
+            in_new_namespace(main)
+
+        run.__name__ = test.__name__
+        return run
+
+    return decorate
 
 
 PODS = ("10.42.0.2", "10.42.0.3")

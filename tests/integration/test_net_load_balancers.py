@@ -107,7 +107,7 @@ class Api:
 @asynccontextmanager
 async def announcing(node: Node) -> AsyncIterator[Api]:
     api: Any = Api(node)
-    announcer = Announcer(api, ProxySettings(NODE), NODE_ADDRESS)
+    announcer = Announcer(api, ProxySettings(NODE), [NODE_ADDRESS])
     running = asyncio.create_task(announcer.run())
     try:
         yield api

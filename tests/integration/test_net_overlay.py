@@ -58,7 +58,7 @@ class Side:
         await self._network.attach(name, f"default/{name}", namespace_path(self.pod))
         self._stack.enter_context(server(name, 8080, self.pod))
         address = self._item.status.addresses[0].address
-        overlay = Overlay(self.client.as_client(), name, address, cidr)
+        overlay = Overlay(self.client.as_client(), name, [address], cidr)
         self._task = asyncio.create_task(overlay.run())
         await asyncio.wait_for(overlay.applied(1), 5)
         self.overlay = overlay
@@ -159,7 +159,7 @@ def test_a_node_that_moves_is_reached_at_its_new_address(prefix: int, is_tunnell
         if not is_tunnelled:  # the kernel takes addresses of one range away together
             shell(f"ip addr replace {MOVED}/{prefix} dev up0")
         side.client.put(moved)
-        side.overlay.move(MOVED)
+        side.overlay.move([MOVED])
         stage.put_right(moved)
         async with asyncio.timeout(10):
             while await ask("10.42.1.2", 8080, pid=side.pod) != ["right 10.42.0.2"]:

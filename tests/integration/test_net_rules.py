@@ -96,12 +96,12 @@ def _lines(listing: str) -> list[str]:
 @on_a_node
 async def test_lost_messages_make_it_look_whether_all_is_there(node: Node) -> None:
     await node.put(service(), endpoint_slice(*PODS))
-    node.proxy.table._changed_by_others({UNKNOWN})
+    node.proxy._changed_by_others({UNKNOWN})
     await asyncio.wait_for(node.proxy.applied(), 5)
     assert node.proxy.table.generation == 0
-    node.proxy.table._watch.stop()  # so that nobody tells of this
+    node.proxy._watch.stop()  # so that nobody tells of this
     shell("nft flush chain ip kubelite service/default/web/tcp/80; nft delete table ip kubelite")
-    node.proxy.table._changed_by_others({UNKNOWN})
+    node.proxy._changed_by_others({UNKNOWN})
     async with asyncio.timeout(5):
         while node.proxy.table.generation == 0:
             await asyncio.sleep(0.01)

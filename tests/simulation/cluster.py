@@ -48,8 +48,9 @@ class SimulatedCluster:
         options: Mapping[str, Any] | None = None,
         hooks: Hooks | None = None,
         delegated: Delegated | None = None,
+        config: Config | None = None,
     ) -> None:
-        """`options` are further options of the controllers, as keywords."""
+        """`options` are further options of the controllers, as keywords; `config` is the server's."""
         loop = asyncio.get_running_loop()
         assert isinstance(loop, SimulatedLoop)
         self.loop = loop
@@ -65,6 +66,7 @@ class SimulatedCluster:
         self._options = dict(options or {})
         self._hooks = hooks
         self._delegated = delegated
+        self._config = config or Config()
         self._process: Process | None = None
 
     @property
@@ -117,6 +119,7 @@ class SimulatedCluster:
             options=self._options,
             hooks=self._hooks,
             delegated=self._delegated,
+            config=self._config,
         )
         self.plane.measuring.reach(self._summary)
         await self.process.start()
@@ -149,6 +152,10 @@ class SimulatedCluster:
         for node in self.nodes.values():
             node.runtime.behave(calm)
 
+    def become(self, config: Config) -> None:
+        """Give the server another configuration, which counts from its next start on."""
+        self._config = config
+
     async def reconnect(self, node: SimulatedNode) -> None:
         """Start a node's agent that was stopped."""
         await node.start(self._client_of_node(node.name))
@@ -166,6 +173,7 @@ class SimulatedCluster:
             self.randomness,
             behaviour=self.behaviour,
             pool=AddressPool(skip=self.joined * 256),
+            second_network="".join(self._config.cluster_cidrs[1:]),
         )
         self.nodes[name] = node
         await node.start()
@@ -208,6 +216,7 @@ class Process:
         options: Mapping[str, Any],
         hooks: Hooks | None = None,
         delegated: Delegated | None = None,
+        config: Config,
     ) -> None:
         self.engine = FaultyEngine(disk)
         self.store = EmbeddedStore(self.engine, clock=clock, executor=DiskExecutor(disk))
@@ -217,7 +226,7 @@ class Process:
             randomness=randomness,
             signing_keys=[SIGNING_KEY],
             certificates=ClientCertificates((), clock),
-            config=Config(),
+            config=config,
             hooks=None if hooks is None else lambda _: hooks,
         )
         self.plane.delegated = delegated

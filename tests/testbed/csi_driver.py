@@ -1,10 +1,13 @@
 """A CSI driver for tests, as csi-driver-host-path is one: volumes are folders of the host, mounted by bind mounts.
 
+Block volumes are files with loop devices, which are published by bind mounts of the devices.
+
 `handlers` are what a gRPC server serves. Without `mounts` a published volume is an empty folder, for tests without
 privileges. `calls` has the method and the request of each call, in order.
 """
 
 import asyncio
+import hashlib
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -16,9 +19,11 @@ from kubelite.grpc.status import Code, GrpcError
 from kubelite.node.csi import messages
 from kubelite.node.csi.messages import Capability, Empty
 from kubelite.node.plugins.messages import GET_INFO, NOTIFY, PluginInfo, RegistrationStatus
+from kubelite.node.volumes.loop_devices import attach, detach
 from kubelite.node.volumes.tmpfs import bind_mount, mounts_below, unmount
 
 Handler = Callable[[Any], Awaitable[Message]]
+BLOCK_BYTES = 4 << 20
 ALL = (Capability.STAGE_UNSTAGE_VOLUME, Capability.EXPAND_VOLUME)
 
 
@@ -52,6 +57,7 @@ class HostPathDriver:
         self.failures: dict[str, list[GrpcError]] = {}  # by method: raised before it succeeds
         self.registered: list[tuple[bool, str]] = []
         self.versions = ["1.0.0"]
+        self.usage: messages.NodeGetVolumeStatsResponse | None = None  # None: as measured
 
     @property
     def names(self) -> list[str]:
@@ -73,6 +79,7 @@ class HostPathDriver:
             messages.NODE_UNSTAGE: self._counted("NodeUnstageVolume", self._unstage),
             messages.NODE_PUBLISH: self._counted("NodePublishVolume", self._publish),
             messages.NODE_UNPUBLISH: self._counted("NodeUnpublishVolume", self._unpublish),
+            messages.NODE_GET_VOLUME_STATS: self._counted("NodeGetVolumeStats", self._usage),
             messages.NODE_EXPAND: self._counted("NodeExpandVolume", self._expand),
         }
 
@@ -117,17 +124,25 @@ class HostPathDriver:
         target = self.paths(request.staging_target_path)
         if not target.is_dir():
             raise GrpcError(Code.INVALID_ARGUMENT, "the staging path does not exist")
+        if _is_block(request):
+            await asyncio.to_thread(self.device, request.volume_id)
+            return Empty()
         await self._mount(self._volume(request.volume_id), target)
         return Empty()
 
     async def _unstage(self, request: messages.NodeUnstageVolumeRequest) -> Message:
         await self._unmount(self.paths(request.staging_target_path))
+        await asyncio.to_thread(detach, self.mark(request.volume_id))
         return Empty()
 
     async def _publish(self, request: messages.NodePublishVolumeRequest) -> Message:
         target = self.paths(request.target_path)
         if not target.parent.is_dir():
             raise GrpcError(Code.INVALID_ARGUMENT, "the parent of the target does not exist")
+        if _is_block(request):
+            target.touch()
+            await self._mount(self.device(request.volume_id), target)
+            return Empty()
         target.mkdir(exist_ok=True)
         source = request.staging_target_path
         await self._mount(self.paths(source) if source else self._volume(request.volume_id), target)
@@ -138,6 +153,8 @@ class HostPathDriver:
         await self._unmount(target)
         if target.is_dir():
             target.rmdir()
+        else:
+            target.unlink(missing_ok=True)
         return Empty()
 
     async def _expand(self, request: messages.NodeExpandVolumeRequest) -> Message:
@@ -145,6 +162,35 @@ class HostPathDriver:
         return messages.NodeExpandVolumeResponse(
             capacity_bytes=request.capacity_range.required_bytes
         )
+
+    async def _usage(self, request: messages.NodeGetVolumeStatsRequest) -> Message:
+        if self.usage is not None:
+            return self.usage
+        found = os.statvfs(self.paths(request.volume_path))
+        return messages.NodeGetVolumeStatsResponse(
+            usage=[
+                messages.VolumeUsage(
+                    total=found.f_blocks * found.f_frsize,
+                    available=found.f_bavail * found.f_frsize,
+                    used=(found.f_blocks - found.f_bfree) * found.f_frsize,
+                    unit=messages.Unit.BYTES,
+                )
+            ]
+        )
+
+    def device(self, handle: str) -> Path:
+        """Return the device of a block volume, which is attached now if it is not."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        file = self.root / f"{handle}.img"
+        with file.open("ab") as opened:
+            if not opened.tell():
+                opened.truncate(BLOCK_BYTES)
+        return attach(file, self.mark(handle))
+
+    def mark(self, handle: str) -> str:
+        """Return the mark of a block volume's device."""
+        text = f"{self.root}\0{handle}"
+        return f"csi-test-{hashlib.sha256(text.encode()).hexdigest()[:48]}"
 
     def _volume(self, handle: str) -> Path:
         folder = self.root / handle
@@ -163,6 +209,10 @@ class HostPathDriver:
         """Return whether something is mounted at a path."""
         place = os.path.realpath(target)
         return any(str(point) == place for point in mounts_below(Path(place).parent))
+
+
+def _is_block(request: Any) -> bool:
+    return request.volume_capability.block is not None
 
 
 class DirectChannel:

@@ -1,4 +1,4 @@
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -69,6 +69,8 @@ def test_pulls_are_bounded_or_one_after_the_other() -> None:
     assert load({"serialize_image_pulls": True}, {}, NOWHERE).pulls_at_once == 1
     with pytest.raises(InvalidConfig, match=r"^cannot use --max-parallel-image-pulls 0: must be"):
         load({"max_parallel_image_pulls": 0}, {}, NOWHERE)
+    with pytest.raises(InvalidConfig, match=r"^cannot use --registry-qps -1: must not be"):
+        load({"registry_qps": -1}, {}, NOWHERE)
 
 
 def test_the_verification_of_logins_has_a_policy_and_only_one_of_them_a_list() -> None:
@@ -206,8 +208,19 @@ def test_no_value_has_control_characters(field: str, plain: type, text: str) -> 
         ({"service_cidr": "10.43.0.1/16"}, "has host bits set"),
         ({"load_balancer_pool": ("nonsense",)}, "--load-balancer-pool nonsense: "),
         ({"load_balancer_pool": ("192.0.2.9-192.0.2.1",)}, "must not end before it begins"),
-        ({"load_balancer_pool": ("192.0.2.1-2001:db8::1",)}, "must be IPv4"),
-        ({"load_balancer_pool": ("2001:db8::/120",)}, "must be IPv4"),
+        ({"load_balancer_pool": ("192.0.2.1-2001:db8::1",)}, "must be of one family"),
+        ({"load_balancer_pool": ("2001:db8::/64",)}, "must be no more than 65536 addresses"),
+        ({"load_balancer_pool": ("fe80::/120",)}, "must be addresses that clients"),
+        ({"load_balancer_pool": ("::ffff:192.0.2.0/120",)}, "must be addresses that clients"),
+        ({"load_balancer_pool": ("::1:0/120",)}, "must be addresses that clients"),
+        (
+            {
+                "cluster_cidr": "fd00:42::/56",
+                "service_cidr": "fd00:43::/112",
+                "load_balancer_pool": ("fd00:42::/120",),
+            },
+            "must not overlap --cluster-cidr",
+        ),
         ({"load_balancer_pool": ("192.0.2.1/24",)}, "has host bits set"),
         ({"load_balancer_pool": ("172.0.0.0/8",)}, "must be no more than 65536 addresses"),
         ({"load_balancer_pool": ("127.0.0.0/24",)}, "must be addresses that clients"),
@@ -242,11 +255,13 @@ def test_values_that_no_server_can_use(flags: dict[str, object], words: str) -> 
             ("192.0.2.7 - 192.0.2.9,192.0.2.20/32",),
             [("192.0.2.7", "192.0.2.9"), ("192.0.2.20",) * 2],
         ),
+        (("2001:db8::/120",), [("2001:db8::1", "2001:db8::ff")]),
+        (("2001:db8::9-2001:db8::a",), [("2001:db8::9", "2001:db8::a")]),
     ],
 )
 def test_pools_are_ranges(given: tuple[str, ...], expected: list[tuple[str, str]]) -> None:
     found = load({"load_balancer_pool": given}, {}, NOWHERE).load_balancer_ranges
-    assert [tuple(str(IPv4Address(end)) for end in ends) for ends in found] == expected
+    assert [tuple(str(ip_address(end)) for end in ends) for ends in found] == expected
 
 
 @pytest.mark.parametrize(
@@ -276,7 +291,7 @@ def test_without_a_home_the_folder_has_to_be_given(monkeypatch: pytest.MonkeyPat
 
 def test_help_tells_the_defaults() -> None:
     assert help_of("https_listen_port") == "Port of the API server [default: 6443]"
-    assert help_of("node_ip") == "Address of this node (default: that of the default route)"
+    assert help_of("node_ip").endswith("(default: that of the default route)")
     assert help_of("debug") == "Log more"
     assert help_of("tls_san").endswith("certificate")
     for field, (plain, setting) in settings().items():

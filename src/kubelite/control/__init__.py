@@ -49,6 +49,7 @@ from kubelite.control.volume_protection import (
     ClaimProtectionController,
     VolumeProtectionController,
 )
+from kubelite.control.volume_recycler import VolumeRecycler
 
 # All controllers, in the order in which they start.
 CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
@@ -91,6 +92,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         TTLAfterFinishedController,
         VolumeClaimBinder,
         VolumePhaseController,
+        VolumeRecycler,
         ClaimProtectionController,
         VolumeProtectionController,
         AttributesProtectionController,

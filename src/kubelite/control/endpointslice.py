@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kubelite.api.client.events import NORMAL, WARNING
 from kubelite.api.errors import Forbidden, NotFound
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
@@ -22,6 +23,7 @@ from kubelite.api.kinds.discovery import (
 )
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.control.batches import NAMESPACE_TERMINATING
+from kubelite.control.conditions import is_true
 from kubelite.control.endpoints import HEADLESS
 from kubelite.control.ownership import controller_reference
 from kubelite.control.pods import is_ready
@@ -39,12 +41,19 @@ from kubelite.control.service_pods import (
     served_ports,
     service_selectors,
 )
+from kubelite.control.topology_hints import (
+    ZONE,
+    HintsDisabled,
+    asks_for_hints,
+    cpu_shares,
+    hinted,
+)
 
 SERVICE = "kubernetes.io/service-name"
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "endpointslice-controller.k8s.io"
-ZONE = "topology.kubernetes.io/zone"
 ENDPOINTS_LIMIT = 100
+HINTED = "asks-for-hints"
 
 # Name, protocol, number, application protocol. A slice of another writer may lack the number.
 SlicePorts = tuple[tuple[str, str, int | None, str], ...]
@@ -57,6 +66,7 @@ class Plan(Struct, frozen=True):
     create: tuple[EndpointSlice, ...] = ()
     update: tuple[EndpointSlice, ...] = ()
     delete: tuple[str, ...] = ()
+    hintless: tuple[str, ...] = ()  # why families have no hints that the service asks for
 
 
 def plan(
@@ -64,9 +74,14 @@ def plan(
     pods: Sequence[Pod],
     zones: Mapping[str, str],
     slices: Sequence[EndpointSlice],
+    shares: Mapping[str, float] | None = None,
 ) -> Plan:
-    """Decide how to spread the endpoints over slices; `zones` maps names of nodes to their zones."""
+    """Decide how to spread the endpoints over slices; `zones` maps names of nodes to their zones.
+
+    `shares` are those of zones in the nodes' CPUs, for a service that asks for hints by them; else None.
+    """
     wanted = _wanted(service, pods, zones)
+    hintless = _hint(wanted, slices, shares) if shares is not None else []
     labels = _labels(service)
     existing: dict[Group, list[EndpointSlice]] = defaultdict(list)
     for one in slices:
@@ -74,7 +89,7 @@ def plan(
     create: list[EndpointSlice] = []
     update: list[EndpointSlice] = []
     delete: list[str] = []
-    kept = 0
+    with_slices: set[str] = set()  # the families that have one
     for group in sorted({*wanted, *existing}, key=repr):
         before = sorted(existing.get(group, []), key=lambda one: one.metadata.name)
         after, added = _filled(wanted.get(group, {}), before)
@@ -82,33 +97,70 @@ def plan(
             if not endpoints:
                 delete.append(old.metadata.name)
                 continue
-            kept += 1
+            with_slices.add(group[0])
             if endpoints != old.endpoints or old.metadata.labels != labels:
                 metadata = replace(old.metadata, labels=labels)
                 update.append(replace(old, metadata=metadata, endpoints=endpoints))
+        if added:
+            with_slices.add(group[0])
         create += (_slice(service, group, endpoints, labels) for endpoints in added)
-    if not kept and not create:
-        return _placeholder(service, slices, labels, delete)
-    return Plan(create=tuple(create), update=tuple(update), delete=tuple(delete))
+    for family in families(service):
+        if family not in with_slices:
+            placeholder = _placeholder(service, family, slices, labels)
+            create += placeholder.create
+            update += placeholder.update
+            delete = [name for name in delete if name not in placeholder.keep]
+    return Plan(tuple(create), tuple(update), tuple(delete), tuple(hintless))
+
+
+def _hint(
+    wanted: dict[Group, dict[str, Endpoint]],
+    slices: Sequence[EndpointSlice],
+    shares: Mapping[str, float],
+) -> list[str]:
+    """Set the hints of the wanted endpoints, which are changed, by zone; return why families have none."""
+    before = {
+        (one.addressType, _identity(endpoint)): endpoint.hints.forZones[0].name
+        for one in slices
+        for endpoint in one.endpoints
+        if endpoint.hints and endpoint.hints.forZones
+    }
+    hintless = []
+    for family in sorted({family for family, _ in wanted}):
+        places = [
+            (group, key) for group in sorted(wanted) if group[0] == family for key in wanted[group]
+        ]
+        endpoints = [wanted[group][key] for group, key in places]
+        try:
+            found = hinted(endpoints, shares, [before.get((family, key), "") for _, key in places])
+        except HintsDisabled as reason:
+            hintless.append(f"{reason}, addressType: {family}")
+            found = [replace(one, hints=None) for one in endpoints]
+        for (group, key), endpoint in zip(places, found, strict=True):
+            wanted[group][key] = endpoint
+    return hintless
+
+
+class Placeholder(Struct, frozen=True):
+    """How a family without endpoints gets its empty slice."""
+
+    create: tuple[EndpointSlice, ...] = ()
+    update: tuple[EndpointSlice, ...] = ()
+    keep: tuple[str, ...] = ()  # the name of a slice that becomes it, or is it
 
 
 def _placeholder(
-    service: Service, slices: Sequence[EndpointSlice], labels: dict[str, str], delete: list[str]
-) -> Plan:
-    """Keep one empty slice for each address family, so that watchers see that there are no endpoints."""
-    create, keep = [], set()
-    update = []
-    for family in families(service):
-        empty = [one for one in slices if one.addressType == family and not one.ports]
-        if empty:
-            keep.add(empty[0].metadata.name)
-            if empty[0].endpoints or empty[0].metadata.labels != labels:
-                metadata = replace(empty[0].metadata, labels=labels)
-                update.append(replace(empty[0], metadata=metadata, endpoints=[]))
-        else:
-            create.append(_slice(service, (family, ()), [], labels))
-    gone = tuple(name for name in delete if name not in keep)
-    return Plan(create=tuple(create), update=tuple(update), delete=gone)
+    service: Service, family: str, slices: Sequence[EndpointSlice], labels: dict[str, str]
+) -> Placeholder:
+    """Keep one empty slice of an address family, so that watchers see that it has no endpoints."""
+    empty = [one for one in slices if one.addressType == family and not one.ports]
+    if not empty:
+        return Placeholder(create=(_slice(service, (family, ()), [], labels),))
+    kept = empty[0]
+    if not kept.endpoints and kept.metadata.labels == labels:
+        return Placeholder(keep=(kept.metadata.name,))
+    changed = replace(kept, metadata=replace(kept.metadata, labels=labels), endpoints=[])
+    return Placeholder(update=(changed,), keep=(kept.metadata.name,))
 
 
 def _filled(
@@ -166,14 +218,15 @@ def _ports_of(one: EndpointSlice) -> SlicePorts:
 def _endpoint(service: Service, pod: Pod, addresses: list[str], zone: str) -> Endpoint:
     serving = is_ready(pod)
     terminating = pod.metadata.deletionTimestamp is not None
+    ready = service.spec.publishNotReadyAddresses or (serving and not terminating)
     return Endpoint(
         addresses=addresses[:1],
         conditions=EndpointConditions(
-            ready=service.spec.publishNotReadyAddresses or (serving and not terminating),
+            ready=ready,
             serving=serving,
             terminating=terminating,
         ),
-        hints=_hints(service, zone, pod.spec.nodeName),
+        hints=_hints(service, zone, pod.spec.nodeName) if ready else None,
         hostname=hostname_of(pod, service) or None,
         nodeName=pod.spec.nodeName or None,
         targetRef=pod_reference(pod),
@@ -183,6 +236,8 @@ def _endpoint(service: Service, pod: Pod, addresses: list[str], zone: str) -> En
 
 def _hints(service: Service, zone: str, node: str) -> EndpointHints | None:
     """Return the nodes and zones that should prefer this endpoint, by the service's trafficDistribution."""
+    if asks_for_hints(service.metadata.annotations):
+        return None  # the annotation wins
     distribution = service.spec.trafficDistribution
     zones = [ForZone(name=zone)] if zone else []
     if distribution == "PreferSameNode" and node:
@@ -236,6 +291,11 @@ class EndpointSliceController:
         self._nodes = context.mirror(Node)
         self._slices = context.mirror(EndpointSlice)
         self._slices.add_index(SERVICE, _service_of_slice)
+        self._services.add_index(
+            HINTED, lambda one: [HINTED] if asks_for_hints(one.metadata.annotations) else []
+        )
+        self._events = context.events
+        self._hintless: dict[Key, tuple[str, ...]] = {}  # what was last told of a service
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch services, the pods they select, this controller's slices, and nodes that change zone."""
@@ -244,24 +304,29 @@ class EndpointSliceController:
             Watch(Pod, self._services_of, where=matters),
             Watch(EndpointSlice, _key_of_slice),
             Watch(Node, self._all_services, where=_zone_changed),
+            Watch(Node, self._hinted_services, where=_capacity_changed),
         )
 
     async def reconcile(self, key: Key) -> float | None:
         """Write the slices that differ; the garbage collector deletes those of a service that is gone."""
         service = self._services.get(key.name, key.namespace)
-        if service is None or service.metadata.deletionTimestamp is not None:
-            return None
-        if not is_selecting(service):
+        if (
+            service is None
+            or service.metadata.deletionTimestamp is not None
+            or not is_selecting(service)
+        ):
+            self._hintless.pop(key, None)
             return None
         slices = self._slices.indexed(SERVICE, f"{key.namespace}/{key.name}")
-        zones = {
-            node.metadata.name: node.metadata.labels.get(ZONE, "") for node in self._nodes.list()
-        }
+        nodes = self._nodes.list()
+        zones = {node.metadata.name: node.metadata.labels.get(ZONE, "") for node in nodes}
+        shares = cpu_shares(nodes) if asks_for_hints(service.metadata.annotations) else None
         pods = await selected_pods(self._offload, service, self._pods)
         decided = await self._offload.run(
             2 * endpoints_cost_bytes(service, pods) + sum(len(one.endpoints) for one in slices),
-            lambda: plan(service, pods, zones, slices),
+            lambda: plan(service, pods, zones, slices, shares),
         )
+        self._tell_hints(key, service, decided.hintless, is_asked=shares is not None)
         for one in decided.create:
             await self._create(one)
         for one in decided.update:
@@ -272,6 +337,29 @@ class EndpointSliceController:
             except NotFound:
                 continue
         return None
+
+    def _tell_hints(
+        self, key: Key, service: Service, hintless: tuple[str, ...], *, is_asked: bool
+    ) -> None:
+        """Record whether a service has the hints that it asks for, when that changes."""
+        told = self._hintless.get(key)
+        if not is_asked:
+            if self._hintless.pop(key, None) == ():
+                about = "Topology Aware Hints has been disabled"
+                self._events.event(service, WARNING, "TopologyAwareHintsDisabled", about)
+            return
+        self._hintless[key] = hintless
+        if hintless == told:
+            return
+        for reason in hintless:
+            self._events.event(service, WARNING, "TopologyAwareHintsDisabled", reason)
+        if not hintless:
+            about = "Topology Aware Hints has been enabled"
+            self._events.event(service, NORMAL, "TopologyAwareHintsEnabled", about)
+
+    def _hinted_services(self, _node: Node) -> Iterable[Key]:
+        found = self._services.indexed(HINTED, HINTED)
+        return (Key(one.metadata.namespace, one.metadata.name) for one in found)
 
     def _services_of(self, pod: Pod) -> Iterable[Key | None]:
         return self._selecting.keys(pod.metadata.namespace, pod.metadata.labels)
@@ -285,6 +373,19 @@ class EndpointSliceController:
 
     def _all_services(self, _node: Node) -> Iterable[Key]:
         return (Key(one.metadata.namespace, one.metadata.name) for one in self._services.list())
+
+
+def _capacity_changed(before: Node | None, after: Node | None) -> bool:
+    return _capacity(before) != _capacity(after)
+
+
+def _capacity(node: Node | None) -> object:
+    """Return what a node adds to the shares of zones."""
+    return node and (
+        node.metadata.labels,
+        node.status.allocatable.get("cpu"),
+        is_true(node.status.conditions, "Ready"),
+    )
 
 
 def _zone_changed(before: Node | None, after: Node | None) -> bool:

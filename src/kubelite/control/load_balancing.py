@@ -2,12 +2,13 @@
 
 By default the addresses are the nodes' own, as with k3s: a port is then one Service's on all nodes. The ports that a
 Service holds stand in its status, so that what is decided survives restarts, and a port that a Service gains later does
-not take it from another. With a pool each Service has an address of its own, and one node answers for it.
+not take it from another. With a pool each Service has addresses of its own, one of each of its families as far as the
+pool has them, and one node answers for them.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 
 from msgspec import Struct
 
@@ -21,9 +22,12 @@ from kubelite.api.machinery.load_balancing import (
     announcer_of,
 )
 from kubelite.control.conditions import is_true
+from kubelite.control.service_pods import families
 
 Claim = tuple[str, int]  # protocol and port
 NO_NODES = ("UnAvailableLoadBalancer", "There are no available nodes for LoadBalancer")
+NONE_LEFT = "no address is left in the pool"
+FAMILIES = ("IPv4", "IPv6")
 FAILED = "SyncLoadBalancerFailed"
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104 - compared with, not bound to
 
@@ -32,7 +36,7 @@ class Host(Struct, frozen=True):
     """A node that may answer for Services."""
 
     name: str
-    address: str
+    addresses: Mapping[str, str]  # by family
     taken: Mapping[Claim, str] = {}  # host ports of its pods, and the pod: namespace/name
 
 
@@ -51,21 +55,28 @@ class Outcome(Struct, frozen=True):
 
 
 class Pool(Struct, frozen=True):
-    """Ranges of IPv4 addresses, both ends included, as numbers."""
+    """Ranges of addresses, both ends included, as numbers; those of IPv6 are above all of IPv4."""
 
     ranges: tuple[tuple[int, int], ...] = ()
 
     def __contains__(self, text: str) -> bool:
         try:
-            number = int(IPv4Address(text))
+            number = int(ip_address(text))
         except ValueError:
             return False
         return any(first <= number <= last for first, last in self.ranges)
 
-    def __iter__(self) -> Iterator[str]:
+    @property
+    def families(self) -> Set[str]:
+        """The families of which the pool has addresses."""
+        return {f"IPv{ip_address(first).version}" for first, _ in self.ranges}
+
+    def of_family(self, family: str) -> Iterator[str]:
+        """Yield the addresses of a family."""
         for first, last in self.ranges:
-            for number in range(first, last + 1):
-                yield str(IPv4Address(number))
+            if family_of(str(ip_address(first))) == family:
+                for number in range(first, last + 1):
+                    yield str(ip_address(number))
 
 
 def key_of(item: Service | Pod) -> str:
@@ -81,13 +92,14 @@ def by_age(services: Iterable[Service]) -> list[Service]:
     )
 
 
-def address_of(node: Node) -> str:
-    """Return the address under which clients reach a node: an external one before an internal one."""
+def addresses_of_node(node: Node) -> dict[str, str]:
+    """Return the address of each family under which clients reach a node: an external one before an internal one."""
+    found: dict[str, str] = {}
     for kind in ("ExternalIP", "InternalIP"):
         for entry in node.status.addresses:
-            if entry.type == kind and _is_ipv4(entry.address):
-                return entry.address
-    return ""
+            if entry.type == kind and (family := family_of(entry.address)):
+                found.setdefault(family, entry.address)
+    return found
 
 
 def usable(nodes: Sequence[Node]) -> list[Node]:
@@ -109,9 +121,9 @@ def hosts_of(nodes: Sequence[Node], pods: Iterable[Pod]) -> list[Host]:
         for claim in host_ports(pod):
             taken.setdefault(pod.spec.nodeName, {}).setdefault(claim, key_of(pod))
     return [
-        Host(node.metadata.name, address, taken.get(node.metadata.name, {}))
+        Host(node.metadata.name, addresses, taken.get(node.metadata.name, {}))
         for node in sorted(usable(nodes), key=lambda one: one.metadata.name)
-        if (address := address_of(node))
+        if (addresses := addresses_of_node(node))
     ]
 
 
@@ -123,7 +135,7 @@ def host_ports(pod: Pod) -> list[Claim]:
         (port.protocol or "TCP", port.hostPort)
         for container in (*pod.spec.initContainers, *pod.spec.containers)
         for port in container.ports
-        if port.hostPort and not port.hostIP.startswith("127.")
+        if port.hostPort and not (port.hostIP.startswith("127.") or port.hostIP == "::1")
     ]
 
 
@@ -200,14 +212,17 @@ def _placed(service: Service, hosts: Sequence[Host], local: Set[str] | None) -> 
     """Return the outcome for a Service whose ports no other Service has."""
     held, before = held_ports(service), set(addresses_of(service))
     ports = [PortStatus(port=port, protocol=protocol) for protocol, port in ports_of(service)]
-    ingress, conflicts, shadowed = [], [], []
+    serving: list[Host] = []
+    conflicts, shadowed = [], []
+    wanted = families(service)
     for host in hosts:
-        if local is not None and host.name not in local:
+        own = {host.addresses[family] for family in wanted if family in host.addresses}
+        if not own or (local is not None and host.name not in local):
             continue
         for claim in ports_of(service):
             if (pod := host.taken.get(claim)) is None:
                 continue
-            if host.address in before and claim in held:
+            if own & before and claim in held:
                 told = f"Port {_text(claim)} of the host is already in use by service {key_of(service)}"
                 shadowed.append((pod, told))
             else:
@@ -216,7 +231,13 @@ def _placed(service: Service, hosts: Sequence[Host], local: Set[str] | None) -> 
                 )
                 break
         else:
-            ingress.append(LoadBalancerIngress(ip=host.address, ipMode=VIP, ports=ports))
+            serving.append(host)
+    ingress = [
+        LoadBalancerIngress(ip=host.addresses[family], ipMode=VIP, ports=ports)
+        for family in wanted
+        for host in serving
+        if family in host.addresses
+    ]
     reason, message = ("", "") if ingress else NO_NODES
     if conflicts:
         reason, message = FAILED, _failure(conflicts[0])
@@ -232,37 +253,92 @@ def from_pool(
 ) -> dict[str, Outcome]:
     """Return what each Service gets of a pool; `hosts` may announce, `taken` are addresses that nodes have."""
     aged = by_age(services)
-    given: dict[str, str] = {}  # address -> key
-    for service in aged:
-        for address in addresses_of(service)[:1]:
-            if address in pool and address not in taken and _wants(service, address):
-                given.setdefault(address, key_of(service))
-    having = {key: address for address, key in given.items()}
+    given = _held_of_pool(aged, pool, taken)
+    having = {(key, family_of(address)): address for address, key in given.items()}
     outcomes = {}
-    unused = (address for address in pool if address not in given and address not in taken)
+    unused: dict[str, Iterator[str]] = {
+        family: (one for one in pool.of_family(family) if one not in given and one not in taken)
+        for family in FAMILIES
+    }
     # Who asks for an address comes before who takes any.
     for service in sorted(aged, key=lambda one: not one.spec.loadBalancerIP):
-        key, wanted = key_of(service), service.spec.loadBalancerIP
-        address = having.get(key, "") or wanted or next(unused, "")
-        problem = _problem(address, key, pool, given, taken)
-        if problem:
-            outcomes[key] = _failed(problem)
+        key, asked = key_of(service), service.spec.loadBalancerIP
+        found = []
+        problem = _misplaced(service)
+        is_short = bool(problem)
+        for family in _families_of_pool(service, pool):
+            wanted = asked if family_of(asked) == family else ""
+            address = having.get((key, family), "") or wanted or next(unused[family], "")
+            if reason := _problem(address, key, pool, given, taken):
+                problem = problem or reason
+                is_short = is_short or bool(wanted) or _is_needed(service, family)
+            else:
+                found.append(address)
+        if is_short or not found:
+            outcomes[key] = _failed(problem or NONE_LEFT)
+            for address in found:  # for a later one
+                family = family_of(address)
+                if having.get((key, family)) != address and address != asked:
+                    unused[family] = _before(address, unused[family])
             continue
-        given[address] = key
-        announcer = choose(address, announcer_of(service), hosts, local.get(key))
+        given.update(dict.fromkeys(found, key))
+        announcer = choose(found[0], announcer_of(service), hosts, local.get(key))
         reason, message = ("", "") if announcer else NO_NODES
-        ingress = LoadBalancerIngress(ip=address, ipMode=VIP)
-        outcomes[key] = Outcome((ingress,), announcer, reason, message)
+        ingress = tuple(LoadBalancerIngress(ip=address, ipMode=VIP) for address in found)
+        outcomes[key] = Outcome(ingress, announcer, reason, message)
     return outcomes
 
 
+def _misplaced(service: Service) -> str:
+    """Return why a Service cannot have the address that it asks for, whatever the pool."""
+    asked = service.spec.loadBalancerIP
+    if not asked or family_of(asked) in families(service):
+        return ""
+    return f"address {asked} is of no family of the service"
+
+
+def _held_of_pool(services: Sequence[Service], pool: Pool, taken: Set[str]) -> dict[str, str]:
+    """Return the addresses of a pool that Services have and keep, the oldest Service first, with their keys."""
+    given: dict[str, str] = {}
+    for service in services:
+        held: dict[str, str] = {}
+        for address in addresses_of(service):
+            if address in pool and address not in taken and _wants(service, address):
+                held.setdefault(family_of(address), address)
+        for family, address in held.items():
+            if family in families(service):
+                given.setdefault(address, key_of(service))
+    return given
+
+
+def _families_of_pool(service: Service, pool: Pool) -> Sequence[str]:
+    """Return the families of which a Service gets addresses; one that it needs is among them in any case."""
+    return [
+        family
+        for family in families(service)
+        if family in pool.families or _is_needed(service, family)
+    ]
+
+
+def _is_needed(service: Service, family: str) -> bool:
+    """Return whether a Service has not what it asks for without an address of this family."""
+    spec = service.spec
+    return family in spec.ipFamilies and spec.ipFamilyPolicy != "PreferDualStack"
+
+
+def _before(address: str, rest: Iterator[str]) -> Iterator[str]:
+    yield address
+    yield from rest
+
+
 def _wants(service: Service, address: str) -> bool:
-    return service.spec.loadBalancerIP in ("", address)
+    asked = service.spec.loadBalancerIP
+    return asked == address or family_of(asked) != family_of(address)
 
 
 def _problem(address: str, key: str, pool: Pool, given: Mapping[str, str], taken: Set[str]) -> str:
     if not address:
-        return "no address is left in the pool"
+        return NONE_LEFT
     if address not in pool:
         return f"address {address} is not in the pool"
     if address in taken:
@@ -298,8 +374,9 @@ def _text(claim: Claim) -> str:
     return f"{port}/{protocol}"
 
 
-def _is_ipv4(text: str) -> bool:
+def family_of(text: str) -> str:
+    """Return the family of an address; "" of what is none."""
     try:
-        return ip_address(text).version == 4
+        return f"IPv{ip_address(text).version}"
     except ValueError:
-        return False
+        return ""

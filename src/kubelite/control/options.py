@@ -95,7 +95,7 @@ class LoadBalancing(Struct, frozen=True):
     is_on: bool = True
     pool: tuple[
         tuple[int, int], ...
-    ] = ()  # IPv4 ranges, both ends included; empty: nodes' own addresses
+    ] = ()  # ranges, both ends included, of IPv4 and, above 2**32, of IPv6; empty: nodes' own addresses
     api_port: int = 6443  # which no Service may have on nodes
 
 

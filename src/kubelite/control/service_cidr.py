@@ -1,4 +1,4 @@
-"""Protects the default ServiceCIDR: marks it Ready, and keeps its finalizer while Services have its addresses."""
+"""Makes ServiceCIDRs Ready, which gives Services their addresses, and keeps those with addresses in use."""
 
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -14,7 +14,6 @@ from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control.conditions import find
 from kubelite.control.runtime import Context, Key, Watch
 
-DEFAULT = "kubernetes"
 FINALIZER = "networking.k8s.io/service-cidr-finalizer"
 DELETION_GRACE = timedelta(seconds=10)  # wait for allocations in flight, as in Kubernetes
 READY = Condition(type="Ready", status="True", message="Kubernetes Service CIDR is ready")
@@ -24,6 +23,8 @@ IN_USE = Condition(
     reason="Terminating",
     message="There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new ServiceCIDR",
 )
+
+ADDRESS_COST_BYTES = 16  # what the offload counts for an address compared with a range
 
 Network = IPv4Network | IPv6Network
 
@@ -49,7 +50,7 @@ def networks_of(cidr: ServiceCIDR) -> list[Network]:
 
 
 class ServiceCIDRController:
-    """Reconciles the default ServiceCIDR. No addresses are allocated from others, so they never become Ready."""
+    """Reconciles ServiceCIDRs. What the flags say of the default one is compared by `system_needs`."""
 
     name = "service-cidrs-controller"
     workers = 1
@@ -57,20 +58,26 @@ class ServiceCIDRController:
     def __init__(self, context: Context) -> None:
         self._client = context.client
         self._clock = context.clock
+        self._offload = context.offload
         self._cidrs = context.mirror(ServiceCIDR)
         self._addresses = context.mirror(IPAddress)
 
     def watches(self) -> Sequence[Watch[Any]]:
-        """Watch the ranges, and addresses once the default range is being deleted."""
-        return (Watch(ServiceCIDR, lambda _: (Key("", DEFAULT),)), Watch(IPAddress, self._if_going))
+        """Watch the ranges, and addresses while a range is being deleted."""
+        return (Watch(ServiceCIDR, self._ranges), Watch(IPAddress, lambda _: self._going()))
 
-    def _if_going(self, _: IPAddress) -> Iterator[Key]:
-        cidr = self._cidrs.get(DEFAULT)
-        if cidr is not None and cidr.metadata.deletionTimestamp is not None:
-            yield Key("", DEFAULT)
+    def _ranges(self, cidr: ServiceCIDR) -> Iterator[Key]:
+        """Yield the keys of a range, and of those that may go because of it."""
+        yield Key("", cidr.metadata.name)
+        yield from self._going()
+
+    def _going(self) -> Iterator[Key]:
+        for cidr in self._cidrs.list():
+            if cidr.metadata.deletionTimestamp is not None:
+                yield Key("", cidr.metadata.name)
 
     async def reconcile(self, key: Key) -> float | None:
-        """Add the finalizer, or remove it from a deleted range that no address needs."""
+        """Add the finalizer and the condition, or remove it from a deleted range that no address needs."""
         cidr = self._cidrs.get(key.name)
         if cidr is None:
             return None
@@ -81,15 +88,19 @@ class ServiceCIDRController:
             cidr = await self._client.update(
                 replace(cidr, metadata=replace(cidr.metadata, finalizers=finalizers))
             )
-        if find(cidr.status.conditions, "Ready") is None:
+        ready = find(cidr.status.conditions, "Ready")
+        if ready is None or ready.status != "True":
             await self._tell(cidr, READY)
         return None
 
     async def _finish(self, cidr: ServiceCIDR) -> float | None:
         if FINALIZER not in cidr.metadata.finalizers:
             return None
-        others = [one for one in self._cidrs.list() if one.metadata.name != cidr.metadata.name]
-        if is_needed(cidr, others, self._addresses.list()):
+        # Of two ranges that are being deleted neither may count on the other.
+        others = [one for one in self._cidrs.list() if one.metadata.deletionTimestamp is None]
+        addresses = self._addresses.list()
+        cost = len(addresses) * (1 + len(others)) * ADDRESS_COST_BYTES
+        if await self._offload.run(cost, lambda: is_needed(cidr, others, addresses)):
             known = find(cidr.status.conditions, "Ready")
             if known is None or known.reason != IN_USE.reason:
                 await self._tell(cidr, IN_USE)

@@ -32,6 +32,7 @@ from kubelite.control.volume_matching import (
     is_for,
     reference_to_claim,
 )
+from kubelite.control.volume_recycler import recycled_source
 
 VOLUME_COST_BYTES = 20  # cost of comparing a volume with a claim, for the offload
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
@@ -261,12 +262,13 @@ def _is_to_grow(claim: PersistentVolumeClaim) -> bool:
 def unreclaimable(volume: PersistentVolume) -> str:
     """Return why nothing carries out the reclaim policy of a released volume, in upstream's words; "" if something may.
 
-    Drivers and external provisioners delete their own. Data of other volumes is nobody's to delete: upstream's deleter
-    of hostPath volumes, for tests on one host, has no counterpart here, and neither have its recycler pods.
+    Drivers and external provisioners delete their own, and `control.volume_recycler` empties volumes. Other data is
+    nobody's to delete: upstream's deleter of hostPath volumes, for tests on one host, has no counterpart here.
     """
     policy = volume.spec.persistentVolumeReclaimPolicy
     if policy == "Recycle":
-        return "No recycler plugin found for the volume!"
+        can = recycled_source(volume) or MIGRATED_TO in volume.metadata.annotations
+        return "" if can else "No recycler plugin found for the volume!"
     provisioner = volume.metadata.annotations.get(PROVISIONED_BY, "")
     is_external = provisioner and not provisioner.startswith("kubernetes.io/")
     is_migrated = MIGRATED_TO in volume.metadata.annotations

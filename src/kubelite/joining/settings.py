@@ -8,6 +8,7 @@ from msgspec import Struct
 from kubelite import __version__
 from kubelite.config import AgentConfig, ClusterSettings
 from kubelite.joining.refusal import JoinFailed
+from kubelite.network_config import parts
 
 NAMESPACE, NAME = "kube-system", "kubelite-cluster"  # of the ConfigMap
 
@@ -31,12 +32,17 @@ def read_info(server: str, data: Mapping[str, str]) -> ClusterInfo:
         return data[key]
 
     try:
+        dns = [str(ip_address(part)) for part in parts(text("cluster-dns"))]
+        pods, services = (_ranges(text(key)) for key in ("cluster-cidr", "service-cidr"))
+        if not len(dns) == len(pods) == len(services) <= 2:
+            raise ValueError("it does not have one range of pods and of Services by family")
         return ClusterInfo(
             ClusterSettings(
-                cluster_cidr=str(ip_network(text("cluster-cidr"))),
-                service_cidr=str(ip_network(text("service-cidr"))),
-                dns_address=str(ip_address(text("cluster-dns"))),
+                cluster_cidr=",".join(pods),
+                service_cidr=",".join(services),
+                dns_address=dns[0],
                 cluster_domain=text("cluster-domain"),
+                dns_secondary="".join(dns[1:]),
             ),
             version=text("version"),
         )
@@ -59,13 +65,27 @@ def require_agreement(
     for flag, given, value in (
         ("--cluster-cidr", config.cluster_cidr, settings.cluster_cidr),
         ("--service-cidr", config.service_cidr, settings.service_cidr),
-        ("--cluster-dns", config.cluster_dns, settings.dns_address),
+        ("--cluster-dns", config.cluster_dns, ",".join(settings.dns_addresses)),
         ("--cluster-domain", config.cluster_domain, settings.cluster_domain),
     ):
-        if given and given != value:
+        if given and _canonical(given) != value:
             raise JoinFailed(
                 f"cannot join {server}: the cluster has {flag} {value}, and this agent was given {given}"
             )
+
+
+def _ranges(text: str) -> list[str]:
+    return [str(ip_network(part)) for part in parts(text)]
+
+
+def _canonical(given: str) -> str:
+    """Return what an agent was given as the cluster writes it: ranges and addresses in their usual form."""
+    try:
+        return ",".join(
+            str(ip_network(part) if "/" in part else ip_address(part)) for part in parts(given)
+        )
+    except ValueError:  # a domain
+        return given
 
 
 def _minor(version: str) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Answers on the node's link for the addresses of load balancers that this node was chosen for.
 
-The node answers ARP from this process. The addresses are on no interface: nothing else of the host listens on them,
-takes them for its own or sends from them, and they are gone as soon as the process is, however it ends. Services are
-reached by the service proxy's rules; all else at such an address is refused.
+The node answers ARP, and for IPv6 neighbour discovery, from this process. The addresses are on no interface: nothing
+else of the host listens on them, takes them for its own or sends from them, and they are gone as soon as the process
+is, however it ends. Services are reached by the service proxy's rules; all else at such an address is refused.
 
 The control plane chooses the node (see `control.load_balancers`). One that is cut off from it goes on, so that a server
 that is away costs no traffic, until it hears another node announce the address. It is silent then at once, and asks
@@ -10,11 +10,13 @@ the API whether the address is still its own: two nodes on one link answer for a
 """
 
 import asyncio
+import ctypes
 import errno
 import logging
 import socket
-from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import ip_address
 
 from msgspec import Struct
 
@@ -24,11 +26,12 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.machinery.load_balancing import addresses_of, announcer_of, is_ours
 from kubelite.limits import ARP_MESSAGES
-from kubelite.net import arp
+from kubelite.net import arp, ndp
+from kubelite.net.families import IPV4, Family, family_of, network_of
 from kubelite.net.netlink import RouteSocket
 from kubelite.net.overlay import own_interfaces
 from kubelite.net.ruleset import ProxySettings
-from kubelite.net.trusted_text import is_endpoint
+from kubelite.net.trusted_text import endpoint_text
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -36,6 +39,8 @@ log = logging.getLogger(__name__)
 REPEAT_SECONDS = (0.0, 0.5, 1.0, 2.0, 2.0)  # an announcement may be lost, and switches may be slow
 REST_SECONDS = 0.01  # after each batch of messages
 RETRY_SECONDS = 5.0
+ADDRESS_BYTES = 4  # of IPv4
+SO_ATTACH_FILTER = 26
 DEFEND_SECONDS = 10.0  # between two questions to the API about one address, as in RFC 5227
 CHECK_SECONDS = 5.0  # for the API's answer
 
@@ -49,29 +54,38 @@ class Owned(Struct, frozen=True):
 
 
 def owned_by(service: Service, node_name: str, settings: ProxySettings) -> Owned | None:
-    """Return the address for which a node was chosen; None if it was not, or if the address is the cluster's own."""
+    """Return the address of the settings' family for which a node was chosen.
+
+    None if it was not, or if the address is the cluster's own.
+    """
     if not is_ours(service) or announcer_of(service) != node_name:
         return None
-    own = [
-        IPv4Network(text, strict=False) for text in (settings.cluster_cidr, settings.service_cidr)
-    ]
+    own = [network_of(text) for text in (settings.cluster_cidr, settings.service_cidr)]
     for text in addresses_of(service):
-        if is_endpoint(text) and not any(IPv4Address(text) in network for network in own):
-            return Owned(text, service.metadata.namespace, service.metadata.name)
+        address = endpoint_text(text, settings.family)
+        if address is not None and not any(ip_address(address) in network for network in own):
+            return Owned(address, service.metadata.namespace, service.metadata.name)
     return None
 
 
 class Link:
-    """A packet socket for ARP on one interface. Needs CAP_NET_RAW; raises OSError."""
+    """A packet socket for ARP, or for neighbour discovery, on one interface. Needs CAP_NET_RAW; raises OSError."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, family: Family = IPV4) -> None:
+        self._family = family
+        self._ethertype = arp.ETHERTYPE if family is IPV4 else ndp.ETHERTYPE
+        self._groups: socket.socket | None = None
+        # Without a protocol it hears nothing yet: packets that came before the filter would pass it.
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
-            self._socket.bind((name, arp.ETHERTYPE))
+            if family is not IPV4:
+                _attach_filter(self._socket, ndp.FILTER)
+                self._groups = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+            self._socket.bind((name, self._ethertype))
             self.mac: bytes = self._socket.getsockname()[4]
         except OSError:
-            self._socket.close()
+            self.close()
             raise
         self.name = name
 
@@ -79,27 +93,64 @@ class Link:
         """Return the descriptor, to wait for."""
         return self._socket.fileno()
 
+    def join(self, address: bytes) -> None:
+        """Hear questions about an address: those of neighbour discovery go to a group of its own."""
+        self._set_group(socket.IPV6_JOIN_GROUP, address)
+
+    def leave(self, address: bytes) -> None:
+        """Hear questions about an address no more."""
+        self._set_group(socket.IPV6_LEAVE_GROUP, address)
+
     def send(self, packet: bytes, to: bytes = arp.BROADCAST) -> None:
         """Send a packet. A link that is down or full loses it, as the medium may."""
+        if self._family is not IPV4 and to == arp.BROADCAST:
+            to = ndp.ALL_NODES_MAC
         try:
-            self._socket.sendto(packet, (self.name, arp.ETHERTYPE, 0, 0, to))
+            self._socket.sendto(packet, (self.name, self._ethertype, 0, 0, to))
         except OSError as error:
             if error.errno not in (errno.ENETDOWN, errno.ENOBUFS, errno.EAGAIN, errno.ENXIO):
                 raise
 
     def receive(self) -> arp.Message | None:
-        """Return the next message; None if it is none of ARP's. Raises BlockingIOError when there is none."""
+        """Return the next message; None if it is none of the family's. Raises BlockingIOError when there is none."""
         try:
             data, sender = self._socket.recvfrom(128)
         except OSError as error:
             if error.errno == errno.ENETDOWN:
                 raise BlockingIOError from error
             raise
-        return None if sender[2] == socket.PACKET_OUTGOING else arp.decode(data)
+        if sender[2] == socket.PACKET_OUTGOING:
+            return None
+        return arp.decode(data) if self._family is IPV4 else ndp.decode(data, sender[4])
+
+    def announce(self, address: bytes) -> None:
+        """Tell the link that an address is here."""
+        if self._family is IPV4:
+            for packet in arp.announcements(str(ip_address(address)), self.mac):
+                self.send(packet)
+        else:
+            self.send(ndp.announcement(address, self.mac))
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close the sockets."""
         self._socket.close()
+        if self._groups is not None:
+            self._groups.close()
+
+    def _set_group(self, change: int, address: bytes) -> None:
+        if self._groups is None:
+            return
+        membership = struct.pack(
+            "=16sI", ndp.solicited_group(address), socket.if_nametoindex(self.name)
+        )
+        try:
+            self._groups.setsockopt(socket.IPPROTO_IPV6, change, membership)
+        except OSError as error:
+            if error.errno not in (
+                errno.EADDRINUSE,
+                errno.EADDRNOTAVAIL,
+            ):  # it is joined, or was not
+                raise
 
 
 class Answers:
@@ -154,16 +205,20 @@ class Answers:
         is_asked = message.operation == arp.REQUEST and message.target in self._owned
         if not is_asked or message.target in self._doubted:
             return None, None
-        return arp.reply(message, mac), None
+        is_arp = len(message.target) == ADDRESS_BYTES
+        return (arp.reply if is_arp else ndp.reply)(message, mac), None
 
 
 class Announcer:
-    """Announces this node's addresses of load balancers on the link of the node's address."""
+    """Announces this node's addresses of load balancers of one family on the link of the node's address."""
 
-    def __init__(self, client: Client, settings: ProxySettings, node_address: str) -> None:
+    def __init__(
+        self, client: Client, settings: ProxySettings, node_addresses: Sequence[str]
+    ) -> None:
+        """`settings` are those of the family; of the node's addresses that of the family says which link it is."""
         self._client = client
         self._settings = settings
-        self._node_address = node_address
+        self._node_address = self._choose(node_addresses)
         self._services = client.mirror(Service)
         self._nodes = client.mirror(Node)
         self._answers = Answers()
@@ -189,19 +244,26 @@ class Announcer:
             await self._tasks.stop()
             self._close()
 
-    def move(self, node_address: str) -> None:
+    def move(self, node_addresses: Sequence[str]) -> None:
         """Follow a new address of this node to its link."""
+        node_address = self._choose(node_addresses)
         if node_address != self._node_address:
             self._node_address = node_address
             self._close()
             self._wake.set()
 
+    def _choose(self, node_addresses: Sequence[str]) -> str:
+        family = self._settings.family
+        return next((one for one in node_addresses if family_of(one) is family), node_addresses[0])
+
     async def _round(self) -> None:
         """Open or close the link, and begin or end answering, as the Services say."""
         wanted = self._wanted()
         for address in self._answers.owned.keys() - wanted.keys():
-            log.info("address given up", extra={"address": str(IPv4Address(address))})
+            log.info("address given up", extra={"address": str(ip_address(address))})
             self._answers.take(address)
+            if self._link is not None and not _shares_group(address, self._answers.owned):
+                self._link.leave(address)
         if not wanted:
             self._close()
             return
@@ -214,6 +276,8 @@ class Announcer:
                 log.warning("cannot announce addresses", extra={"reason": reason})
                 asyncio.get_running_loop().call_later(RETRY_SECONDS, self._wake.set)
                 return
+        link = self._link
+        assert link is not None
         for address, owned in wanted.items():
             if is_moved or self._answers.owned.get(address) != owned:
                 log.info(
@@ -221,6 +285,7 @@ class Announcer:
                     extra={"address": owned.address, "service": f"{owned.namespace}/{owned.name}"},
                 )
                 self._answers.give(address, owned)
+                link.join(address)
                 self._tasks.start(self._announce(address), name="announce an address")
 
     def _wanted(self) -> dict[bytes, Owned]:
@@ -228,7 +293,7 @@ class Announcer:
         taken = {entry.address for node in self._nodes.list() for entry in node.status.addresses}
         found = (owned_by(service, name, self._settings) for service in self._services.list())
         return {
-            IPv4Address(one.address).packed: one
+            ip_address(one.address).packed: one
             for one in found
             if one is not None and one.address not in taken
         }
@@ -240,8 +305,7 @@ class Announcer:
             link = self._link
             if link is None or not self._answers.is_sure(address):
                 return
-            for packet in arp.announcements(str(IPv4Address(address)), link.mac):
-                link.send(packet)
+            link.announce(address)
 
     async def _open(self) -> None:
         """Listen on the link of the node's address. Raises OSError."""
@@ -250,7 +314,7 @@ class Announcer:
             raise OSError(
                 errno.EADDRNOTAVAIL, f"no link has the node's address {self._node_address}"
             )
-        self._link = Link(name)
+        self._link = Link(name, self._settings.family)
         asyncio.get_running_loop().add_reader(self._link, self._listen)
 
     def _close(self) -> None:
@@ -303,6 +367,18 @@ class Announcer:
                 loop.call_later(DEFEND_SECONDS, self._answers.rest, address)
                 await self._announce(address)
             return
+
+
+def _shares_group(address: bytes, others: Iterable[bytes]) -> bool:
+    """Return whether questions about another address go to the same group: it has the same end."""
+    return any(other[-3:] == address[-3:] for other in others)
+
+
+def _attach_filter(listening: socket.socket, program: bytes) -> None:
+    """Have the kernel pass only what a packet filter accepts."""
+    held = ctypes.create_string_buffer(program, len(program))
+    given = struct.pack("@HP", len(program) // 8, ctypes.addressof(held))
+    listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, given)
 
 
 def _link_of(address: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 from msgspec import Struct
 
+from kubelite.net.families import IPV4, Family
 from kubelite.net.host_addresses import local_addresses
 from kubelite.net.netlink_messages import (
     ACK,
@@ -26,10 +27,12 @@ from kubelite.net.netlink_messages import (
 log = logging.getLogger(__name__)
 
 GET, DELETE = (1 << 8) | 1, (1 << 8) | 2
-FAMILY_HEADER = struct.pack("=BBH", socket.AF_INET, 0, 0)
+FAMILY_HEADER = struct.Struct("=BBH")
+FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 TUPLE_ORIGINAL, TUPLE_REPLY = 1, 2
 TUPLE_IP, TUPLE_PROTOCOL = 1, 2
-SOURCE, DESTINATION = 1, 2
+SOURCE, DESTINATION = 1, 2  # of IPv4
+SOURCE_V6, DESTINATION_V6 = 3, 4
 PROTOCOL_NUMBER, DESTINATION_PORT = 1, 3
 
 # UDP address ("" for any of the node's) and port -> the addresses of its endpoints
@@ -47,18 +50,24 @@ class Flow(Struct, frozen=True):
 
 
 def parse_flow(payload: bytes) -> Flow:
-    """Read an entry as the kernel dumps it; raises KeyError when it has no IPv4 tuple."""
-    attributes = decode_attributes(payload[len(FAMILY_HEADER) :])
+    """Read an entry as the kernel dumps it; raises KeyError when it has no tuple of addresses."""
+    attributes = decode_attributes(payload[FAMILY_HEADER.size :])
     original = decode_attributes(attributes[TUPLE_ORIGINAL])
     reply = decode_attributes(attributes[TUPLE_REPLY])
     protocol = decode_attributes(original[TUPLE_PROTOCOL])
     return Flow(
         attributes[TUPLE_ORIGINAL],
         protocol[PROTOCOL_NUMBER][0],
-        socket.inet_ntoa(decode_attributes(original[TUPLE_IP])[DESTINATION]),
+        _text(decode_attributes(original[TUPLE_IP]), DESTINATION, DESTINATION_V6),
         int.from_bytes(protocol.get(DESTINATION_PORT, b""), "big"),
-        socket.inet_ntoa(decode_attributes(reply[TUPLE_IP])[SOURCE]),
+        _text(decode_attributes(reply[TUPLE_IP]), SOURCE, SOURCE_V6),
     )
+
+
+def _text(addresses: Mapping[int, bytes], of_ipv4: int, of_ipv6: int) -> str:
+    if of_ipv4 in addresses:
+        return socket.inet_ntop(socket.AF_INET, addresses[of_ipv4])
+    return socket.inet_ntop(socket.AF_INET6, addresses[of_ipv6])
 
 
 def is_stale(flow: Flow, frontends: Frontends, node_addresses: Collection[str]) -> bool:
@@ -76,26 +85,29 @@ def is_stale(flow: Flow, frontends: Frontends, node_addresses: Collection[str]) 
     return endpoints is not None and flow.answering not in endpoints
 
 
-def forget_stale(frontends: Frontends, besides: Collection[str] = ()) -> int:
-    """Delete the flows of `frontends` that lead to no endpoint of theirs; return how many. Blocks.
+def forget_stale(frontends: Frontends, besides: Collection[str] = (), family: Family = IPV4) -> int:
+    """Delete the flows of `frontends`, of one family, that lead to no endpoint of theirs; return how many. Blocks.
 
     `besides` are addresses of the node at which only its own programs answer.
     """
     node_addresses = local_addresses().difference(besides)
+    header = FAMILY_HEADER.pack(FAMILIES[family.version], 0, 0)
     with NetlinkSocket(NETLINK_NETFILTER) as conntrack:
-        stale = [flow for flow in _flows(conntrack) if is_stale(flow, frontends, node_addresses)]
+        stale = [
+            flow for flow in _flows(conntrack, header) if is_stale(flow, frontends, node_addresses)
+        ]
         for flow in stale:
             try:
                 tuples = {TUPLE_ORIGINAL | NESTED: flow.tuple_original}
-                conntrack.request(DELETE, FAMILY_HEADER, tuples, flags=ACK)
+                conntrack.request(DELETE, header, tuples, flags=ACK)
             except OSError as error:
                 if error.errno != errno.ENOENT:
                     raise
     return len(stale)
 
 
-def _flows(conntrack: NetlinkSocket) -> Iterator[Flow]:
-    for payload in conntrack.request(GET, FAMILY_HEADER, flags=DUMP):
+def _flows(conntrack: NetlinkSocket, header: bytes) -> Iterator[Flow]:
+    for payload in conntrack.request(GET, header, flags=DUMP):
         try:
             yield parse_flow(payload)
         except KeyError:

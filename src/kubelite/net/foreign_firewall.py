@@ -52,8 +52,10 @@ def _rules(bridge: str) -> list[list[str]]:
 class ForeignFirewall:
     """The host's own iptables rules; where iptables is missing there are none to mind."""
 
-    def __init__(self, bridge: str) -> None:
+    def __init__(self, bridge: str, program: str = "iptables") -> None:
+        """`program` is that of the family: iptables or ip6tables."""
         self._bridge = bridge
+        self._program = program
 
     async def open(self) -> None:
         """Add the missing rules; a failure is logged, since not every host has iptables."""
@@ -66,7 +68,7 @@ class ForeignFirewall:
             await self._iptables(*arguments)
 
     async def _iptables(self, *arguments: str) -> str:
-        program = shutil.which("iptables")
+        program = shutil.which(self._program)
         if program is None:
             return ""
         # -w: seconds to wait for the lock that programs changing rules hold

@@ -5,12 +5,13 @@ A service with the external policy Local must only be sent to nodes that have an
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Struct
 
 from kubelite.limits import HEALTH_CONNECTIONS, HEALTH_SECONDS
+from kubelite.net.families import IPV4
 from kubelite.serving.table import ConnectionTable
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,9 @@ def response(endpoints: LocalEndpoints) -> bytes:
 class HealthPorts:
     """One listening socket per port, on all addresses of the node."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: Sequence[str] = (IPV4.anywhere,)) -> None:
+        """`hosts` are the addresses to listen on, one of each family of the cluster."""
+        self._hosts = list(hosts)
         self._endpoints: dict[int, LocalEndpoints] = {}
         self._servers: dict[int, asyncio.Server] = {}
         self._connections = ConnectionTable(HEALTH_CONNECTIONS, HEALTH_CONNECTIONS.value, kept=0)
@@ -70,7 +73,7 @@ class HealthPorts:
         try:
             self._servers[port] = await asyncio.start_server(
                 answer,
-                "0.0.0.0",  # noqa: S104 - any address of the node
+                self._hosts,
                 port,
                 limit=REQUEST_LIMIT_BYTES,
             )

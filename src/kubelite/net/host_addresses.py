@@ -15,6 +15,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from msgspec import Struct
 
+from kubelite.net.families import IPV4, IPV6, Family, family_of
 from kubelite.net.netlink_messages import (
     DUMP,
     RECEIVE_BYTES,
@@ -29,12 +30,13 @@ GETADDR = 22
 IFA_ADDRESS, IFA_LOCAL = 1, 2
 SCOPE_UNIVERSE = 0
 GROUPS = 0x10 | 0x40 | 0x100  # RTMGRP_IPV4_IFADDR, RTMGRP_IPV4_ROUTE, RTMGRP_IPV6_IFADDR
+ROUTES_V6 = 0x400  # RTMGRP_IPV6_ROUTE
 TEMPORARY, DUPLICATE, TENTATIVE = 0x01, 0x08, 0x40  # IFA_F_…, of IPv6 addresses
 # A renewed lease takes an address away for a moment, and one change of a link is several messages.
 SETTLE_SECONDS = 0.1
 # Documentation addresses: no packet is sent, the kernel only says which of its own addresses it would use.
-ELSEWHERE = ("192.0.2.1", 9)
-LOOPBACK = "127.0.0.1"
+ELSEWHERE = {4: "192.0.2.1", 6: "2001:db8::1"}
+LOOPBACK, LOOPBACK_V6 = "127.0.0.1", "::1"
 
 Ranges = Sequence[IPv4Network | IPv6Network]
 
@@ -62,52 +64,74 @@ class HostView(Struct, frozen=True):
 
     addresses: tuple[str, ...] = ()  # of both families, sorted
     primary: str = ""  # what the node and the API are announced under; empty: there is none
+    secondary: str = ""  # of the other family, if the node has one
+    loopback: str = LOOPBACK  # of the primary family
 
     @property
     def node_address(self) -> str:
         """The address of the node in this process: loopback while there is no other, so that streams still work."""
-        return self.primary or LOOPBACK
+        return self.primary or self.loopback
+
+    @property
+    def node_addresses(self) -> tuple[str, ...]:
+        """The addresses of the node in this process, the primary one first."""
+        return (self.node_address, *filter(None, (self.secondary,)))
 
 
-def primary_address(addresses: Sequence[str], preferred: str, current: str) -> str:
-    """Choose the primary of a host's addresses: IPv4, as pods and Services are; empty if there is none.
+def primary_address(
+    addresses: Sequence[str], preferred: str, current: str, family: Family = IPV4
+) -> str:
+    """Choose the primary of a host's addresses of a family; empty if there is none.
 
     `preferred` is the source address of the default route, which may be missing or belong to the cluster.
     """
-    usable = [address for address in addresses if ":" not in address]
+    usable = [address for address in addresses if family_of(address) is family]
     for choice in (preferred, current):
         if choice in usable:
             return choice
     return usable[0] if usable else ""
 
 
-def preferred_source() -> str:
-    """Return the IPv4 address this host uses towards others; empty when it has no route."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(ELSEWHERE)
-        except OSError:
-            return ""
-        return str(probe.getsockname()[0])
+def preferred_source(family: Family = IPV4) -> str:
+    """Return the address of a family that this host uses towards others; empty when it has no route."""
+    kind = socket.AF_INET if family is IPV4 else socket.AF_INET6
+    try:
+        with socket.socket(kind, socket.SOCK_DGRAM) as probe:
+            probe.connect((ELSEWHERE[family.version], 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
 
 
 class HostAddresses:
     """Follows the addresses of the network namespace it was opened in."""
 
-    def __init__(self, *, besides: Ranges = (), fixed: str = "", interface: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        besides: Ranges = (),
+        fixed: str = "",
+        interface: str = "",
+        families: Sequence[Family] = (IPV4,),
+        fixed_secondary: str = "",
+    ) -> None:
         """Begin to listen; raises OSError. See `HostAddress.serves` for `besides`.
 
-        `fixed` is the primary address if it was configured: it is used whether or not the host has it. With
+        `families` are those of the cluster, the primary one first. `fixed` is the primary address if it was configured,
+        and `fixed_secondary` that of the other family: they are used whether or not the host has them. With
         `interface` the primary address is one of that interface; while it has none, the one it had before.
         """
-        self.view = HostView(primary=fixed)
+        self._families = tuple(families)
+        self._loopback = LOOPBACK if self._families[0] is IPV4 else LOOPBACK_V6
+        self.view = HostView(primary=fixed, secondary=fixed_secondary, loopback=self._loopback)
         self._besides = tuple(besides)
         self._fixed = fixed
+        self._fixed_secondary = fixed_secondary
         self._interface = interface
         self._changed = asyncio.Event()
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
         self._socket.setblocking(False)
-        self._socket.bind((0, GROUPS))
+        self._socket.bind((0, GROUPS | (ROUTES_V6 if IPV6 in self._families else 0)))
 
     def close(self) -> None:
         """Stop listening."""
@@ -120,10 +144,22 @@ class HostAddresses:
         if self._interface:
             link = link_index(self._interface)
             own = tuple(sorted({one.text for one in serving if one.link == link}))
-            current = self.view.primary
-            return HostView(addresses, primary_address(own, current, current) or current)
-        primary = self._fixed or primary_address(addresses, preferred_source(), self.view.primary)
-        return HostView(addresses, primary)
+            chosen = [
+                primary_address(own, current, current, family) or current
+                for family, current in zip(self._families, self._current(), strict=False)
+            ]
+        elif self._fixed:
+            chosen = [self._fixed, self._fixed_secondary]
+        else:
+            chosen = [
+                primary_address(addresses, preferred_source(family), current, family)
+                for family, current in zip(self._families, self._current(), strict=False)
+            ]
+        primary, *secondary = chosen
+        return HostView(addresses, primary, "".join(secondary), self._loopback)
+
+    def _current(self) -> tuple[str, str]:
+        return self.view.primary, self.view.secondary
 
     async def start(self) -> HostView:
         """Read the addresses for the first time; raises OSError."""

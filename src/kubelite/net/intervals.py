@@ -4,11 +4,10 @@ nft refuses a set whose intervals overlap, and a rule for each range makes every
 """
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network
+
+from kubelite.net.families import Family, Network
 
 Interval = tuple[int, int]  # first and last
-
-ALL_ADDRESSES = [(0, 2**32 - 1)]
 
 
 def merged(intervals: Iterable[Interval]) -> list[Interval]:
@@ -37,14 +36,14 @@ def without(whole: Interval, holes: Iterable[Interval]) -> list[Interval]:
     return left
 
 
-def of_network(network: IPv4Network) -> Interval:
+def of_network(network: Network) -> Interval:
     """Return the addresses of a network as numbers."""
     return int(network.network_address), int(network.broadcast_address)
 
 
-def address_text(interval: Interval) -> str:
+def interval_text(interval: Interval, family: Family) -> str:
     """Write an interval of addresses as nft does."""
-    first, last = (str(IPv4Address(number)) for number in interval)
+    first, last = (str(family.address(number)) for number in interval)
     return first if first == last else f"{first}-{last}"
 
 

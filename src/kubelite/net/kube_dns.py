@@ -6,8 +6,8 @@ from kubelite.api.kinds.meta import ObjectMeta
 NAMESPACE, NAME = "kube-system", "kube-dns"
 
 
-def kube_dns(address: str) -> Service:
-    """Return the service as it should be."""
+def kube_dns(*addresses: str) -> Service:
+    """Return the Service as it should be, with an address of each family of the cluster, the primary one first."""
     return Service(
         metadata=ObjectMeta(
             namespace=NAMESPACE,
@@ -19,8 +19,9 @@ def kube_dns(address: str) -> Service:
             },
         ),
         spec=ServiceSpec(
-            clusterIP=address,
-            clusterIPs=[address],
+            clusterIP=addresses[0],
+            clusterIPs=list(addresses),
+            ipFamilyPolicy="PreferDualStack",
             type="ClusterIP",
             ports=[
                 ServicePort(name="dns", port=53, protocol="UDP", targetPort=53),

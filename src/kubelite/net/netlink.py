@@ -18,21 +18,28 @@ from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec
-from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
 
+from kubelite.net.families import family_of
+
 PROTOCOL_KUBELITE: Final = 142  # the program that made a route; see /etc/iproute2/rt_protos
 TABLE_MAIN = 254
 SCOPE_UNIVERSE, SCOPE_LINK, SCOPE_HOST = 0, 253, 254
 RTNH_ONLINK = 4
+NODAD = (
+    0x02  # an address that is used at once, without asking the link whether another machine has it
+)
+SYSTEM_FAMILIES: Final = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
 NEIGHBOUR_PERMANENT, NEIGHBOUR_SELF = 0x80, 0x02
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 SOL_NETLINK, ADD_MEMBERSHIP, GROUP_LINK = 270, 1, 1
 CLONE_NEWNET = 0x40000000
 RECEIVE_BYTES = 1 << 16
+FOREVER = 0xFFFFFFFF  # seconds of an address's life
+ANYWHERE: Final = {int(socket.AF_INET): "0.0.0.0", int(socket.AF_INET6): "::"}  # noqa: S104 - of default routes
 
 
 class Link(Struct, frozen=True):
@@ -49,7 +56,7 @@ class Link(Struct, frozen=True):
 
 
 class Route(Struct, frozen=True):
-    """A route to a range of IPv4 addresses; an empty destination is the default route."""
+    """A route to a range of addresses; an empty destination is the default route of the gateway's family."""
 
     destination: str
     prefix_length: int
@@ -170,33 +177,57 @@ class RouteSocket:
             self._route.link("del", index=index)
 
     def addresses(self, index: int) -> list[tuple[str, int]]:
-        """Return the IPv4 addresses of a link with their prefix lengths."""
+        """Return the addresses of a link with their prefix lengths, without those that IPv6 gives each link."""
         with self._errors_named():
-            return [
-                (message.get("local"), message["prefixlen"])
-                for message in self._route.get_addr(family=socket.AF_INET)
-                if message["index"] == index and message.get("local")
+            found = [
+                (message.get("local") or message.get("address"), message["prefixlen"])
+                for message in self._route.get_addr()
+                if message["index"] == index
             ]
+        return [(text, length) for text, length in found if text and not _is_links_own(text)]
 
     def add_address(
         self, index: int, address: str, prefix_length: int, *, scope: int = SCOPE_UNIVERSE
     ) -> None:
-        """Add an IPv4 address to a link, if it lacks it."""
+        """Add an address to a link, if it lacks it.
+
+        Of IPv6 one of host scope is deprecated instead, which has the same effect: the kernel does not choose it.
+        """
+        more: dict[str, int] = {"scope": scope}
+        if family_of(address).version == 6:
+            more = {"flags": NODAD}
+            if scope == SCOPE_HOST:
+                more |= {"preferred_lft": 0, "valid_lft": FOREVER}
         with self._errors_named():
             self._route.addr(
-                "replace", index=index, address=address, prefixlen=prefix_length, scope=scope
+                "replace",
+                index=index,
+                address=address,
+                prefixlen=prefix_length,
+                family=_system_family(address),
+                **more,
             )
 
     def delete_address(self, index: int, address: str, prefix_length: int) -> None:
-        """Remove an IPv4 address from a link."""
+        """Remove an address from a link."""
         with self._errors_named():
-            self._route.addr("del", index=index, address=address, prefixlen=prefix_length)
+            self._route.addr(
+                "del",
+                index=index,
+                address=address,
+                prefixlen=prefix_length,
+                family=_system_family(address),
+            )
 
     def routes(self) -> list[Route]:
-        """Return the IPv4 routes of the main table."""
+        """Return the routes of the main table, those of IPv4 first."""
         with self._errors_named():
-            messages = self._route.get_routes(family=socket.AF_INET, table=TABLE_MAIN)
-            return [_route(message) for message in messages if message.get("oif")]
+            return [
+                _route(message)
+                for family in SYSTEM_FAMILIES.values()
+                for message in self._route.get_routes(family=family, table=TABLE_MAIN)
+                if message.get("oif")
+            ]
 
     def replace_route(self, route: Route) -> None:
         """Add a route, or replace the one to the same destination."""
@@ -210,6 +241,7 @@ class RouteSocket:
 
     def add_vxlan(self, name: str, *, network_id: int, local: str, port: int, mac: bytes) -> None:
         """Create a VXLAN link with static neighbours: it neither learns addresses nor floods."""
+        source = {"vxlan_local6" if family_of(local).version == 6 else "vxlan_local": local}
         with self._errors_named():
             self._route.link(
                 "add",
@@ -217,7 +249,7 @@ class RouteSocket:
                 kind="vxlan",
                 address=mac.hex(":"),
                 vxlan_id=network_id,
-                vxlan_local=local,
+                **source,
                 vxlan_port=port,
                 vxlan_learning=0,
             )
@@ -226,8 +258,27 @@ class RouteSocket:
         """Add a neighbour entry (`address` has `mac`) and a forwarding entry (`mac` is at `machine`) to a tunnel."""
         given = {"ifindex": index, "lladdr": mac.hex(":"), "state": NEIGHBOUR_PERMANENT}
         with self._errors_named():
-            self._route.neigh("replace", dst=address, family=socket.AF_INET, **given)
+            self._route.neigh("replace", dst=address, family=_system_family(address), **given)
             self._route.fdb("replace", dst=machine, flags=NEIGHBOUR_SELF, **given)
+
+
+def _system_family(address: str) -> int:
+    return SYSTEM_FAMILIES[family_of(address).version]
+
+
+def _is_links_own(address: str) -> bool:
+    return address.startswith("fe80:")
+
+
+@contextmanager
+def inside(namespace: int) -> Iterator[None]:
+    """Be in the namespace of an open file; the calling thread must be one that nothing else uses."""
+    with Path("/proc/thread-self/ns/net").open("rb") as home:
+        _setns(namespace)
+        try:
+            yield
+        finally:
+            _setns(home.fileno())
 
 
 def open_in(namespace: int) -> RouteSocket:
@@ -235,12 +286,8 @@ def open_in(namespace: int) -> RouteSocket:
 
     The thread enters the namespace and returns. (The alternative, a child process, would fork a process with threads.)
     """
-    with Path("/proc/thread-self/ns/net").open("rb") as home:
-        _setns(namespace)
-        try:
-            return RouteSocket()
-        finally:
-            _setns(home.fileno())
+    with inside(namespace):
+        return RouteSocket()
 
 
 def _setns(namespace: int) -> None:
@@ -260,13 +307,15 @@ def _link(message: Any) -> Link:
         message.get("master") or 0,
         bool(flags & IFF_UP),
         bool(flags & IFF_RUNNING),
-        message.get(("linkinfo", "data", "vxlan_local")) or "",
+        message.get(("linkinfo", "data", "vxlan_local"))
+        or message.get(("linkinfo", "data", "vxlan_local6"))
+        or "",
     )
 
 
 def _route(message: Any) -> Route:
     return Route(
-        message.get("dst") or str(IPv4Address(0)),
+        message.get("dst") or ANYWHERE[message["family"]],
         message["dst_len"],
         message.get("oif"),
         message.get("gateway") or "",
@@ -277,12 +326,15 @@ def _route(message: Any) -> Route:
 
 def _wanted(route: Route) -> dict[str, Any]:
     """Return a route as arguments of pyroute2."""
+    family = _system_family(route.destination or route.gateway)
+    is_scoped = family == socket.AF_INET and not route.gateway
     wanted: dict[str, Any] = {
-        "dst": f"{route.destination or IPv4Address(0)}/{route.prefix_length}",
+        "dst": f"{route.destination or ANYWHERE[family]}/{route.prefix_length}",
+        "family": family,
         "oif": route.link_index,
         "table": TABLE_MAIN,
         "proto": route.protocol,
-        "scope": SCOPE_UNIVERSE if route.gateway else SCOPE_LINK,
+        "scope": SCOPE_LINK if is_scoped else SCOPE_UNIVERSE,
         "flags": RTNH_ONLINK if route.is_onlink else 0,
     }
     if route.gateway:

@@ -1,21 +1,24 @@
 """Routes to the pods of other nodes: direct ones to nodes on the same link, through a VXLAN tunnel to all others.
 
-Everything follows from the Node objects: a node's end of the tunnel has the first address of its pod range, and a
-hardware address made from it. Routes carry a protocol number of kubelite's own, by which they are found again after
-a restart.
+Everything follows from the Node objects: a node's end of the tunnel has the first address of each of its pod ranges,
+and a hardware address made from the primary one. The tunnel carries both families between the nodes' addresses of the
+family that this node's own, primary address has. Routes carry a protocol number of kubelite's own, by which they are
+found again after a restart.
 """
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_interface, ip_network
 
 from msgspec import Struct
 
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.nodes import Node
+from kubelite.net import ipv6_host
+from kubelite.net.families import IPV4, IPV6, Family, family_of
 from kubelite.net.netlink import PROTOCOL_KUBELITE, Route, RouteSocket
-from kubelite.net.trusted_text import ipv4_range, is_endpoint
+from kubelite.net.trusted_text import AddressText, endpoint_text, range_of
 
 log = logging.getLogger(__name__)
 
@@ -26,53 +29,89 @@ ROUND_SECONDS = 0.2
 RETRY_SECONDS = 5.0
 
 
-class Peer(Struct, frozen=True, order=True):
-    """Another node: its address and the range of its pods."""
+Interface = IPv4Interface | IPv6Interface
 
-    address: str
+
+class Peer(Struct, frozen=True, order=True):
+    """A range of the pods of another node, and the way there."""
+
+    address: str  # the node's: the next hop of a neighbour, else where its end of the tunnel is
     pod_cidr: str
     is_neighbour: bool  # on the same link
+    tunnel_mac: bytes = b""
 
     @property
     def tunnel_address(self) -> str:
         """The address of its end of the tunnel."""
-        return str(IPv4Network(self.pod_cidr).network_address)
+        return str(ip_network(self.pod_cidr).network_address)
 
 
 def tunnel_mac(pod_cidr: str) -> bytes:
-    """Return the hardware address of a node's end of the tunnel."""
-    return b"\x0a\x59" + IPv4Network(pod_cidr).network_address.packed
+    """Return the hardware address of a node's end of the tunnel, from the primary range of its pods.
+
+    It is made of the part of the range that nodes differ in: of IPv6 that is the end of the prefix.
+    """
+    network = ip_network(pod_cidr)
+    number = int(network.network_address)
+    if network.version == IPV6.version:
+        number >>= network.max_prefixlen - network.prefixlen
+    return b"\x0a\x59" + (number & 0xFFFFFFFF).to_bytes(4, "big")
 
 
-def peers(nodes: Iterable[Node], own_name: str, own: Sequence[IPv4Interface]) -> list[Peer]:
-    """Return the other nodes that have an address and a pod range; `own` are this node's addresses."""
+def peers(
+    nodes: Iterable[Node],
+    own_name: str,
+    own: Sequence[Interface],
+    family: Family = IPV4,
+    families: Collection[Family] = (IPV4,),
+) -> list[Peer]:
+    """Return the ranges of the other nodes that have an address; `own` are this node's addresses.
+
+    `family` is that of the tunnel: a node without an address of it is reached as a neighbour only. `families` are those
+    of this node's pods.
+    """
     found = []
     for node in nodes:
-        # A node writes its own address: one that is none must not cost the others their routes.
-        network = ipv4_range(node.spec.podCIDR)
-        if node.metadata.name == own_name or network is None:
+        if node.metadata.name == own_name:
             continue
-        internal = [
-            entry.address
-            for entry in node.status.addresses
-            if entry.type == "InternalIP" and is_endpoint(entry.address)
-        ]
-        if internal:
-            address = IPv4Address(internal[0])
-            is_neighbour = any(address in interface.network for interface in own)
-            found.append(Peer(internal[0], str(network), is_neighbour))
+        addresses = [entry.address for entry in node.status.addresses if entry.type == "InternalIP"]
+        networks = ranges_of(node)
+        for network in networks:
+            of_family = family_of(network)
+            if of_family not in families:
+                continue
+            hop = _first(addresses, of_family)
+            is_neighbour = hop is not None and any(ip_address(hop) in one.network for one in own)
+            machine = hop if is_neighbour else _first(addresses, family)
+            if machine is not None:
+                mac = b"" if is_neighbour else tunnel_mac(networks[0])
+                found.append(Peer(machine, network, is_neighbour, mac))
     return sorted(found)
+
+
+def ranges_of(node: Node) -> list[str]:
+    """Return the ranges of a node's pods, the primary one first."""
+    # A node writes its own object: a text that is no range must not cost the others their routes.
+    texts = dict.fromkeys((node.spec.podCIDR, *node.spec.podCIDRs))
+    found = ((range_of(text, IPV4) or range_of(text, IPV6)) for text in texts)
+    return [str(network) for network in found if network is not None]
+
+
+def _first(addresses: Iterable[str], family: Family) -> AddressText | None:
+    return next(filter(None, (endpoint_text(text, family) for text in addresses)), None)
 
 
 class Overlay:
     """Keeps this node's routes to the others' pods."""
 
-    def __init__(self, client: Client, node_name: str, node_address: str, pod_cidr: str) -> None:
-        """`node_address` is where other nodes reach this one; see `move`."""
+    def __init__(
+        self, client: Client, node_name: str, node_addresses: Sequence[str], *pod_cidrs: str
+    ) -> None:
+        """`node_addresses` is where other nodes reach this one, the primary one first; see `move`."""
         self._nodes = client.mirror(Node)
         self._node_name = node_name
-        self._node_address = node_address
-        self._pod_cidr = pod_cidr
+        self._node_addresses = tuple(node_addresses)
+        self._pod_cidrs = pod_cidrs
         self._wake = asyncio.Event()
         self._applied: list[Peer] | None = None
         self._settled = asyncio.Condition()
@@ -90,14 +129,14 @@ class Overlay:
         finally:
             unsubscribe()
 
-    def move(self, node_address: str) -> None:
-        """Follow a new address of this node by replacing its routes and its end of the tunnel."""
-        if node_address != self._node_address:
-            self._node_address = node_address
+    def move(self, node_addresses: Sequence[str]) -> None:
+        """Follow new addresses of this node by replacing its routes and its end of the tunnel."""
+        if tuple(node_addresses) != self._node_addresses:
+            self._node_addresses = tuple(node_addresses)
             self._wake.set()
 
     async def applied(self, count: int) -> None:
-        """Wait until there are routes to `count` other nodes."""
+        """Wait until there are routes to `count` ranges of other nodes."""
         async with self._settled:
             await self._settled.wait_for(lambda: len(self._applied or ()) == count)
 
@@ -107,9 +146,9 @@ class Overlay:
 
     async def _round(self) -> float:
         """Reconcile the routes; return the seconds until the next round."""
-        nodes, address = list(self._nodes.list()), self._node_address
+        nodes, addresses = list(self._nodes.list()), self._node_addresses
         try:
-            self._applied = await asyncio.to_thread(self._apply, nodes, address)
+            self._applied = await asyncio.to_thread(self._apply, nodes, addresses)
         except OSError as error:
             log.warning("cannot set routes to other nodes", extra={"reason": str(error)})
             self._wake.set()
@@ -118,20 +157,24 @@ class Overlay:
             self._settled.notify_all()
         return ROUND_SECONDS
 
-    def _apply(self, nodes: list[Node], address: str) -> list[Peer]:
+    def _apply(self, nodes: list[Node], addresses: Sequence[str]) -> list[Peer]:
         with RouteSocket() as route:
-            own = own_interfaces(route, address)
-            wanted = peers(nodes, self._node_name, [interface for interface, _ in own])
-            uplink = own[0][1] if own else 0
+            own = [pair for address in addresses for pair in own_interfaces(route, address)]
+            interfaces = [interface for interface, _ in own]
+            families = tuple(map(family_of, self._pod_cidrs))
+            wanted = peers(nodes, self._node_name, interfaces, family_of(addresses[0]), families)
+            uplinks: dict[int, int] = {one.version: link for one, link in reversed(own)}
             tunnel = 0
             if any(not peer.is_neighbour for peer in wanted):
-                tunnel = self._tunnel(route, address)
-            routes = [_route(peer, uplink, tunnel) for peer in wanted]
+                tunnel = self._tunnel(route, addresses[0])
+            routes = [_route(peer, uplinks, tunnel) for peer in wanted]
             for peer in wanted:
                 if not peer.is_neighbour:
-                    mac = tunnel_mac(peer.pod_cidr)
                     route.set_tunnel_end(
-                        tunnel, address=peer.tunnel_address, mac=mac, machine=peer.address
+                        tunnel,
+                        address=peer.tunnel_address,
+                        mac=peer.tunnel_mac,
+                        machine=peer.address,
                     )
             standing = {entry for entry in route.routes() if entry.protocol == PROTOCOL_KUBELITE}
             for stale in standing - set(routes):
@@ -152,12 +195,15 @@ class Overlay:
                 network_id=NETWORK_ID,
                 local=address,
                 port=PORT,
-                mac=tunnel_mac(self._pod_cidr),
+                mac=tunnel_mac(self._pod_cidrs[0]),
             )
             link = route.find_link(TUNNEL)
             assert link is not None
-        first = str(IPv4Network(self._pod_cidr).network_address)
-        route.add_address(link.index, first, 32)
+            if any(family_of(cidr) is IPV6 for cidr in self._pod_cidrs):
+                ipv6_host.set_link(TUNNEL)
+        for cidr in self._pod_cidrs:
+            first = str(ip_network(cidr).network_address)
+            route.add_address(link.index, first, family_of(first).bits)
         route.set_link(link.index, up=True)
         return link.index
 
@@ -173,20 +219,21 @@ def remove_routes() -> None:
             route.delete_link(link.index)
 
 
-def own_interfaces(route: RouteSocket, address: str) -> list[tuple[IPv4Interface, int]]:
+def own_interfaces(route: RouteSocket, address: str) -> list[tuple[Interface, int]]:
     """Return the node's address with its network, and the link it is on; empty when it is on none."""
     return [
-        (IPv4Interface(f"{address}/{length}"), link.index)
+        (ip_interface(f"{address}/{length}"), link.index)
         for link in route.links()
         for found, length in route.addresses(link.index)
         if found == address
     ]
 
 
-def _route(peer: Peer, uplink: int, tunnel: int) -> Route:
-    network = IPv4Network(peer.pod_cidr)
+def _route(peer: Peer, uplinks: Mapping[int, int], tunnel: int) -> Route:
+    """Return the route to a peer; `uplinks` are the links of this node's addresses by family."""
+    network = ip_network(peer.pod_cidr)
     if peer.is_neighbour:
-        gateway, link = peer.address, uplink
+        gateway, link = peer.address, uplinks.get(network.version, 0)
     else:
         gateway, link = peer.tunnel_address, tunnel
     return Route(
@@ -199,4 +246,4 @@ def _route(peer: Peer, uplink: int, tunnel: int) -> Route:
 
 
 def _place(node: Node | None) -> object:
-    return node and (node.spec.podCIDR, node.status.addresses)
+    return node and (node.spec.podCIDR, node.spec.podCIDRs, node.status.addresses)

@@ -1,8 +1,9 @@
-"""Connects pods to the node: a bridge, a pair of links per pod, an address each.
+"""Connects pods to the node: a bridge, a pair of links per pod, an address of each family.
 
-A pod's address is a /32 whose gateway is the bridge, so all it sends is routed by the host, never switched past it:
-service addresses and network policies work whether or not bridged packets are filtered (br_netfilter).
-The host's end of a pair carries the pod's uid and address as its alias; from that, a restart learns what it gave out.
+A pod's address is a range of one whose gateway is the bridge, so all it sends is routed by the host, never switched
+past it: service addresses and network policies work whether or not bridged packets are filtered (br_netfilter).
+For the same reason a pod's link has none of the addresses that IPv6 gives each link by itself.
+The host's end of a pair carries the pod's uid and addresses as its alias; from that, a restart learns what it gave out.
 """
 
 import asyncio
@@ -10,15 +11,18 @@ import errno
 import hashlib
 import logging
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from kubelite.net import ipv6_host
 from kubelite.net.addresses import AddressPool
+from kubelite.net.families import family_of
 from kubelite.net.netlink import SCOPE_HOST, Link, Route, RouteSocket, open_in
+from kubelite.net.netlink import inside as inside_namespace
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +45,11 @@ class PodListener(Protocol):
         """Called when the bridge exists."""
         ...
 
-    async def pod_attached(self, pod_uid: str, address: str) -> None:
-        """Wait until a pod with this address may run."""
+    async def pod_attached(self, pod_uid: str, addresses: Sequence[str]) -> None:
+        """Wait until a pod with these addresses may run."""
         ...
 
-    def pod_restored(self, pod_uid: str, address: str) -> None:
+    def pod_restored(self, pod_uid: str, addresses: Sequence[str]) -> None:
         """Handle a pod that was connected before this process began."""
         ...
 
@@ -64,24 +68,24 @@ def link_name(pod_uid: str) -> str:
 
 
 def hardware_address(address: str) -> bytes:
-    """Return the MAC address of the link with an IPv4 address, the same for whichever pod has it.
+    """Return the MAC address of the link with an address, the same for whichever pod has it.
 
     For a second after a packet the kernel ignores that a neighbour has another one, so a new sandbox that has the
     address of the former one would get no answers.
     """
-    return b"\x0a\x58" + socket.inet_aton(address)
+    return b"\x0a\x58" + ip_address(address).packed[-4:]
 
 
-def link_alias(pod_uid: str, address: str) -> str:
+def link_alias(pod_uid: str, addresses: Sequence[str]) -> str:
     """Return the alias of the host's end of a pod's pair of links, which `parse_alias` reads."""
-    return f"{ALIAS_PREFIX} {pod_uid} {address}"
+    return " ".join((ALIAS_PREFIX, pod_uid, *addresses))
 
 
-def parse_alias(link: Link) -> tuple[str, str] | None:
-    """Return (pod uid, address) of a link of ours, else None."""
+def parse_alias(link: Link) -> tuple[str, tuple[str, ...]] | None:
+    """Return (pod uid, addresses) of a link of ours, else None."""
     match link.alias.split(" "):
-        case [prefix, pod_uid, address] if prefix == ALIAS_PREFIX:
-            return (pod_uid, address) if link.name == link_name(pod_uid) else None
+        case [prefix, pod_uid, address, *others] if prefix == ALIAS_PREFIX and len(others) < 2:
+            return (pod_uid, (address, *others)) if link.name == link_name(pod_uid) else None
     return None
 
 
@@ -108,9 +112,9 @@ class PodNetwork:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kubelite-links")
 
     @property
-    def gateway(self) -> str:
-        """The bridge's address."""
-        return self._addresses.gateway
+    def gateways(self) -> tuple[str, ...]:
+        """The bridge's addresses, one of each family."""
+        return self._addresses.gateways
 
     @property
     def pod_addresses(self) -> Sequence[str]:
@@ -122,9 +126,9 @@ class PodNetwork:
         assert self._pool is not None, "start comes first"
         return self._pool
 
-    async def start(self, pod_cidr: str) -> None:
-        """Create the bridge for the node's range, or adopt an existing one; raises NetworkForbidden."""
-        self._pool = AddressPool(pod_cidr)
+    async def start(self, *pod_cidrs: str) -> None:
+        """Create the bridge for the node's ranges, or adopt an existing one; raises NetworkForbidden."""
+        self._pool = AddressPool(*pod_cidrs)
         try:
             await self._run(self._set_up_bridge)
         except OSError as error:
@@ -150,28 +154,28 @@ class PodNetwork:
     ) -> tuple[str, ...]:
         """Connect the network namespace of the file `netns`; return its addresses.
 
-        Answers the same address as long as the pod is not detached, also after a restart. `host_ports` are not
+        Answers the same addresses as long as the pod is not detached, also after a restart. `host_ports` are not
         needed here: the service proxy takes them from the pods themselves. Raises AddressesExhausted,
         ProcessLookupError when the namespace is gone, and OSError when the file is no pod's namespace.
         """
-        address = self._addresses.allocate(pod_uid)
+        addresses = self._addresses.allocate(pod_uid)
         try:
-            await self._run(lambda: self._connect(pod_uid, netns, address))
+            await self._run(lambda: self._connect(pod_uid, netns, addresses))
         except (FileNotFoundError, ProcessLookupError) as error:
             raise ProcessLookupError(
                 f"cannot connect pod {pod_key}: its sandbox has ended"
             ) from error
         if self.listener is not None:
-            await self.listener.pod_attached(pod_uid, address)
-        log.debug("pod connected", extra={"pod": pod_key, "address": address})
-        return (address,)
+            await self.listener.pod_attached(pod_uid, addresses)
+        log.debug("pod connected", extra={"pod": pod_key, "addresses": addresses})
+        return addresses
 
     async def addresses_in(self, pod_uid: str, netns: str) -> tuple[str, ...]:
         """Return the addresses by which a pod is connected in a namespace; none if it is not connected there."""
         return await self._run(lambda: _addresses_in(pod_uid, netns))
 
     async def detach(self, pod_uid: str) -> None:
-        """Remove a pod's link and release its address."""
+        """Remove a pod's link and release its addresses."""
         await self._run(lambda: _delete_links(lambda link: link.name == link_name(pod_uid)))
         self._addresses.release(pod_uid)
         if self.listener is not None:
@@ -205,26 +209,35 @@ class PodNetwork:
 
     def _set_up_bridge(self) -> None:
         pool = self._addresses
+        versions = {network.version for network in pool.networks}
         with RouteSocket() as route:
             mtu = self._mtu = self._mtu or _default_route_mtu(route)
             if (bridge := route.find_link(BRIDGE)) is None:
-                route.add_bridge(BRIDGE, mac=hardware_address(pool.gateway), mtu=mtu)
+                route.add_bridge(BRIDGE, mac=hardware_address(pool.gateways[0]), mtu=mtu)
                 bridge = route.find_link(BRIDGE)
                 assert bridge is not None
-            wanted = {(pool.gateway, pool.network.prefixlen)}
-            wanted |= {(address, 32) for address in self._local_addresses}
-            for stale in set(route.addresses(bridge.index)) - wanted:
+            if 6 in versions:
+                ipv6_host.set_link(BRIDGE)
+            gateways = [
+                (gateway, network.prefixlen)
+                for gateway, network in zip(pool.gateways, pool.networks, strict=True)
+            ]
+            local = [(address, _length(address)) for address in self._local_addresses]
+            for stale in set(route.addresses(bridge.index)) - {*gateways, *local}:
                 route.delete_address(bridge.index, *stale)
-            route.add_address(bridge.index, pool.gateway, pool.network.prefixlen)
-            for address in self._local_addresses:
+            for gateway in gateways:
+                route.add_address(bridge.index, *gateway)
+            for address in local:
                 # Of host scope, so that the kernel never chooses it as the source of the node's own packets.
-                route.add_address(bridge.index, address, 32, scope=SCOPE_HOST)
+                route.add_address(bridge.index, *address, scope=SCOPE_HOST)
             route.set_link(bridge.index, up=True)
             self._bridge_index = bridge.index
-        if IP_FORWARD.read_text().strip() != "1":
+        if 4 in versions and IP_FORWARD.read_text().strip() != "1":
             IP_FORWARD.write_text("1")
+        if 6 in versions:
+            ipv6_host.forward()
 
-    def _connect(self, pod_uid: str, netns: str, address: str) -> None:
+    def _connect(self, pod_uid: str, netns: str, addresses: Sequence[str]) -> None:
         name = link_name(pod_uid)
         with (
             _opened_namespace(netns) as namespace,
@@ -233,7 +246,7 @@ class PodNetwork:
         ):
             link = host.find_link(name)
             inside = pod.find_link(POD_INTERFACE)
-            if link and inside and (address, 32) in pod.addresses(inside.index):
+            if link and inside and _has(pod, inside, addresses):
                 return
             if link:
                 host.delete_link(link.index)  # led to an earlier sandbox of the pod
@@ -241,11 +254,14 @@ class PodNetwork:
                 name,
                 peer=POD_INTERFACE,
                 peer_namespace=namespace,
-                peer_mac=hardware_address(address),
+                peer_mac=hardware_address(addresses[0]),
                 mtu=self._mtu,
             )
-            self._set_up_host_end(host, name, link_alias(pod_uid, address))
-            self._set_up_pod_end(pod, address)
+            self._set_up_host_end(host, name, link_alias(pod_uid, addresses))
+            if any(_length(address) == 128 for address in addresses):
+                with inside_namespace(namespace):
+                    ipv6_host.set_link(POD_INTERFACE, is_pods=True)
+            self._set_up_pod_end(pod, addresses)
             carrying = (
                 host.wait_until_running(name, CARRIER_SECONDS_MAX)
                 and host.wait_until_running(BRIDGE, CARRIER_SECONDS_MAX)
@@ -260,16 +276,20 @@ class PodNetwork:
         host.set_link(link.index, up=True, master=self._bridge_index, alias=alias)
         host.set_hairpin(link.index)
 
-    def _set_up_pod_end(self, pod: RouteSocket, address: str) -> None:
+    def _set_up_pod_end(self, pod: RouteSocket, addresses: Sequence[str]) -> None:
         loopback = pod.find_link("lo")
         link = pod.find_link(POD_INTERFACE)
         assert loopback is not None
         assert link is not None
         pod.set_link(loopback.index, up=True)
-        pod.add_address(link.index, address, 32)
+        for address in addresses:
+            pod.add_address(link.index, address, _length(address))
         pod.set_link(link.index, up=True)
-        pod.replace_route(Route(self.gateway, 32, link.index))
-        pod.replace_route(Route("", 0, link.index, self.gateway))
+        lengths = set(map(_length, addresses))
+        for gateway in self.gateways:
+            if _length(gateway) in lengths:
+                pod.replace_route(Route(gateway, _length(gateway), link.index))
+                pod.replace_route(Route("", 0, link.index, gateway))
 
 
 @contextmanager
@@ -284,6 +304,16 @@ def _opened_namespace(path: str) -> Iterator[int]:
         os.close(descriptor)
 
 
+def _length(address: str) -> int:
+    """Return the prefix length of a range of one address."""
+    return family_of(address).bits
+
+
+def _has(pod: RouteSocket, link: Link, addresses: Sequence[str]) -> bool:
+    """Return whether a link has all of the addresses."""
+    return {(one, _length(one)) for one in addresses}.issubset(pod.addresses(link.index))
+
+
 def _addresses_in(pod_uid: str, netns: str) -> tuple[str, ...]:
     with RouteSocket() as host:
         link = host.find_link(link_name(pod_uid))
@@ -293,8 +323,8 @@ def _addresses_in(pod_uid: str, netns: str) -> tuple[str, ...]:
     try:
         with _opened_namespace(netns) as namespace, open_in(namespace) as pod:
             inside = pod.find_link(POD_INTERFACE)
-            if inside is not None and (owner[1], 32) in pod.addresses(inside.index):
-                return (owner[1],)
+            if inside is not None and _has(pod, inside, owner[1]):
+                return owner[1]
     except (FileNotFoundError, ProcessLookupError):
         return ()  # the namespace is gone, and its end of the link with it
     return ()

@@ -25,10 +25,10 @@ from kubelite.api.kinds.networking import (
 )
 from kubelite.api.machinery.selectors import Selector, label_selector
 from kubelite.limits import POLICY_RULES
+from kubelite.net.families import IPV4, Family
 from kubelite.net.intervals import (
-    ALL_ADDRESSES,
     Interval,
-    address_text,
+    interval_text,
     merged,
     number_text,
     of_network,
@@ -42,7 +42,7 @@ from kubelite.net.ruleset import (
     interval_set,
 )
 from kubelite.net.ruleset_builder import RulesetBuilder
-from kubelite.net.trusted_text import IPv4Text, ipv4_range, is_endpoint, is_ipv4, is_port
+from kubelite.net.trusted_text import AddressText, address_text, endpoint_text, is_port, range_of
 
 Direction = Literal["ingress", "egress"]
 PODS: Mapping[Direction, str] = {"ingress": INGRESS_PODS, "egress": EGRESS_PODS}
@@ -55,26 +55,32 @@ ENTRY_COST_BYTES = 40  # and for a peer or port of one: its pods are found by th
 
 
 class Member(Struct, frozen=True):
-    """A pod as policies see it."""
+    """A pod as the policies of one family see it."""
 
     namespace: str
     labels: Mapping[str, str]
-    address: IPv4Text
+    address: AddressText
     is_local: bool = False
     named_ports: tuple[tuple[str, str, int], ...] = ()  # name, protocol, number
 
 
-def members(pods: Iterable[Pod], node_name: str, attached: Mapping[str, str]) -> list[Member]:
-    """Return the pods of the cluster that have an address.
+def members(
+    pods: Iterable[Pod],
+    node_name: str,
+    attached: Mapping[str, Sequence[str]],
+    family: Family = IPV4,
+) -> list[Member]:
+    """Return the pods of the cluster that have an address of a family.
 
     `attached` has the addresses, by pod uid, that are connected to this node: before a status tells of them, and for as
     long as anything can run at them, whatever the status says.
     """
     found = []
     for pod in pods:
-        connected = attached.get(pod.metadata.uid, "")
-        address = connected or pod.status.podIP
-        if pod.spec.hostNetwork or not is_endpoint(address):
+        connected = attached.get(pod.metadata.uid, ())
+        told = (pod.status.podIP, *(one.ip for one in pod.status.podIPs))
+        address = _first_address(connected or told, family)
+        if pod.spec.hostNetwork or address is None:
             continue
         if pod.status.phase in ENDED and not connected:
             continue
@@ -90,6 +96,10 @@ def members(pods: Iterable[Pod], node_name: str, attached: Mapping[str, str]) ->
     return found
 
 
+def _first_address(texts: Iterable[str], family: Family) -> AddressText | None:
+    return next(filter(None, (endpoint_text(text, family) for text in texts)), None)
+
+
 def isolation(addresses: Iterable[str]) -> Ruleset:
     """Return the rules that drop new connections to and from addresses whose pods are unknown."""
     rules = RulesetBuilder()
@@ -103,8 +113,8 @@ def dns_members(settings: ProxySettings) -> list[Member]:
     """Return the node's own DNS server as the pod that policies know it as."""
     return [
         Member("kube-system", {"k8s-app": "kube-dns"}, address, False, ports)
-        for address in settings.local_addresses
-        if is_ipv4(address)
+        for text in settings.local_addresses
+        if (address := address_text(text, settings.family)) is not None
         for ports in ((("dns", "udp", 53), ("dns-tcp", "tcp", 53)),)
     ]
 
@@ -124,13 +134,14 @@ def policy_rules(
     policies: Sequence[NetworkPolicy],
     pods: Sequence[Member],
     namespaces: Mapping[str, Mapping[str, str]],
+    family: Family = IPV4,
 ) -> Ruleset:
-    """Return the rules of all policies for the local ones of `pods`; `namespaces` are labels by name.
+    """Return the rules of all policies in one family for the local ones of `pods`; `namespaces` are labels by name.
 
     Peers and ports beyond the limit are not allowed: it fails closed.
     """
     rules = RulesetBuilder()
-    chains = _Chains(rules, pods, namespaces)
+    chains = _Chains(rules, pods, namespaces, family)
     by_place: dict[tuple[str, Direction], list[tuple[NetworkPolicy, Selector]]] = defaultdict(list)
     for policy in policies:
         selector = _selector(policy.spec.podSelector)
@@ -167,8 +178,11 @@ class _Chains:
         rules: RulesetBuilder,
         pods: Sequence[Member],
         namespaces: Mapping[str, Mapping[str, str]],
+        family: Family,
     ) -> None:
         self._rules = rules
+        self._family = family
+        self._ip = family.keyword
         self._pods = pods
         self._namespaces = namespaces
         self._peers: dict[str, list[Member]] = {}
@@ -233,23 +247,25 @@ class _Chains:
         if not peers:
             sources.append(([], self._targets(policy, direction, None)))
         intervals = merged(
-            interval for peer in peers if peer.ipBlock for interval in _intervals(peer.ipBlock)
+            interval
+            for peer in peers
+            if peer.ipBlock
+            for interval in _intervals(peer.ipBlock, self._family)
         )
         if intervals:
             words = []
-            if intervals != ALL_ADDRESSES:
-                name, declaration = interval_set(
-                    "blocks", "ipv4_addr", map(address_text, intervals)
-                )
+            if intervals != self._family.all_addresses:
+                texts = (interval_text(one, self._family) for one in intervals)
+                name, declaration = interval_set("blocks", self._family.address_type, texts)
                 self._rules.declare(name, declaration)
-                words = [f"ip {side} @{name}"]
+                words = [f"{self._ip} {side} @{name}"]
             sources.append((words, self._targets(policy, direction, None)))
         selectors = [peer for peer in peers if peer.ipBlock is None]
         if selectors:
             chosen = self._union(policy, selectors)
             name = self._address_set(policy, selectors, chosen)
             own = chosen if direction == "egress" else self._targets(policy, direction, None)
-            sources.append(([f"ip {side} @{name}"], own))
+            sources.append(([f"{self._ip} {side} @{name}"], own))
         for words, targets in sources:
             for port_words in self._joined_ports(policy, targets, ports):
                 yield " ".join([*words, *port_words, "return"])
@@ -284,7 +300,9 @@ class _Chains:
             yield [f"{protocol} dport @{name}"]
         for protocol, wanted in sorted(names.items()):
             places = _places(targets, protocol, wanted)
-            yield [f"ip daddr . {protocol} dport @{self._place_set(policy, protocol, places)}"]
+            yield [
+                f"{self._ip} daddr . {protocol} dport @{self._place_set(policy, protocol, places)}"
+            ]
 
     def _match(
         self,
@@ -297,12 +315,12 @@ class _Chains:
         side = "saddr" if direction == "ingress" else "daddr"
         words: list[str] = []
         if peer is not None and peer.ipBlock is not None:
-            block = _block(side, peer.ipBlock)
+            block = _block(side, peer.ipBlock, self._family)
             if block is None:
                 return None
             words += block
         elif peer is not None:
-            words.append(f"ip {side} @{self._peer_set(policy, peer)}")
+            words.append(f"{self._ip} {side} @{self._peer_set(policy, peer)}")
         if port is None:
             return words
         protocol = PROTOCOLS.get(port.protocol or "")
@@ -311,7 +329,7 @@ class _Chains:
         if isinstance(port.port, str):
             targets = self._targets(policy, direction, peer)
             named = self._port_set(policy, targets, protocol, port.port)
-            return [*words, f"ip daddr . {protocol} dport @{named}"]
+            return [*words, f"{self._ip} daddr . {protocol} dport @{named}"]
         if port.port is None:
             return [*words, f"meta l4proto {protocol}"]
         end = port.endPort or port.port
@@ -345,7 +363,7 @@ class _Chains:
     ) -> str:
         digests = sorted({_peer_digest(policy.metadata.namespace, peer) for peer in peers})
         name = f"peers/{digests[0] if len(digests) == 1 else _digest(digests)}"
-        if self._rules.declare(name, "type ipv4_addr;"):
+        if self._rules.declare(name, f"type {self._family.address_type};"):
             for member in members:
                 if self._has_room(policy):
                     self._rules.element(name, member.address)
@@ -358,7 +376,7 @@ class _Chains:
 
     def _place_set(self, policy: NetworkPolicy, protocol: str, places: Sequence[str]) -> str:
         set_name = f"ports/{_digest([protocol, *places])}"
-        if self._rules.declare(set_name, "type ipv4_addr . inet_service;"):
+        if self._rules.declare(set_name, f"type {self._family.address_type} . inet_service;"):
             for place in places:
                 if self._has_room(policy):
                     self._rules.element(set_name, place)
@@ -405,12 +423,12 @@ def _is_large(peers: Sequence[NetworkPolicyPeer], ports: Sequence[NetworkPolicyP
     return max(1, len(peers)) * max(1, len(ports)) + holes > LINES_A_RULE
 
 
-def _intervals(block: IPBlock) -> list[Interval]:
-    """Return the addresses of a block without its exceptions; none for a block of IPv6."""
-    network = ipv4_range(block.cidr)
+def _intervals(block: IPBlock, family: Family) -> list[Interval]:
+    """Return the addresses of a block without its exceptions; none for a block of the other family."""
+    network = range_of(block.cidr, family)
     if network is None:
         return []
-    holes = (ipv4_range(text) for text in block.except_)
+    holes = (range_of(text, family) for text in block.except_)
     return without(of_network(network), [of_network(hole) for hole in holes if hole is not None])
 
 
@@ -434,14 +452,14 @@ def _selector(selector: LabelSelector | None) -> Selector:
         return label_selector(None)
 
 
-def _block(side: str, block: IPBlock) -> list[str] | None:
-    network = ipv4_range(block.cidr)
+def _block(side: str, block: IPBlock, family: Family) -> list[str] | None:
+    network, ip = range_of(block.cidr, family), family.keyword
     if network is None:
         return None
-    words = [f"ip {side} {network}"]
+    words = [f"{ip} {side} {network}"]
     # one by one, since nft refuses a set of ranges that overlap
-    holes = [ipv4_range(text) for text in block.except_]
-    words += [f"ip {side} != {hole}" for hole in holes if hole is not None]
+    holes = [range_of(text, family) for text in block.except_]
+    words += [f"{ip} {side} != {hole}" for hole in holes if hole is not None]
     return words
 
 

@@ -1,6 +1,7 @@
 """Watches what network policies depend on; pods and namespaces only once there is a policy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.namespaces import Namespace
@@ -8,6 +9,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.networking import NetworkPolicy
 from kubelite.net.policies import cost_bytes, dns_members, isolation, members, policy_rules
 from kubelite.net.ruleset import ProxySettings, Ruleset
+from kubelite.net.trusted_text import endpoint_text
 from kubelite.offload import Offload
 
 
@@ -17,7 +19,7 @@ class PolicySource:
     def __init__(
         self,
         client: Client,
-        settings: ProxySettings,
+        settings: Sequence[ProxySettings],
         offload: Offload,
         changed: Callable[[], None],
     ) -> None:
@@ -26,7 +28,9 @@ class PolicySource:
         self._offload = offload
         self._changed = changed
         self._policies = client.mirror(NetworkPolicy)
-        self._attached: dict[str, str] = {}  # addresses that are connected to this node, by pod uid
+        self._attached: dict[
+            str, tuple[str, ...]
+        ] = {}  # addresses that are connected to this node, by pod uid
         self._gone: dict[
             str, Pod
         ] = {}  # pods that the API has forgotten while they were connected, by uid
@@ -50,9 +54,9 @@ class PolicySource:
         """Whether there is any policy."""
         return bool(self._policies.list())
 
-    def expect(self, pod_uid: str, address: str) -> None:
-        """Record the address of a pod that is being connected, since its status shows the address only later."""
-        self._attached[pod_uid] = address
+    def expect(self, pod_uid: str, addresses: Sequence[str]) -> None:
+        """Record the addresses of a pod that is being connected, since its status shows them only later."""
+        self._attached[pod_uid] = tuple(addresses)
         if self.is_in_use:
             self._changed()
 
@@ -67,11 +71,11 @@ class PolicySource:
         if self._attached.pop(pod_uid, None) is not None and self.is_in_use:
             self._changed()
 
-    async def rules(self) -> Ruleset:
-        """Return the rules of the current policies, pods and namespaces."""
+    async def rules(self) -> list[Ruleset]:
+        """Return the rules of the current policies, pods and namespaces, for each of the settings."""
         policies = self._policies.list()
         if not policies:
-            return Ruleset()
+            return [Ruleset() for _ in self._settings]
         pods = self._client.mirror(Pod)
         namespaces = self._client.mirror(Namespace)
         await pods.synced()
@@ -83,23 +87,31 @@ class PolicySource:
                 namespaces.subscribe(self._namespace_changed),
             ]
         known, spaces, attached = pods.list(), namespaces.list(), dict(self._attached)
-        gone, settings = dict(self._gone), self._settings
+        gone = dict(self._gone)
+        labels = {item.metadata.name: item.metadata.labels for item in spaces}
 
-        def work() -> Ruleset:
+        def work(settings: ProxySettings) -> Ruleset:
+            family = settings.family
             present = {pod.metadata.uid for pod in known}
             lost = [pod for uid, pod in gone.items() if uid not in present]
-            found = members([*known, *lost], settings.node_name, attached)
+            found = members([*known, *lost], settings.node_name, attached, family)
             found += dns_members(settings)
-            labels = {item.metadata.name: item.metadata.labels for item in spaces}
             # A pod that was deleted during a restart: its labels are lost, so its policies cannot be computed.
             strangers = [
-                address for uid, address in attached.items() if uid not in present | gone.keys()
+                address
+                for uid, addresses in attached.items()
+                if uid not in present | gone.keys()
+                for address in addresses
+                if endpoint_text(address, family) is not None
             ]
-            rules = policy_rules(policies, found, labels)
+            rules = policy_rules(policies, found, labels, family)
             rules.elements.update(isolation(strangers).elements)
             return rules
 
-        return await self._offload.run(cost_bytes(policies, len(known) + len(spaces)), work)
+        cost = cost_bytes(policies, len(known) + len(spaces))
+        return [
+            await self._offload.run(cost, partial(work, settings)) for settings in self._settings
+        ]
 
     def get(self, key: str) -> NetworkPolicy | None:
         """Return a policy by namespace/name."""
@@ -121,4 +133,7 @@ class PolicySource:
 
 def _traits(pod: Pod | None) -> object:
     """Return the properties of a pod that policies depend on and that can change."""
-    return pod and (pod.metadata.labels, pod.status.podIP, pod.status.phase, pod.spec.nodeName)
+    if pod is None:
+        return None
+    status = pod.status
+    return pod.metadata.labels, status.podIP, status.podIPs, status.phase, pod.spec.nodeName

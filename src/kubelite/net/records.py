@@ -3,7 +3,7 @@
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
@@ -12,6 +12,7 @@ from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import Endpoint, EndpointPort, EndpointSlice
 from kubelite.limits import DNS_STEPS
 from kubelite.net.dns_wire import (
+    AAAA,
     ANY,
     CNAME,
     NAME_ERROR,
@@ -27,7 +28,8 @@ from kubelite.net.dns_wire import (
     is_encodable,
     parse_name,
 )
-from kubelite.net.trusted_text import is_ipv4
+from kubelite.net.families import IPV4, IPV6, Address, Network, family_of
+from kubelite.net.trusted_text import address_text, is_address
 
 TTL_SECONDS = 5
 SPECIFICATION_VERSION = b"1.1.0"
@@ -69,7 +71,7 @@ class ZoneSettings(Struct, frozen=True):
     """The domain and the address ranges the cluster is authoritative for."""
 
     domain: Name = (b"cluster", b"local")
-    networks: tuple[IPv4Network, ...] = (IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16"))
+    networks: tuple[Network, ...] = (IPv4Network("10.42.0.0/16"), IPv4Network("10.43.0.0/16"))
 
 
 class Answer(Struct, frozen=True):
@@ -89,13 +91,15 @@ class Host(Struct, frozen=True, order=True):
     port: int = 0
 
 
+REVERSE_DOMAINS = ((b"in-addr", b"arpa"), (b"ip6", b"arpa"))
+NIBBLES = 32  # of an IPv6 address
 NOTHING_HERE = Answer()  # NODATA: the name exists, but has no record of the type
 NO_SUCH_NAME = Answer(NAME_ERROR)
 
 
 def answer(name: Name, record_type: int, zone: Zone, settings: ZoneSettings) -> Answer | None:
     """Return the authoritative answer; None if the name is outside the zone and goes upstream."""
-    if name[-2:] == (b"in-addr", b"arpa"):
+    if name[-2:] in REVERSE_DOMAINS:
         return _answer_address(name, record_type, zone, settings)
     depth = len(settings.domain)
     if name[-depth:] != settings.domain:
@@ -139,13 +143,18 @@ def start_of_authority(settings: ZoneSettings) -> ResourceRecord:
 
 
 def _answer_pod(name: Name, dashed: str, namespace: str, record_type: int, zone: Zone) -> Answer:
-    parts = dashed.split("-")
-    is_address = len(parts) == 4 and all(
-        part.isdecimal() and len(part) <= 3 and int(part) < 256 for part in parts
-    )
-    if not is_address or not zone.has_namespace(namespace):
+    address = _undashed(dashed)
+    if not address or not zone.has_namespace(namespace):
         return NO_SUCH_NAME
-    return _of_type(record_type, _address_record(name, ".".join(str(int(part)) for part in parts)))
+    return _of_type(record_type, _address_record(name, address))
+
+
+def _undashed(label: str) -> str:
+    """Return the address that a label writes with dashes; "" if it writes none."""
+    parts = label.split("-")
+    if len(parts) == 4 and all(part.isdecimal() and len(part) <= 3 for part in parts):
+        return address_text(".".join(str(int(part)) for part in parts), IPV4) or ""
+    return address_text(label.replace("-", ":"), IPV6) or ""
 
 
 def _answer_service(
@@ -164,10 +173,11 @@ def _answer_service(
         return _answer_host(name, below, service, record_type, zone)
     if spec.clusterIP == "None":
         return _answer_headless(name, below, service, record_type, zone)
-    if not is_ipv4(spec.clusterIP):
+    addresses = [text for text in spec.clusterIPs or [spec.clusterIP] if is_address(text)]
+    if not addresses:
         return NOTHING_HERE
-    if not below and record_type in (A, ANY):
-        return Answer(records=(_address_record(name, spec.clusterIP),))
+    if not below and record_type in (A, AAAA, ANY):
+        return _of_type(record_type, *(_address_record(name, address) for address in addresses))
     ports = [
         port
         for port in _bounded(spec.ports)
@@ -183,7 +193,7 @@ def _answer_service(
             _service_record(name, port.port, target, SRV_WEIGHT_TOTAL // len(ports))
             for port in ports
         ),
-        additionals=(_address_record(target, spec.clusterIP),),
+        additionals=tuple(_address_record(target, address) for address in addresses),
     )
 
 
@@ -208,17 +218,19 @@ def _answer_headless(
     hosts = sorted(set(_hosts(_slices(service, zone), below)))
     if not hosts:
         return NO_SUCH_NAME
-    if record_type in (A, ANY) and not below:
+    if record_type in (A, AAAA, ANY) and not below:
         addresses = dict.fromkeys(host.address for host in hosts)
-        return Answer(records=tuple(_address_record(name, address) for address in addresses))
+        return _of_type(record_type, *(_address_record(name, address) for address in addresses))
     if record_type not in (SRV, ANY):
         return NOTHING_HERE
     parent = name[len(below) :]
     weight = max(1, SRV_WEIGHT_TOTAL // len(hosts))
     found = [host for host in hosts if host.port]
     return Answer(
-        records=tuple(
-            _service_record(name, host.port, (host.name, *parent), weight) for host in found
+        records=tuple(  # one for an endpoint that has an address of each family
+            dict.fromkeys(
+                _service_record(name, host.port, (host.name, *parent), weight) for host in found
+            )
         ),
         additionals=tuple(
             dict.fromkeys(_address_record((host.name, *parent), host.address) for host in found)
@@ -247,7 +259,7 @@ def _bounded(steps: Iterable[T | None]) -> Iterator[T | None]:
 def _host_steps(slices: Iterable[EndpointSlice], below: list[str]) -> Iterator[Host | None]:
     """Yield a host for each usable endpoint and port, None for one that is not: each counts as a step."""
     for entry in slices:
-        if entry.addressType != "IPv4":
+        if entry.addressType not in (IPV4.slices, IPV6.slices):
             yield None
             continue
         ports: list[EndpointPort | None] = []
@@ -270,14 +282,20 @@ def _is_told(endpoint: Endpoint) -> bool:
     """Return whether an endpoint can be encoded in a record; validation should reject any other."""
     return (
         bool(endpoint.addresses)
-        and is_ipv4(endpoint.addresses[0])
+        and is_address(endpoint.addresses[0])
         and is_encodable((_host_name(endpoint),))
     )
 
 
 def host_name(endpoint: Endpoint) -> str:
     """Return an endpoint's name below its service: its host name, or its address with dashes."""
-    return (endpoint.hostname or endpoint.addresses[0].replace(".", "-")).lower()
+    return (endpoint.hostname or dashed(endpoint.addresses[0])).lower()
+
+
+def dashed(address: str) -> str:
+    """Return an address as a label: with dashes, and no dash at either end."""
+    label = address.replace(".", "-").replace(":", "-")
+    return f"0{label}" if label.startswith("-") else label
 
 
 def _host_name(endpoint: Endpoint) -> bytes:
@@ -329,14 +347,16 @@ def _name_steps(address: str, zone: Zone) -> Iterator[Name | None]:
                 yield None
 
 
-def _reversed_address(name: Name) -> IPv4Address | None:
-    parts = name[:-2]
-    if len(parts) != 4:
-        return None
+def _reversed_address(name: Name) -> Address | None:
+    parts, domain = name[:-2], name[-2:]
     try:
-        return IPv4Address(b".".join(reversed(parts)).decode("ascii"))
+        if domain == REVERSE_DOMAINS[0] and len(parts) == 4:
+            return IPv4Address(b".".join(reversed(parts)).decode("ascii"))
+        if domain == REVERSE_DOMAINS[1] and len(parts) == NIBBLES == sum(map(len, parts)):
+            return IPv6Address(bytes.fromhex(b"".join(reversed(parts)).decode("ascii")))
     except ValueError:
         return None
+    return None
 
 
 def _of_type(record_type: int, *records: ResourceRecord) -> Answer:
@@ -346,7 +366,9 @@ def _of_type(record_type: int, *records: ResourceRecord) -> Answer:
 
 
 def _address_record(name: Name, address: str) -> ResourceRecord:
-    return ResourceRecord(name, A, socket.inet_aton(address), TTL_SECONDS)
+    if family_of(address) is IPV4:
+        return ResourceRecord(name, A, socket.inet_aton(address), TTL_SECONDS)
+    return ResourceRecord(name, AAAA, socket.inet_pton(socket.AF_INET6, address), TTL_SECONDS)
 
 
 def _service_record(name: Name, port: int, target: Name, weight: int) -> ResourceRecord:

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Collection
+from contextlib import nullcontext, suppress
 
+from kubelite.net import ipv6_host
+from kubelite.net.families import IPV4, IPV6
 from kubelite.net.foreign_firewall import ForeignFirewall
-from kubelite.net.nftables import Nftables
+from kubelite.net.nftables import Nftables, RulesRefused
 from kubelite.net.overlay import remove_routes
 from kubelite.net.pod_network import BRIDGE, PodNetwork
 from kubelite.net.ruleset import remove_all
@@ -15,17 +18,20 @@ async def remove_network(own: Collection[str]) -> bool:
 
     False: nothing was removed, since pods beside those of the uids `own` are connected. They belong to another cluster,
     which has the same bridge and the same table. Raises RulesUnavailable, RulesRefused, and PermissionError without
-    root. IP forwarding stays as it is: others may rely on it by now.
+    root. Forwarding of IPv4 stays as it is: others may rely on it by now. That of IPv6 is as it was before.
     """
     nftables, network = Nftables(), PodNetwork()
     nftables.open()
     try:
         if await network.connected() - frozenset(own):
             return False
-        await nftables.run(remove_all())
-        await ForeignFirewall(BRIDGE).close_again()
+        for family in (IPV4, IPV6):
+            with suppress(RulesRefused) if family is IPV6 else nullcontext():
+                await nftables.run(remove_all(family))  # a kernel may lack IPv6
+            await ForeignFirewall(BRIDGE, family.iptables).close_again()
         await asyncio.to_thread(remove_routes)
         await network.remove_all()
+        await asyncio.to_thread(ipv6_host.restore)
         return True
     finally:
         await nftables.close()

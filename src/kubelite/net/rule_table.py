@@ -1,4 +1,4 @@
-"""Keeps the kernel's nftables table equal to a ruleset, also when another program changes it.
+"""Keeps the kernel's nftables table of one family equal to a ruleset, also when another program changes it.
 
 A change is applied as the difference to what was applied before, in one transaction. Where the content of the kernel's
 table is not known (at the start, after another program removed rules, after a refusal), the whole table is written.
@@ -6,11 +6,12 @@ table is not known (at the start, after another program removed rules, after a r
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from kubelite.net.nftables import Nftables, RulesRefused, RulesUnavailable
-from kubelite.net.rule_watch import UNKNOWN, RuleWatch
+from kubelite.net.families import IPV4
+from kubelite.net.nftables import Nftables, RulesRefused
+from kubelite.net.rule_watch import UNKNOWN
 from kubelite.net.ruleset import (
     TABLE,
     ProxySettings,
@@ -27,39 +28,17 @@ log = logging.getLogger(__name__)
 
 
 class RuleTable:
-    """The table in the kernel.
+    """The table of one family in the kernel; `apply` has to follow what other programs changed."""
 
-    `on_change` is called with the tables that other programs changed, this one or another; `apply` has to follow.
-    """
-
-    def __init__(
-        self, settings: ProxySettings, offload: Offload, on_change: Callable[[set[str]], None]
-    ) -> None:
+    def __init__(self, settings: ProxySettings, offload: Offload, nftables: Nftables) -> None:
         self._settings = settings
         self._offload = offload
-        self._on_change = on_change
-        self._nftables = Nftables()
-        self._watch = RuleWatch(self._changed_by_others)
+        self._nftables = nftables
         self.content = Ruleset()  # what was applied last
         self.generation = 0  # increased when another program may have changed the table
         self._applied_generation = -1  # if it is another one, the content of the table is unknown
         self._is_written = False  # at least once, so the rules that guard loopback are there
         self._is_in_doubt = False  # notifications of the kernel were lost
-
-    def start(self) -> None:
-        """Open the kernel handles. Raises RulesUnavailable."""
-        self._nftables.open()
-        try:
-            self._watch.start()
-        except PermissionError as error:
-            raise RulesUnavailable(
-                "cannot set up service networking: needs root (CAP_NET_ADMIN)"
-            ) from error
-
-    async def stop(self) -> None:
-        """Close the kernel handles; the rules stay, so services keep working."""
-        self._watch.stop()
-        await self._nftables.close()
 
     @property
     def is_current(self) -> bool:
@@ -91,14 +70,14 @@ class RuleTable:
     async def bridge_ready(self) -> None:
         """Route loopback traffic to a new bridge; without a table yet, the first `apply` does so."""
         if self._is_written:
-            await asyncio.to_thread(_route_loopback, self._settings.bridge)
+            await self._route_loopback()
 
-    def _changed_by_others(self, tables: set[str]) -> None:
-        if TABLE in tables and not (self._nftables.is_by_program and self._nftables.running):
+    def changed_by_others(self, tables: set[str]) -> None:
+        """Take note of the tables that other programs changed, this one or another."""
+        if TABLE in tables:
             log.warning("service rules were changed by another program, writing them again")
             self.generation += 1
         self._is_in_doubt |= UNKNOWN in tables
-        self._on_change(tables)
 
     async def _apply(self, parts: Sequence[Ruleset]) -> None:
         seen, is_known, before = self.generation, self.is_current, self.content
@@ -112,13 +91,19 @@ class RuleTable:
         elif commands:
             await self._nftables.run(commands)
         if not is_known:
-            await asyncio.to_thread(_route_loopback, self._settings.bridge)
+            await self._route_loopback()
         self.content, self._applied_generation, self._is_written = after, seen, True
+
+    async def _route_loopback(self) -> None:
+        # The kernel has no such switch for IPv6: it drops what comes from another link to ::1.
+        if self._settings.family.version == IPV4.version:
+            await asyncio.to_thread(_route_loopback, self._settings.bridge)
 
     async def _replace_keeping_clients(self, commands: str, after: Ruleset) -> None:
         """Replace the whole table with the clients of session affinity, or without these if nft refuses them."""
-        listed = await self._nftables.run("list sets ip\n")
-        kept = await self._offload.run(len(listed), lambda: keep_clients(listed, after))
+        family = self._settings.family
+        listed = await self._nftables.run(f"list sets {family.keyword}\n")
+        kept = await self._offload.run(len(listed), lambda: keep_clients(listed, after, family))
         try:
             await self._nftables.run(commands + kept)
         except RulesRefused:
@@ -129,16 +114,17 @@ class RuleTable:
     async def _is_intact(self) -> bool:
         """Return whether the kernel's table has every chain that was applied."""
         try:
-            listed = await self._nftables.run("list chains ip\n")
+            listed = await self._nftables.run(f"list chains {self._settings.family.keyword}\n")
         except RulesRefused:
             return False
         applied = self.content.chains
-        return await self._offload.run(len(listed), lambda: _has_chains(listed, applied))
+        keyword = self._settings.family.keyword
+        return await self._offload.run(len(listed), lambda: _has_chains(listed, applied, keyword))
 
 
-def _has_chains(listed: str, chains: Iterable[str]) -> bool:
+def _has_chains(listed: str, chains: Iterable[str], keyword: str) -> bool:
     """Return whether a listing of our table has these chains, and the fixed one that leads to them."""
-    table = listed.partition(f"table ip {TABLE} {{")[2].partition("\n}")[0]
+    table = listed.partition(f"table {keyword} {TABLE} {{")[2].partition("\n}")[0]
     names = {line.split()[1] for line in table.splitlines() if line.startswith("\tchain ")}
     return "dispatch" in names and names.issuperset(chains)
 
@@ -166,4 +152,4 @@ def _transaction(
     after = merge(parts)
     if before is None:
         return after, replace_all(after, settings)
-    return after, difference(before, after)
+    return after, difference(before, after, settings.family)

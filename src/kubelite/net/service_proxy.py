@@ -8,7 +8,8 @@ into one transaction, since each costs the kernel a commit. A round begins at on
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -22,13 +23,13 @@ from kubelite.api.kinds.model import Kind
 from kubelite.net.conntrack import forget_stale
 from kubelite.net.foreign_firewall import ForeignFirewall
 from kubelite.net.health_ports import HealthPorts
-from kubelite.net.nftables import RulesRefused
+from kubelite.net.nftables import Nftables, RulesRefused, RulesUnavailable
 from kubelite.net.policy_source import PolicySource
 from kubelite.net.rule_table import RuleTable
-from kubelite.net.rule_watch import UNKNOWN
-from kubelite.net.ruleset import ELEMENT_COST_BYTES, ProxySettings, Ruleset
+from kubelite.net.rule_watch import UNKNOWN, RuleWatch
+from kubelite.net.ruleset import ELEMENT_COST_BYTES, TABLE, ProxySettings, Ruleset
 from kubelite.net.services import cost_bytes, host_port_rules, is_cut, service_rules
-from kubelite.net.trusted_text import is_ipv4
+from kubelite.net.trusted_text import address_text
 from kubelite.offload import Offload
 
 log = logging.getLogger(__name__)
@@ -45,26 +46,42 @@ TOO_MANY_RULES = (
 )
 
 
+class FamilyRules:
+    """The rules of one family: what they depend on, their parts by key, and the table they are in."""
+
+    def __init__(self, settings: ProxySettings, offload: Offload, nftables: Nftables) -> None:
+        self.settings = settings  # with the node's addresses as last seen
+        self.table = RuleTable(settings, offload, nftables)
+        self.firewall = ForeignFirewall(settings.bridge, settings.family.iptables)
+        self.parts: dict[str, Ruleset] = {}
+
+
 class ServiceProxy:
     """Rules for services, host ports and network policies on one node."""
 
     def __init__(
-        self, client: Client, settings: ProxySettings, offload: Offload, events: EventRecorder
+        self,
+        client: Client,
+        settings: Sequence[ProxySettings],
+        offload: Offload,
+        events: EventRecorder,
     ) -> None:
-        self._settings = settings  # with the node's addresses as last seen
+        """`settings` are those of each family of the cluster, the primary one first."""
+        node_name = settings[0].node_name
+        self._node_name = node_name
         self._offload = offload
         self._events = events
         self._services = client.mirror(Service)
         self._slices = client.mirror(EndpointSlice)
-        self._pods = client.mirror(Pod, field_selector=f"spec.nodeName={settings.node_name}")
+        self._pods = client.mirror(Pod, field_selector=f"spec.nodeName={node_name}")
         self._slices.add_index(SERVICE_INDEX, _service_of)
-        self._nodes = client.mirror(Node, field_selector=f"metadata.name={settings.node_name}")
-        self.table = RuleTable(settings, offload, self._changed_by_others)
+        self._nodes = client.mirror(Node, field_selector=f"metadata.name={node_name}")
+        self._nftables = Nftables()
+        self._watch = RuleWatch(self._changed_by_others)
+        self._families = [FamilyRules(one, offload, self._nftables) for one in settings]
         self._policies = PolicySource(client, settings, offload, lambda: self._mark(POLICIES))
         self._cut_policies: set[str] = set()  # namespace/name of policies with a recorded event
-        self._health = HealthPorts()
-        self._firewall = ForeignFirewall(settings.bridge)
-        self._parts: dict[str, Ruleset] = {}
+        self._health = HealthPorts([one.family.anywhere for one in settings])
         self._is_busy = False
         self._dirty: set[str] = set()
         self._wake = asyncio.Event()
@@ -74,7 +91,18 @@ class ServiceProxy:
 
     async def start(self) -> None:
         """Open the kernel handles. Raises RulesUnavailable."""
-        self.table.start()
+        self._nftables.open()
+        try:
+            self._watch.start()
+        except PermissionError as error:
+            raise RulesUnavailable(
+                "cannot set up service networking: needs root (CAP_NET_ADMIN)"
+            ) from error
+
+    @property
+    def table(self) -> RuleTable:
+        """The table of the primary family."""
+        return self._families[0].table
 
     async def run(self) -> None:
         """Follow changes until cancelled."""
@@ -88,9 +116,9 @@ class ServiceProxy:
                 self._pods.subscribe(self._pod_changed),
             ]
             await self._policies.start()
-            self._dirty |= (
-                self._parts.keys()
-            )  # from an earlier run; services may have been deleted since
+            for family in self._families:
+                # From an earlier run; services may have been deleted since.
+                self._dirty |= family.parts.keys()
             self._mark(HOST_PORTS)
             await self._follow()
         finally:
@@ -116,7 +144,8 @@ class ServiceProxy:
 
     async def stop(self) -> None:
         """Release the kernel handles after `run` has ended; the rules stay, so services keep working."""
-        await self.table.stop()
+        self._watch.stop()
+        await self._nftables.close()
         await self._health.stop()
         await self._events.close()
 
@@ -127,25 +156,27 @@ class ServiceProxy:
 
     async def bridge_ready(self) -> None:
         """Route loopback traffic to the new bridge, unless the first round, which does so too, is still to come."""
-        await self.table.bridge_ready()
+        for family in self._families:
+            await family.table.bridge_ready()
 
-    async def pod_attached(self, pod_uid: str, address: str) -> None:
+    async def pod_attached(self, pod_uid: str, addresses: Sequence[str]) -> None:
         """Return once the policies for a new pod are in force: its containers may start only then."""
-        self._policies.expect(pod_uid, address)
+        self._policies.expect(pod_uid, addresses)
         if self._policies.is_in_use:
             async with asyncio.timeout(ATTACH_SECONDS_MAX):
                 await self.applied()
 
-    def pod_restored(self, pod_uid: str, address: str) -> None:
-        """Record the address of a pod that was connected before this process began."""
-        self._policies.expect(pod_uid, address)
+    def pod_restored(self, pod_uid: str, addresses: Sequence[str]) -> None:
+        """Record the addresses of a pod that was connected before this process began."""
+        self._policies.expect(pod_uid, addresses)
 
     def pod_detached(self, pod_uid: str) -> None:
         """Drop the address of a pod that is disconnected."""
         self._policies.forget(pod_uid)
 
     def _is_settled(self) -> bool:
-        return not self._dirty and not self._is_busy and self.table.is_current
+        are_current = all(family.table.is_current for family in self._families)
+        return not self._dirty and not self._is_busy and are_current
 
     def _service_changed(self, before: Service | None, after: Service | None) -> None:
         if (
@@ -170,20 +201,28 @@ class ServiceProxy:
 
     def _node_changed(self, _: Node | None, after: Node | None) -> None:
         """Answer for load balancers at the node's addresses; a node that is deleted keeps them until it is back."""
-        if after is None or after.metadata.name != self._settings.node_name:
+        if after is None or after.metadata.name != self._node_name:
             return
-        addresses = tuple(
-            entry.address for entry in after.status.addresses if is_ipv4(entry.address)
-        )
-        if addresses == self._settings.node_addresses:
-            return
-        self._settings = replace(self._settings, node_addresses=addresses)
-        for service in self._services.list():
+        is_changed = False
+        for rules in self._families:
+            texts = (
+                address_text(entry.address, rules.settings.family)
+                for entry in after.status.addresses
+            )
+            addresses = tuple(text for text in texts if text is not None)
+            if addresses != rules.settings.node_addresses:
+                rules.settings = replace(rules.settings, node_addresses=addresses)
+                is_changed = True
+        for service in self._services.list() if is_changed else ():
             if service.spec.type == "LoadBalancer":
                 self._mark(_key(service))
 
     def _changed_by_others(self, tables: set[str]) -> None:
         self._check_firewall |= not tables.isdisjoint({"filter", UNKNOWN})
+        if self._nftables.is_by_program and self._nftables.running:
+            tables = tables - {TABLE}  # of our own transaction, whose process has another name
+        for family in self._families:
+            family.table.changed_by_others(tables)
         self._wake.set()
 
     def _mark(self, key: str) -> None:
@@ -195,43 +234,58 @@ class ServiceProxy:
         dirty, self._dirty = self._dirty, set()
         for key in sorted(dirty):
             if key == POLICIES:
-                self._parts[key] = await self._policies.rules()
-                self._tell_of_policies(self._parts[key].cut_policies)
+                found = await self._policies.rules()
+                for family, part in zip(self._families, found, strict=True):
+                    family.parts[key] = part
+                self._tell_of_policies(set().union(*(part.cut_policies for part in found)))
             else:
                 await self._compute(key)
             await asyncio.sleep(0)  # a thousand services at the start take 25 ms
-        before = self.table.content
-        try:
-            await self.table.apply([self._parts[key] for key in sorted(self._parts)])
-        except RulesRefused:
+        succeeded = True
+        for family in self._families:
+            succeeded &= await self._apply(family)
+        if not succeeded:
             self._wake.set()
             return False
-        after = self.table.content
-        await self._forget_flows(before, after)
-        await self._health.follow(after.health_ports)
+        ports = [family.table.content.health_ports for family in self._families]
+        await self._health.follow({port: answer for one in ports for port, answer in one.items()})
         await self._open_firewall()
+        return True
+
+    async def _apply(self, family: FamilyRules) -> bool:
+        """Bring the table of one family to its parts; False: the kernel refused them."""
+        before = family.table.content
+        try:
+            await family.table.apply([family.parts[key] for key in sorted(family.parts)])
+        except RulesRefused:
+            return False
+        await self._forget_flows(before, family.table.content, family.settings)
         return True
 
     async def _compute(self, key: str) -> None:
         if key == HOST_PORTS:
             pods = self._pods.list()
             ports = sum(map(_ports_of, pods))
-            self._parts[key] = await self._offload.run(
-                ELEMENT_COST_BYTES * ports, lambda: host_port_rules(pods)
-            )
+            for rules in self._families:
+                family = rules.settings.family
+                rules.parts[key] = await self._offload.run(
+                    ELEMENT_COST_BYTES * ports, partial(host_port_rules, pods, family)
+                )
             return
         namespace, _, name = key.partition("/")
         service = self._services.get(name, namespace)
         if service is None:
-            self._parts.pop(key, None)
-        else:
-            slices = self._slices.indexed(SERVICE_INDEX, key)
-            self._parts[key] = await self._offload.run(
+            for rules in self._families:
+                rules.parts.pop(key, None)
+            return
+        slices = self._slices.indexed(SERVICE_INDEX, key)
+        for rules in self._families:
+            rules.parts[key] = await self._offload.run(
                 cost_bytes(service, slices),
-                lambda: service_rules(service, slices, self._settings),
+                partial(service_rules, service, slices, rules.settings),
             )
-            if is_cut(service, slices):
-                self._events.event(service, WARNING, "TooManyRules", TOO_MANY_RULES)
+        if is_cut(service, slices):
+            self._events.event(service, WARNING, "TooManyRules", TOO_MANY_RULES)
 
     def _tell_of_policies(self, cut: set[str]) -> None:
         for key in sorted(cut - self._cut_policies):
@@ -239,7 +293,7 @@ class ServiceProxy:
                 self._events.event(policy, WARNING, "TooManyRules", TOO_MANY_RULES)
         self._cut_policies = set(cut)
 
-    async def _forget_flows(self, before: Ruleset, after: Ruleset) -> None:
+    async def _forget_flows(self, before: Ruleset, after: Ruleset, settings: ProxySettings) -> None:
         old = before.udp_endpoints
         changed: dict[tuple[str, int], frozenset[str]] = {
             frontend: endpoints
@@ -249,14 +303,17 @@ class ServiceProxy:
         changed |= {gone: frozenset() for gone in old.keys() - after.udp_endpoints.keys()}
         if changed:
             try:
-                await asyncio.to_thread(forget_stale, changed, self._settings.local_addresses)
+                await asyncio.to_thread(
+                    forget_stale, changed, settings.local_addresses, settings.family
+                )
             except OSError as error:
                 log.warning("cannot clean up UDP flows", extra={"reason": str(error)})
 
     async def _open_firewall(self) -> None:
         if self._check_firewall:
             self._check_firewall = False
-            await self._firewall.open()
+            for family in self._families:
+                await family.firewall.open()
 
 
 def _key(item: Kind | None) -> str:

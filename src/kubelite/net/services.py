@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address
 
 from msgspec import Struct
 
@@ -12,8 +12,9 @@ from kubelite.api.kinds.core.services import Service, ServicePort
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.machinery.load_balancing import addresses_of, announcement_of
 from kubelite.limits import SERVICE_RULES
+from kubelite.net.families import IPV4, Family, network_of
 from kubelite.net.health_ports import LocalEndpoints
-from kubelite.net.intervals import ALL_ADDRESSES, address_text, merged, of_network
+from kubelite.net.intervals import interval_text, merged, of_network
 from kubelite.net.ruleset import (
     ANY_HOST_PORTS,
     BALANCED,
@@ -28,13 +29,13 @@ from kubelite.net.ruleset import (
 )
 from kubelite.net.ruleset_builder import RulesetBuilder
 from kubelite.net.trusted_text import (
-    IPv4Text,
+    AddressText,
     ObjectName,
-    ipv4_range,
-    is_endpoint,
-    is_ipv4,
+    address_text,
+    endpoint_text,
     is_name,
     is_port,
+    range_of,
 )
 
 DEFAULT_AFFINITY_SECONDS = 10800
@@ -47,7 +48,7 @@ PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 class Backend(Struct, frozen=True, order=True):
     """An endpoint that a connection may be sent to."""
 
-    address: IPv4Text
+    address: AddressText
     port: int
     is_local: bool = False
     is_ready: bool = True  # False: terminating, but still serving
@@ -58,7 +59,7 @@ class PortView(Struct, frozen=True):
 
     namespace: ObjectName
     name: ObjectName
-    cluster_address: IPv4Text
+    cluster_address: AddressText
     port: ServicePort
     protocol: str
     cluster: tuple[Backend, ...]  # on any node: traffic policy Cluster
@@ -83,30 +84,31 @@ def cost_bytes(service: Service, slices: Sequence[EndpointSlice]) -> int:
 def service_rules(
     service: Service, slices: Sequence[EndpointSlice], settings: ProxySettings
 ) -> Ruleset:
-    """Return the rules of one service; empty for one without an address of its own.
+    """Return the rules of one service in one family; empty for one without an address of its own in it.
 
     Of a service with more ports times endpoints, or ports times external addresses, than the limit allows, each port
     has only the first endpoints and addresses.
     """
     spec = service.spec
-    if spec.type == "ExternalName" or spec.clusterIP in settings.local_addresses:
-        return Ruleset()
-    address, metadata = spec.clusterIP, service.metadata
+    address, metadata = cluster_address(service, settings.family), service.metadata
     namespace, name = metadata.namespace, metadata.name
-    if not (is_ipv4(address) and is_name(namespace) and is_name(name)):
+    if spec.type == "ExternalName" or address is None or address in settings.local_addresses:
+        return Ruleset()
+    if not (is_name(namespace) and is_name(name)):
         return Ruleset()
     each = share_of(service)
-    places = _Places(slices, settings.node_name)
+    places = _Places(slices, settings)
     addresses = _external_addresses(service, settings)
     if len(addresses) > each or places.most > each:
         SERVICE_RULES.reached()
     rules = RulesetBuilder()
     # A node may be known by an address that it does not have itself, such as one of a router in front of it.
-    at_node = not set(settings.node_addresses).isdisjoint(addresses_of(service))
+    ingress = _texts(addresses_of(service), settings.family)
+    at_node = not ingress.isdisjoint(settings.node_addresses)
     if announcement_of(service) is not None:
-        for balanced in set(addresses_of(service)) & {str(one) for one in addresses[:each]}:
+        for balanced in ingress.intersection(addresses[:each]):
             rules.element(BALANCED, balanced)  # its other ports lead nowhere
-    external = External(addresses[:each], _source_ranges(service), at_node)
+    external = External(addresses[:each], _source_ranges(service, settings.family), at_node)
     ports = _ServiceRules(service, settings, external, rules)
     local: set[str] = set()
     for port in spec.ports:
@@ -119,9 +121,17 @@ def service_rules(
             )
             ports.add(view)
             local |= {backend.address for backend in view.local if backend.is_ready}
-    if spec.externalTrafficPolicy == "Local" and is_port(spec.healthCheckNodePort):
+    is_primary = address_text(spec.clusterIP, settings.family) is not None
+    if is_primary and spec.externalTrafficPolicy == "Local" and is_port(spec.healthCheckNodePort):
         rules.health_port(spec.healthCheckNodePort, LocalEndpoints(namespace, name, len(local)))
     return rules.build()
+
+
+def cluster_address(service: Service, family: Family) -> AddressText | None:
+    """Return the address of a service in a family; None if it has none."""
+    spec = service.spec
+    texts = (address_text(text, family) for text in (spec.clusterIP, *spec.clusterIPs))
+    return next(filter(None, texts), None)
 
 
 def share_of(service: Service) -> int:
@@ -147,45 +157,52 @@ def _endpoints_by_port(slices: Sequence[EndpointSlice]) -> Counter[tuple[str, st
     return counts
 
 
-def host_port_rules(pods: Iterable[Pod]) -> Ruleset:
-    """Return the rules for host ports; a port belongs to the first pod that claims it."""
+def host_port_rules(pods: Iterable[Pod], family: Family = IPV4) -> Ruleset:
+    """Return the rules for host ports of one family; a port belongs to the first pod that claims it."""
     rules = RulesetBuilder()
     for pod in pods:
-        address = pod.status.podIP
+        address = pod_address(pod, family)
         ended = pod.status.phase in ("Succeeded", "Failed")
-        if pod.spec.hostNetwork or ended or not is_endpoint(address):
+        if pod.spec.hostNetwork or ended or address is None:
             continue
         for container in (*pod.spec.initContainers, *pod.spec.containers):
             for port in container.ports:
-                if port.hostPort and (element := _host_port_element(port)) is not None:
+                if port.hostPort and (element := _host_port_element(port, family)) is not None:
                     rules.claim(*element, f"{address} . {port.containerPort}")
                     rules.hairpin(address)
                     if PROTOCOLS.get(port.protocol) == "udp":
-                        host_ip = port.hostIP if element[0] == HOST_PORTS else ""
+                        host_ip = element[1].partition(" ")[0] if element[0] == HOST_PORTS else ""
                         rules.claim_udp(host_ip, port.hostPort, (address,))
     return rules.build()
 
 
-def _host_port_element(port: ContainerPort) -> tuple[str, str] | None:
-    """Return the collection and key of a host port; None if it is invalid."""
+def pod_address(pod: Pod, family: Family) -> AddressText | None:
+    """Return the address of a pod in a family, as its status tells; None if it has none."""
+    addresses = (pod.status.podIP, *(one.ip for one in pod.status.podIPs))
+    return next(filter(None, (endpoint_text(text, family) for text in addresses)), None)
+
+
+def _host_port_element(port: ContainerPort, family: Family) -> tuple[str, str] | None:
+    """Return the collection and key of a host port; None if it is invalid, or of another family."""
     protocol = PROTOCOLS.get(port.protocol)
     if protocol is None or not (is_port(port.hostPort) and is_port(port.containerPort)):
         return None
     place = f"{protocol} . {port.hostPort}"
-    address = port.hostIP
-    if address in ("", "0.0.0.0"):  # noqa: S104 - any address of the node
+    if port.hostIP in ("", family.anywhere):
         return ANY_HOST_PORTS, place
-    return (HOST_PORTS, f"{address} . {place}") if is_ipv4(address) else None
+    address = address_text(port.hostIP, family)
+    return (HOST_PORTS, f"{address} . {place}") if address is not None else None
 
 
 class _Places:
     """The backends of a service's slices by port, each slice read once."""
 
-    def __init__(self, slices: Sequence[EndpointSlice], node_name: str) -> None:
-        self._node_name = node_name
+    def __init__(self, slices: Sequence[EndpointSlice], settings: ProxySettings) -> None:
+        self._node_name = settings.node_name
+        self._family = settings.family
         self._by_port: dict[tuple[str, str], set[Backend]] = defaultdict(set)
         for entry in slices:
-            if entry.addressType == "IPv4":
+            if entry.addressType == self._family.slices:
                 self._read(entry)
 
     @property
@@ -205,8 +222,8 @@ class _Places:
             serves_ending = conditions.serving is True and conditions.terminating is True
             if not endpoint.addresses or not (is_ready or serves_ending):
                 continue
-            address = endpoint.addresses[0]
-            if is_endpoint(address):
+            address = endpoint_text(endpoint.addresses[0], self._family)
+            if address is not None:
                 is_local = endpoint.nodeName == self._node_name
                 usable.append((address, is_local, is_ready))
         room = 2 * SERVICE_RULES.value // max(1, len(entry.ports))
@@ -228,7 +245,7 @@ def _usable(backends: Sequence[Backend]) -> tuple[Backend, ...]:
 class External(Struct, frozen=True):
     """How a service is reached from outside the cluster."""
 
-    addresses: Sequence[IPv4Text]
+    addresses: Sequence[AddressText]
     fence: "Fence"
     at_node: bool = False  # also at every address of this node, which is one of the load balancer's
 
@@ -251,6 +268,7 @@ class _ServiceRules:
         self._settings = settings
         self._external = external
         self._rules = rules
+        self._ip = settings.family.keyword
 
     def add(self, view: PortView) -> None:
         """Add the rules of a port."""
@@ -274,7 +292,7 @@ class _ServiceRules:
                 self._rules.refuse(SERVICE_FILTER, key)
             return
         # Answers to clients outside the pod network must return through this node, so masquerade them.
-        outside = f"ip saddr != {self._settings.cluster_cidr} jump mark-masquerade"
+        outside = f"{self._ip} saddr != {self._settings.cluster_cidr} jump mark-masquerade"
         chain = f"service/{view.identity}"
         self._rules.chain(chain, (outside, *self._balance(view, backends)))
         self._rules.element(SERVICES, key, f"goto {chain}")
@@ -293,7 +311,8 @@ class _ServiceRules:
         if is_port(view.port.nodePort):
             key = f"{view.protocol} . {view.port.nodePort}"
             elements.append((NODE_PORT_FILTER, NODE_PORTS, "", key))
-        ingress = {entry.ip for entry in self._service.status.loadBalancer.ingress}
+        entries = self._service.status.loadBalancer.ingress
+        ingress = _texts((entry.ip for entry in entries), self._settings.family)
         fenced = {key for _, _, address, key in elements if address in ingress}
         if self._external.at_node:
             key = f"{view.protocol} . {view.port.port}"
@@ -320,7 +339,7 @@ class _ServiceRules:
         # Clients inside the cluster are treated as if they had used the cluster address; others keep their source
         # address.
         inside = (
-            f"ip saddr {self._settings.cluster_cidr} goto {everywhere}",
+            f"{self._ip} saddr {self._settings.cluster_cidr} goto {everywhere}",
             "fib saddr type local jump mark-masquerade",
             f"fib saddr type local goto {everywhere}",
         )
@@ -330,9 +349,12 @@ class _ServiceRules:
         """Return the rules that choose one of `backends` at random, or a client's earlier one."""
         if self._service.spec.sessionAffinity == "ClientIP":
             return self._balance_by_client(view, backends)
-        rewrite = f"meta l4proto {view.protocol} dnat ip "
+        rewrite = f"meta l4proto {view.protocol} dnat {self._ip} "
         if len(backends) == 1:
-            return (rewrite + f"to {backends[0].address}:{backends[0].port}",)
+            return (
+                rewrite
+                + f"to {self._settings.family.place(backends[0].address, backends[0].port)}",
+            )
         choices = ", ".join(
             f"{number} : {backend.address} . {backend.port}"
             for number, backend in enumerate(backends)
@@ -343,14 +365,19 @@ class _ServiceRules:
         seconds = _affinity_seconds(self._service)
         returning, choices = [], []
         for number, backend in enumerate(backends):
-            place = f"{view.identity}/{backend.address}/{backend.port}"
+            address = backend.address.replace(":", "_")  # which no name in a rule may have
+            place = f"{view.identity}/{address}/{backend.port}"
             chain, clients = f"endpoint/{place}", f"clients/{place}/{seconds}"
-            declaration = f"type ipv4_addr; flags dynamic,timeout; timeout {seconds}s;"
+            declaration = (
+                f"type {self._settings.family.address_type}; flags dynamic,timeout; "
+                f"timeout {seconds}s;"
+            )
             self._rules.declare(clients, declaration)
-            update = f"update @{clients} {{ ip saddr }}"
-            rewrite = f"meta l4proto {view.protocol} dnat ip to {backend.address}:{backend.port}"
+            update = f"update @{clients} {{ {self._ip} saddr }}"
+            target = self._settings.family.place(backend.address, backend.port)
+            rewrite = f"meta l4proto {view.protocol} dnat {self._ip} to {target}"
             self._rules.chain(chain, (update, rewrite))
-            returning.append(f"ip saddr @{clients} goto {chain}")
+            returning.append(f"{self._ip} saddr @{clients} goto {chain}")
             choices.append(f"{number} : goto {chain}")
         choose = f"numgen random mod {len(backends)} vmap {{ {', '.join(choices)} }}"
         return (*returning, choose)
@@ -379,30 +406,37 @@ def _affinity_seconds(service: Service) -> int:
     return seconds
 
 
-def _source_ranges(service: Service) -> Fence:
+def _texts(addresses: Iterable[str], family: Family) -> set[AddressText]:
+    """Return those of some addresses that are of a family."""
+    return {text for one in addresses if (text := address_text(one, family)) is not None}
+
+
+def _source_ranges(service: Service, family: Family) -> Fence:
+    """Return what loadBalancerSourceRanges let through; as in kube-proxy those of a family fence that family."""
     spec = service.spec
     if spec.type != "LoadBalancer":
         return Fence()
-    texts = (ipv4_range(text) for text in spec.loadBalancerSourceRanges)
+    texts = (range_of(text, family) for text in spec.loadBalancerSourceRanges)
     networks = list(dict.fromkeys(network for network in texts if network is not None))
     ranges = merged(map(of_network, networks))
-    if not ranges or ranges == ALL_ADDRESSES:
+    if not ranges or ranges == family.all_addresses:
         return Fence()
+    ip = family.keyword
     if len(networks) <= RANGES_IN_LINE:
-        return Fence(tuple(f"ip saddr {network} return" for network in networks))
-    name, declaration = interval_set("sources", "ipv4_addr", map(address_text, ranges))
-    return Fence((f"ip saddr @{name} return",), name, declaration)
+        return Fence(tuple(f"{ip} saddr {network} return" for network in networks))
+    texts_of_ranges = (interval_text(one, family) for one in ranges)
+    name, declaration = interval_set("sources", family.address_type, texts_of_ranges)
+    return Fence((f"{ip} saddr @{name} return",), name, declaration)
 
 
-def _external_addresses(service: Service, settings: ProxySettings) -> list[IPv4Text]:
+def _external_addresses(service: Service, settings: ProxySettings) -> list[AddressText]:
     """Return the external addresses without those of pods and of other services, which take precedence."""
     found = [*service.spec.externalIPs]
     found += addresses_of(service)
-    own = [
-        IPv4Network(text, strict=False) for text in (settings.cluster_cidr, settings.service_cidr)
-    ]
+    own = [network_of(text) for text in (settings.cluster_cidr, settings.service_cidr)]
+    texts = (address_text(text, settings.family) for text in found)
     return [
         address
-        for address in found
-        if is_ipv4(address) and not any(IPv4Address(address) in network for network in own)
+        for address in texts
+        if address is not None and not any(ip_address(address) in network for network in own)
     ]

@@ -27,6 +27,7 @@ from kubelite.node.runtime import (
     SANDBOX,
     ContainerLimits,
     ContainerSpec,
+    HostDevice,
     IdRange,
     Image,
     Mount,
@@ -145,14 +146,33 @@ def container_spec(
     return msgspec.structs.replace(spec, **privileges._asdict())
 
 
-def with_devices(spec: ContainerSpec, injection: Injection) -> ContainerSpec:
-    """Return a spec with the device files of a container; its environment and mounts have the rest."""
+def with_devices(
+    spec: ContainerSpec,
+    container: AnyContainer,
+    own: tuple[HostDevice, ...],
+    injection: Injection,
+) -> ContainerSpec:
+    """Return a spec with the device files of a container; its environment and mounts have the rest.
+
+    `own` are those of its block volumes; at one path they count before those that plugins bring. Raises
+    ConfigUnavailable if one is missing.
+    """
+    taken = {device.target for device in own}
+    for device in container.volumeDevices:
+        if device.devicePath not in taken:
+            raise ConfigUnavailable(_missing_device(device.name, container.name))
+    brought = (device for device in injection.devices if device.target not in taken)
     return msgspec.structs.replace(
         spec,
-        devices=injection.devices,
+        devices=(*own, *brought),
         cdi_devices=injection.cdi_devices,
         annotations=injection.annotations,
     )
+
+
+def _missing_device(volume: str, container: str) -> str:
+    """Return why a container cannot have a block volume, in upstream's words."""
+    return f'cannot find volume "{volume}" to pass into container "{container}"'
 
 
 def _check_node_can(container: AnyContainer, *, recursive_read_only: bool) -> None:
@@ -162,10 +182,6 @@ def _check_node_can(container: AnyContainer, *, recursive_read_only: bool) -> No
                 f'environment variable "{variable.name[:SHOWN_CHARACTERS]}": fileKeyRef is not '
                 "supported by this node"
             )
-    for device in container.volumeDevices:
-        raise ConfigUnavailable(
-            f'cannot find volume "{device.name}" to pass into container "{container.name}"'
-        )
     for mount in container.volumeMounts:
         if mount.recursiveReadOnly == "Enabled" and not recursive_read_only:
             raise ConfigUnavailable(

@@ -4,9 +4,10 @@ Counting walks whole folders, so what was counted is shared for SHARED_SECONDS b
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 
+import msgspec
 from msgspec import Struct
 
 from kubelite.node.eviction.disk_usage import disk_use
@@ -33,6 +34,10 @@ class VolumeFiles(Struct, frozen=True):
     use: DiskUse | None
     filesystem: Filesystem | None
     claim: str = ""
+    is_abnormal: bool | None = None  # as far as its driver tells
+
+
+Statistics = Callable[[str], Awaitable[tuple[VolumeFiles, ...]]]  # of a pod's uid
 
 
 class PodFiles(Struct, frozen=True):
@@ -56,8 +61,11 @@ class _Wanted(Struct, frozen=True):
 class HostFiles:
     """The files of the pods of this machine."""
 
-    def __init__(self, data: Path, claims_of: ClaimsOf) -> None:
-        """`data` is the node's folder."""
+    def __init__(
+        self, data: Path, claims_of: ClaimsOf, statistics: Statistics | None = None
+    ) -> None:
+        """`data` is the node's folder; `statistics` asks the drivers of a pod's volumes."""
+        self._statistics = statistics
         self._data = data
         self._claims_of = claims_of
         self._turn = asyncio.Lock()
@@ -70,9 +78,20 @@ class HostFiles:
         async with self._turn:
             if self._counted_at is None or loop.time() - self._counted_at >= SHARED_SECONDS:
                 wanted = [self._wanted(memory) for memory in memories if memory.current]
-                self._files = await asyncio.to_thread(_count, wanted)
+                files = await asyncio.to_thread(_count, wanted)
+                self._files = await self._with_statistics(files)
                 self._counted_at = loop.time()
             return self._files
+
+    async def _with_statistics(self, files: Files) -> Files:
+        ask = self._statistics
+        if ask is None:
+            return files
+        found = await asyncio.gather(*(ask(uid) for uid in files))
+        return {
+            uid: msgspec.structs.replace(one, volumes=(*one.volumes, *asked))
+            for (uid, one), asked in zip(files.items(), found, strict=True)
+        }
 
     def _wanted(self, memory: PodMemory) -> _Wanted:
         pod = memory.current

@@ -7,6 +7,7 @@ seconds that the node lives.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,6 +44,7 @@ from kubelite.api.kinds.core.scheduling import Taint
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
 from kubelite.api.machinery.load_balancing import announcer_of
+from kubelite.api.machinery.local_volumes import STORAGE_ROOM
 from kubelite.api.machinery.quantity import canonical_quantity
 from kubelite.api.machinery.times import format_micro_time, format_time
 from kubelite.clock import Clock
@@ -88,7 +90,7 @@ class NodeIdentity(Struct, frozen=True):
     ] = {}  # those of the flags; set when the Node is created, then the API's
     taints: tuple[Taint, ...] = ()  # as `labels`
     annotations: Mapping[str, str] = {}  # kept true at each registration
-    external_address: str = ""
+    external_addresses: tuple[str, ...] = ()
     pods_limit: int = PODS_LIMIT
     reservations: Reservations = DEFAULT_RESERVATIONS
 
@@ -203,9 +205,9 @@ def status_of_node(
     extended = extended_resources(before.capacity if before is not None else {})
     offered, healthy = devices
     runtime = f"{version.name}://{version.version}" if version is not None else "docker://unknown"
-    external = [NodeAddress(type="ExternalIP", address=identity.external_address)]
-    if not identity.external_address:
-        external = []
+    external = [
+        NodeAddress(type="ExternalIP", address=address) for address in identity.external_addresses
+    ]
     largest = sorted(images, key=lambda image: (-image.size_bytes, image.id))[:IMAGES_LIMIT]
     return NodeStatus(
         addresses=[
@@ -296,6 +298,7 @@ class NodeRegistration:
         self._services = client.mirror(Service)
         self._announced: set[str] = set()  # uids of Services for whose addresses this node answers
         self.devices: Callable[[], DeviceCapacity] = lambda: NO_DEVICES
+        self.storage_room: Callable[[], Awaitable[str | None]] | None = None
 
     def wake(self) -> None:
         """Compute the status now, and write it if it changed."""
@@ -423,9 +426,10 @@ class NodeRegistration:
     async def _report(self) -> None:
         if self._node is None:
             self._node = await self._register()
+        node = await self._with_room(self._node)
         now = self._clock.now()
         view = await self._engine()
-        before = self._node.status
+        before = node.status
         status = status_of_node(
             self._identity,
             self._machine,
@@ -443,7 +447,10 @@ class NodeRegistration:
             before,
             self.devices(),
         )
-        is_due = self._reported is None or now - self._reported >= STATUS_REPORT
+        # A report in the future is one of a clock that has been set back since.
+        is_due = (
+            self._reported is None or not self._reported <= now < self._reported + STATUS_REPORT
+        )
         if not is_due and _without_dates(status) == _without_dates(before):
             return
         try:
@@ -460,6 +467,16 @@ class NodeRegistration:
             self._changed.set()
             return
         self._reported = now
+
+    async def _with_room(self, node: Node) -> Node:
+        """Say how much room there is for new volumes, if that changed; return the node."""
+        told = None if self.storage_room is None else await self.storage_room()
+        if told is None or told == node.metadata.annotations.get(STORAGE_ROOM, ""):
+            return node
+        patch = {"metadata": {"annotations": {STORAGE_ROOM: told or None}}}
+        with suppress(NotFound):  # which the report of the status will find as well
+            node = self._node = await self._client.patch(Node, self._identity.name, patch)
+        return node
 
     async def _renew_lease(self) -> None:
         now = format_micro_time(self._clock.now())

@@ -12,7 +12,7 @@ from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.containers import LifecycleHandler, Probe
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.api.machinery.pod_claims import claim_names
+from kubelite.api.machinery.pod_claims import claim_name, claim_names
 from kubelite.node.environment import Surroundings
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.network import HostPort
@@ -20,6 +20,7 @@ from kubelite.node.pods import AnyContainer
 from kubelite.node.probes import Outcome, ProbeTarget
 from kubelite.node.runtime import (
     EngineUnavailable,
+    HostDevice,
     Mount,
 )
 
@@ -48,23 +49,30 @@ class AddressPool:
 class SimulatedNetwork:
     """Gives addresses and connects nothing."""
 
-    def __init__(self, pool: AddressPool) -> None:
+    def __init__(self, pool: AddressPool, second: str = "") -> None:
+        """`second` is a network of IPv6, of which each pod has an address too; its low bits are those of the first."""
         self._pool = pool
+        self._second = ipaddress.IPv6Network(second) if second else None
         self.addresses: dict[str, str] = {}  # by pod uid
 
     async def attach(
         self, pod_uid: str, pod_key: str, netns: str, *, host_ports: Sequence[HostPort] = ()
     ) -> tuple[str, ...]:
-        """Return the pod's address."""
+        """Return the pod's addresses."""
         del pod_key, netns, host_ports
         if pod_uid not in self.addresses:
             self.addresses[pod_uid] = self._pool.take()
-        return (self.addresses[pod_uid],)
+        return self._both(self.addresses[pod_uid])
 
     async def addresses_in(self, pod_uid: str, netns: str) -> tuple[str, ...]:
-        """Return the pod's address, whichever namespace is asked about."""
+        """Return the pod's addresses, whichever namespace is asked about."""
         del netns
-        return (self.addresses[pod_uid],) if pod_uid in self.addresses else ()
+        return self._both(self.addresses[pod_uid]) if pod_uid in self.addresses else ()
+
+    def _both(self, address: str) -> tuple[str, ...]:
+        if self._second is None:
+            return (address,)
+        return (address, str(self._second[int(ipaddress.ip_address(address))]))
 
     async def detach(self, pod_uid: str) -> None:
         """Give the pod's address back."""
@@ -134,6 +142,22 @@ class SimulatedVolumes:
         """Return no mounts."""
         del pod, container, attempt, around, environment
         return ()
+
+    async def devices(self, pod: Pod, container: AnyContainer) -> tuple[HostDevice, ...]:
+        """Return a device, which does nothing, for each block volume whose claim is bound."""
+        claims = {}
+        for volume in pod.spec.volumes:
+            with suppress(NotFound):
+                name, namespace = claim_name(pod, volume), pod.metadata.namespace
+                if name:
+                    claims[volume.name] = await self._client.get(
+                        PersistentVolumeClaim, name, namespace
+                    )
+        return tuple(
+            HostDevice("/dev/null", device.devicePath)
+            for device in container.volumeDevices
+            if (claim := claims.get(device.name)) is not None and claim.status.phase == "Bound"
+        )
 
     async def termination_message(self, pod_uid: str, name: str, attempt: int) -> str:
         """Return nothing."""

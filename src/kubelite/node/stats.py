@@ -63,6 +63,8 @@ def _volume(volume: VolumeFiles, namespace: str, date: str) -> JSON:
     shown["name"] = volume.name
     if volume.claim:
         shown["pvcRef"] = {"name": volume.claim, "namespace": namespace}
+    if volume.is_abnormal is not None:
+        shown["volumeHealthStats"] = {"abnormal": volume.is_abnormal}
     return shown
 
 

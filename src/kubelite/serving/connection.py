@@ -27,7 +27,7 @@ from kubelite.limits import (
     REQUEST_HEAD,
     UNREAD_SECONDS,
 )
-from kubelite.serving.table import ConnectionTable, Slot
+from kubelite.serving.table import ConnectionTable, Slot, plain_address
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class HTTPConnection(RequestHandler):
         if (tls := transport.get_extra_info("ssl_object")) is not None:
             self.certificate = tls.getpeercert(True)
         peer = transport.get_extra_info("peername")
-        self.remote_address = str(peer[0]) if peer else ""
+        self.remote_address = plain_address(str(peer[0])) if peer else ""
         self._start_head_timer()  # a client that sends nothing is subject to the deadline too
         self._slot.is_idle = lambda: self.is_idle
         self._slot.close = self.abort

@@ -125,6 +125,12 @@ class ConnectionTable:
         return max(1, self.total // 2) if source == LOOPBACK else self._per_address
 
 
+def plain_address(address: str) -> str:
+    """Return an address as its owner writes it: a socket for both families shows IPv4 addresses as IPv6."""
+    mapped = address.removeprefix("::ffff:")
+    return mapped if mapped != address and "." in mapped else address
+
+
 def source_of(address: str) -> str:
     """Return the source of an address; text that is no IP address is its own source."""
     try:

@@ -1,6 +1,6 @@
 """Whatever Services, nodes and host ports there are: a port or address is one Service's, and what is held is kept."""
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from kubelite.control.load_balancing import (
     Host,
     Outcome,
     Pool,
+    family_of,
     from_pool,
     key_of,
     on_nodes,
@@ -23,10 +24,15 @@ from kubelite.control.load_balancing import (
 
 CLAIMS: list[Claim] = [("TCP", 80), ("UDP", 80), ("TCP", 443)]
 FIRST = int(IPv4Address("192.0.2.100"))
-POOL = Pool(((FIRST, FIRST + 2), (FIRST + 10, FIRST + 10)))
+SIXTH = int(IPv6Address("2001:db8::100"))
+POOL = Pool(((FIRST, FIRST + 2), (FIRST + 10, FIRST + 10), (SIXTH, SIXTH + 1)))
+FAMILIES = (["IPv4"], ["IPv6"], ["IPv4", "IPv6"], ["IPv6", "IPv4"])
 
 
-def service(name: str, age: int, claims: list[Claim], wanted: str) -> Service:
+def service(
+    name: str, age: int, claims: list[Claim], wanted: str, families: list[str], *, must: bool
+) -> Service:
+    several = "RequireDualStack" if must else "PreferDualStack"
     body: dict[str, Any] = {
         "metadata": {
             "namespace": "default",
@@ -38,6 +44,8 @@ def service(name: str, age: int, claims: list[Claim], wanted: str) -> Service:
             "type": "LoadBalancer",
             "ports": [{"protocol": protocol, "port": port} for protocol, port in claims],
             "loadBalancerIP": wanted,
+            "ipFamilies": families,
+            "ipFamilyPolicy": several if len(families) > 1 else "SingleStack",
         },
     }
     return msgspec.convert(body, Service)
@@ -50,18 +58,25 @@ services = st.lists(
         st.sampled_from("abcdef"),
         st.integers(0, 3),
         claims,
-        st.sampled_from(["", "", "192.0.2.101", "192.0.2.110", "198.51.100.1"]),
+        st.sampled_from(["", "", "192.0.2.101", "192.0.2.110", "198.51.100.1", "2001:db8::101"]),
+        st.sampled_from(FAMILIES),
+        must=st.booleans(),
     ),
     max_size=6,
     unique_by=key_of,
 )
 hosts = st.lists(
     st.builds(
-        lambda number, taken: Host(
-            f"n{number}", f"10.0.0.{number}", dict.fromkeys(taken, "ns/pod")
+        lambda number, taken, families: Host(
+            f"n{number}",
+            {"IPv4": f"10.0.0.{number}", "IPv6": f"2001:db8::{number}"}
+            if len(families) > 1
+            else {"IPv4": f"10.0.0.{number}"},
+            dict.fromkeys(taken, "ns/pod"),
         ),
         st.integers(1, 4),
         st.lists(st.sampled_from(CLAIMS), max_size=1),
+        st.sampled_from(FAMILIES),
     ),
     max_size=4,
     unique_by=lambda host: host.name,
@@ -97,7 +112,7 @@ def test_a_port_of_a_node_is_one_services_and_kept_when_others_come(
         for entry in after[key_of(item)].ingress:
             for claim in ports_of(item):
                 assert owners.setdefault((entry.ip, claim), key_of(item)) == key_of(item)
-                [host] = [one for one in places if one.address == entry.ip]
+                [host] = [one for one in places if entry.ip in one.addresses.values()]
                 assert claim not in host.taken
     for item in held:
         if before[key_of(item)].ingress:
@@ -122,14 +137,20 @@ def test_an_address_of_the_pool_is_one_services_and_kept(
     for item in held:
         old, new = before[key_of(item)], after[key_of(item)]
         if old.ingress:
-            assert new.ingress == old.ingress
+            # A family that was missing may have come.
+            assert all(entry in new.ingress for entry in old.ingress)
             if old.announcer in present:
                 assert new.announcer == old.announcer
     for item in everybody:
         outcome = after[key_of(item)]
         wanted = item.spec.loadBalancerIP
         if outcome.ingress and wanted:
-            assert outcome.ingress[0].ip == wanted
+            assert wanted in [entry.ip for entry in outcome.ingress]
+        found = [family_of(entry.ip) for entry in outcome.ingress]
+        assert len(set(found)) == len(found)
+        assert set(found) <= set(item.spec.ipFamilies)
+        if found and item.spec.ipFamilyPolicy == "RequireDualStack":
+            assert len(found) == 2
         if outcome.announcer and then:
             assert outcome.announcer in present
 

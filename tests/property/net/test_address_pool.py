@@ -15,14 +15,14 @@ OWNERS = st.sampled_from("abcdefgh")
 )
 def test_addresses_are_never_shared(steps: list[tuple[str, str, int]]) -> None:
     pool = AddressPool("10.42.0.0/29")
-    held: dict[str, str] = {}
+    held: dict[str, tuple[str, ...]] = {}
     for step, owner, number in steps:
         if step == "release":
             pool.release(owner)
             held.pop(owner, None)
         elif step == "reserve":
-            if pool.reserve(owner, f"10.42.0.{number}"):
-                held[owner] = f"10.42.0.{number}"
+            if pool.reserve(owner, [f"10.42.0.{number}"]):
+                held[owner] = (f"10.42.0.{number}",)
         else:
             try:
                 held[owner] = pool.allocate(owner)
@@ -30,4 +30,4 @@ def test_addresses_are_never_shared(steps: list[tuple[str, str, int]]) -> None:
                 assert len(held) == 5
         assert len(set(held.values())) == len(held)
         assert all(pool.get(name) == address for name, address in held.items())
-        assert not set(held.values()) & {"10.42.0.0", "10.42.0.1", "10.42.0.7"}
+        assert not set(held.values()) & {("10.42.0.0",), ("10.42.0.1",), ("10.42.0.7",)}

@@ -21,18 +21,18 @@ from kubelite.net import policies
 from kubelite.net.intervals import merged, without
 from kubelite.net.policies import Member, policy_rules
 from kubelite.net.ruleset import Ruleset
-from kubelite.net.trusted_text import IPv4Text
+from kubelite.net.trusted_text import AddressText
 
 PODS = [
     Member(
         "default",
         {"app": "web"},
-        IPv4Text("10.0.0.1"),
+        AddressText("10.0.0.1"),
         True,
         (("http", "tcp", 3), ("dns", "udp", 5)),
     ),
-    Member("default", {"app": "db"}, IPv4Text("10.0.0.2"), False, (("http", "tcp", 4),)),
-    Member("other", {"app": "web"}, IPv4Text("10.0.0.3"), False, (("http", "tcp", 2),)),
+    Member("default", {"app": "db"}, AddressText("10.0.0.2"), False, (("http", "tcp", 4),)),
+    Member("other", {"app": "web"}, AddressText("10.0.0.3"), False, (("http", "tcp", 2),)),
 ]
 LOCAL = PODS[0]
 

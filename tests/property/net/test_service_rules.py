@@ -16,7 +16,8 @@ from kubelite.api.kinds.core.services import (
 from kubelite.api.kinds.discovery import Endpoint, EndpointSlice
 from kubelite.api.kinds.meta import Condition
 from kubelite.api.machinery.load_balancing import ANNOUNCED, addresses_of
-from kubelite.net.ruleset import COLLECTIONS, ProxySettings, Ruleset, difference, merge
+from kubelite.net.families import IPV4
+from kubelite.net.ruleset import ProxySettings, Ruleset, collections, difference, merge
 from kubelite.net.services import service_rules
 
 NODE_ADDRESS = "198.51.100.1"
@@ -109,7 +110,7 @@ def test_rules_are_closed(state: Ruleset) -> None:
         for name in re.findall(r"@(\S+)", rule)
     }
     assert sets == set(state.sets)
-    assert {collection for collection, _ in state.elements} <= COLLECTIONS.keys()
+    assert {collection for collection, _ in state.elements} <= collections(IPV4).keys()
     dispatched = {key for (collection, key) in state.elements if collection == "services"}
     refused = {
         key

@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 
+import pytest
 from fakes.harness import Harness
 
 from kubelite.api.kinds.core.containers import Container, ContainerPort
@@ -11,10 +12,10 @@ from kubelite.api.kinds.core.endpoints import (
 )
 from kubelite.api.kinds.core.pods import Pod, PodCondition, PodIP, PodSpec, PodStatus
 from kubelite.api.kinds.core.services import Service, ServicePort, ServiceSpec
-from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.api.kinds.discovery import EndpointHints, EndpointSlice
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.control.endpoints import EndpointsController, subsets_of, truncated
-from kubelite.control.endpointslice import EndpointSliceController, plan
+from kubelite.control.endpointslice import EndpointSliceController, Plan, plan
 from kubelite.control.endpointslice_mirroring import EndpointSliceMirroringController
 
 
@@ -184,3 +185,72 @@ async def test_endpoints_that_people_write_are_mirrored() -> None:
         await client.patch(Service, "web", {"spec": {"selector": {"app": "web"}}}, "default")
         await harness.settle()
         assert client.all(EndpointSlice) == []
+
+
+def dual_pod(number: int, *, ready: bool = True, both: bool = True) -> Pod:
+    from msgspec.structs import replace
+
+    one = pod(number, ready=ready)
+    six = [PodIP(ip=f"fd00:42::{number:x}")] if both else []
+    return replace(one, status=replace(one.status, podIPs=[*one.status.podIPs, *six]))
+
+
+def test_each_family_has_slices_of_its_own() -> None:
+    pods = [dual_pod(1), dual_pod(2)]
+    made = plan(service(ipFamilies=["IPv4", "IPv6"]), pods, {}, []).create
+    found = {one.addressType: [each.addresses[0] for each in one.endpoints] for one in made}
+    assert found == {"IPv4": ["10.42.0.1", "10.42.0.2"], "IPv6": ["fd00:42::1", "fd00:42::2"]}
+    (six,) = plan(service(ipFamilies=["IPv6"]), pods, {}, []).create
+    assert six.addressType == "IPv6"
+
+
+def test_a_family_without_addresses_has_an_empty_slice() -> None:
+    four = [dual_pod(1, both=False)]
+    both = service(ipFamilies=["IPv4", "IPv6"])
+    first = plan(both, four, {}, [])
+    assert [(one.addressType, len(one.endpoints)) for one in first.create] == [
+        ("IPv4", 1),
+        ("IPv6", 0),
+    ]
+    slices = named(first.create)
+    assert plan(both, four, {}, slices) == Plan()
+    then = plan(both, [dual_pod(1)], {}, slices)
+    assert ([one.addressType for one in then.create], then.update) == (["IPv6"], ())
+    assert then.delete == (slices[1].metadata.name,)
+
+
+def test_a_family_that_goes_takes_its_slices_along() -> None:
+    pods = [dual_pod(1)]
+    slices = named(plan(service(ipFamilies=["IPv4", "IPv6"]), pods, {}, []).create)
+    after = plan(service(ipFamilies=["IPv4"]), pods, {}, slices)
+    (six,) = [one.metadata.name for one in slices if one.addressType == "IPv6"]
+    assert (after.create, after.update, after.delete) == ((), (), (six,))
+
+
+def test_endpoints_are_of_the_primary_family() -> None:
+    (subset,) = subsets_of(service(ipFamilies=["IPv6", "IPv4"]), [dual_pod(1)])
+    assert [one.ip for one in subset.addresses] == ["fd00:42::1"]
+
+
+@pytest.mark.parametrize(
+    ("distribution", "zone", "zones", "nodes"),
+    [
+        (None, "z", [], []),
+        ("PreferClose", "z", ["z"], []),
+        ("PreferSameZone", "z", ["z"], []),
+        ("PreferSameZone", "", [], []),
+        ("PreferSameNode", "z", ["z"], ["n1"]),
+        ("PreferSameNode", "", [], ["n1"]),
+    ],
+)
+def test_hints_of_a_distribution_are_those_of_ready_endpoints(
+    distribution: str | None, zone: str, zones: list[str], nodes: list[str]
+) -> None:
+    given = service(trafficDistribution=distribution)
+    pods = [pod(1), pod(2, ready=False), pod(3, deleting=True)]
+    (made,) = plan(given, pods, {"n1": zone}, []).create
+    first, *others = made.endpoints
+    hints = first.hints or EndpointHints()
+    assert [one.name for one in hints.forZones] == zones
+    assert [one.name for one in hints.forNodes] == nodes
+    assert [one.hints for one in others] == [None, None]

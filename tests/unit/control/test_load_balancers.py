@@ -1,17 +1,19 @@
 """Services of type LoadBalancer get addresses through the API, and are cleaned up."""
 
 import asyncio
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from typing import Any
 
 import msgspec
+import pytest
 from fakes.harness import Harness
 from fakes.network_objects import endpoint, endpoint_slice
+from msgspec.structs import replace
 from simulation.simulated_loop import simulated
 
 from kubelite.api.kinds.coordination import Lease
 from kubelite.api.kinds.core.events import Event
-from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.core.nodes import Node, NodeAddress
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
@@ -279,3 +281,90 @@ async def test_with_the_policy_local_only_nodes_with_endpoints_count() -> None:
         await harness.client.update(moved)
         await harness.settle()
         assert await addresses(harness) == ["192.0.2.97"]
+
+
+def dual_pool(*ends: tuple[str, str]) -> Options:
+    ranges = tuple((int(ip_address(first)), int(ip_address(last))) for first, last in ends)
+    return Options(load_balancing=LoadBalancing(pool=ranges))
+
+
+FOUR, SIX = ("192.0.2.50", "192.0.2.51"), ("2001:db8::50", "2001:db8::50")
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({}, ["192.0.2.50", "2001:db8::50"]),
+        ({"ipFamilies": ["IPv4"]}, ["192.0.2.50"]),
+        ({"ipFamilies": ["IPv6"]}, ["2001:db8::50"]),
+        ({"ipFamilies": ["IPv6", "IPv4"]}, ["2001:db8::50", "192.0.2.50"]),
+        (
+            {"ipFamilies": ["IPv4", "IPv6"], "loadBalancerIP": "192.0.2.51"},
+            ["192.0.2.51", "2001:db8::50"],
+        ),
+    ],
+)
+async def test_a_pool_gives_an_address_of_each_family(
+    spec: dict[str, Any], expected: list[str]
+) -> None:
+    async with Harness(LoadBalancerController, options=dual_pool(FOUR, SIX)) as harness:
+        await harness.client.create(node("a", "192.0.2.1"))
+        await harness.client.create(service(**spec))
+        await harness.settle()
+        assert await addresses(harness) == expected
+        stored = await harness.client.get(Service, "web", "default")
+        assert announcer_of(stored) == "a"
+
+
+async def test_a_family_that_is_used_up_is_missed_only_by_who_needs_it() -> None:
+    async with Harness(LoadBalancerController, options=dual_pool(FOUR, SIX)) as harness:
+        client = harness.client
+        await client.create(node("a", "192.0.2.1"))
+        await client.create(service("first", ipFamilies=["IPv6"]))
+        both: dict[str, Any] = {"ipFamilies": ["IPv4", "IPv6"]}
+        await harness.settle()
+        await client.create(service("all", ipFamilyPolicy="RequireDualStack", **both))
+        await client.create(service("may", ipFamilyPolicy="PreferDualStack", **both))
+        await client.create(service("four", ipFamilies=["IPv4"]))
+        await harness.settle()
+        assert await addresses(harness, "all") == []
+        assert await messages(harness, "all") == ["no address is left in the pool"]
+        # The address that `all` would have had is there for another one.
+        given = [await addresses(harness, name) for name in ("may", "four")]
+        assert sorted(given) == [["192.0.2.50"], ["192.0.2.51"]]
+        await client.delete(Service, "first", "default")
+        await client.delete(Service, "four", "default")
+        await harness.settle()
+        assert len(await addresses(harness, "all")) == 2
+
+
+async def test_a_pool_of_one_family_serves_no_other() -> None:
+    async with Harness(LoadBalancerController, options=dual_pool(FOUR)) as harness:
+        await harness.client.create(node("a", "192.0.2.1"))
+        await harness.client.create(service(ipFamilies=["IPv6"]))
+        await harness.settle()
+        assert await addresses(harness) == []
+        assert await messages(harness, "web") == ["no address is left in the pool"]
+
+
+@pytest.mark.parametrize(
+    ("families", "expected"),
+    [
+        (["IPv4"], ["192.0.2.1", "192.0.2.2"]),
+        (["IPv6"], ["2001:db8::1"]),
+        (["IPv4", "IPv6"], ["192.0.2.1", "192.0.2.2", "2001:db8::1"]),
+        (["IPv6", "IPv4"], ["2001:db8::1", "192.0.2.1", "192.0.2.2"]),
+    ],
+)
+async def test_nodes_serve_the_families_that_they_have(
+    families: list[str], expected: list[str]
+) -> None:
+    async with Harness(LoadBalancerController) as harness:
+        first = node("a", "192.0.2.1")
+        more = [*first.status.addresses, NodeAddress(type="InternalIP", address="2001:db8::1")]
+        status = replace(first.status, addresses=more)
+        await harness.client.create(replace(first, status=status))
+        await harness.client.create(node("b", "192.0.2.2"))
+        await harness.client.create(service(ipFamilies=families))
+        await harness.settle()
+        assert await addresses(harness) == expected

@@ -257,3 +257,21 @@ async def test_nobody_is_evicted_while_every_node_is_silent() -> None:
         assert (await effects("a"), await effects("b")) == (set(), {"NoSchedule", "NoExecute"})
         leaving = {pod.metadata.name for pod in client.all(Pod) if pod.metadata.deletionTimestamp}
         assert leaving == {"b"}
+
+
+async def test_a_node_gets_a_part_of_both_ranges_or_waits() -> None:
+    options = Options(
+        cluster_cidrs=(ip_network("fd00:42::/63"), ip_network("10.42.0.0/16")), node_prefix_v4=26
+    )
+    async with Harness(NodeIPAMController, options=options) as harness:
+        for name in ("a", "b", "c"):
+            await harness.client.create(node(name))
+            await harness.settle()
+        found = {one.metadata.name: one.spec.podCIDRs for one in harness.client.all(Node)}
+        assert found["a"] == ["fd00:42::/64", "10.42.0.0/26"]
+        assert found["b"] == ["fd00:42:0:1::/64", "10.42.0.64/26"]
+        assert found["c"] == []
+        await harness.client.delete(Node, "a")
+        await harness.settle()
+        (late,) = [one for one in harness.client.all(Node) if one.metadata.name == "c"]
+        assert (late.spec.podCIDR, late.spec.podCIDRs) == (found["a"][0], found["a"])

@@ -171,7 +171,7 @@ async def test_the_default_range_is_guarded_until_nothing_needs_it() -> None:
             return item.metadata.finalizers, conditions
 
         assert await state("kubernetes") == ([FINALIZER], [("True", "")])
-        assert await state("mine") == ([], [])
+        assert await state("mine") == ([FINALIZER], [("True", "")])
         await client.delete(ServiceCIDR, "kubernetes")
         await harness.settle()
         assert await state("kubernetes") == ([FINALIZER], [("False", "Terminating")])

@@ -69,3 +69,30 @@ def test_settings_given_to_the_agent(field: str, same: str, other: str) -> None:
     ) as caught:
         require_agreement(URL, info, replace(AgentConfig(), **{field: other}), "1.4.2")
     assert not caught.value.may_pass
+
+
+DUAL = {
+    **DATA,
+    "cluster-cidr": "10.42.0.0/16,fd00:42::/56",
+    "service-cidr": "10.43.0.0/16,fd00:43::/112",
+    "cluster-dns": "10.43.0.10,fd00:43::a",
+}
+
+
+def test_two_families() -> None:
+    info = read_info(URL, DUAL)
+    assert info.settings.cluster_cidrs == ("10.42.0.0/16", "fd00:42::/56")
+    assert info.settings.service_cidrs == ("10.43.0.0/16", "fd00:43::/112")
+    assert info.settings.dns_addresses == ("10.43.0.10", "fd00:43::a")
+    given = AgentConfig(
+        cluster_cidr="10.42.0.0/16, FD00:42::/56", cluster_dns="10.43.0.10,fd00:43:0::a"
+    )
+    require_agreement(URL, info, given, "1.4.2")
+    with pytest.raises(JoinFailed, match="the cluster has --cluster-cidr"):
+        require_agreement(URL, info, AgentConfig(cluster_cidr="10.42.0.0/16"), "1.4.2")
+
+
+@pytest.mark.parametrize("key", ["cluster-cidr", "service-cidr", "cluster-dns"])
+def test_a_family_that_is_not_everywhere(key: str) -> None:
+    with pytest.raises(JoinFailed, match="is malformed"):
+        read_info(URL, {**DUAL, key: DATA[key]})

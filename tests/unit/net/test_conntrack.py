@@ -1,9 +1,13 @@
 """Which UDP flows the kernel must forget."""
 
+from ipaddress import IPv6Address
+
 import pytest
 
-from kubelite.net.conntrack import FAMILY_HEADER, Flow, is_stale, parse_flow
+from kubelite.net.conntrack import Flow, is_stale, parse_flow
 from kubelite.net.netlink_messages import NESTED, encode_attributes
+
+HEADER = bytes(4)  # family, version, resource
 
 FRONTENDS = {
     ("10.43.0.5", 53): frozenset({"10.42.0.2"}),
@@ -46,7 +50,19 @@ def side(source: bytes, destination: bytes, port: int) -> bytes:
 def test_parse_flow() -> None:
     original = side(b"\x0a\x2a\0\x07", b"\x0a\x2b\0\x05", 53)
     reply = side(b"\x0a\x2a\0\x02", b"\x0a\x2a\0\x07", 12345)
-    payload = FAMILY_HEADER + encode_attributes({1 | NESTED: original, 2 | NESTED: reply})
+    payload = HEADER + encode_attributes({1 | NESTED: original, 2 | NESTED: reply})
     assert parse_flow(payload) == Flow(original, 17, "10.43.0.5", 53, "10.42.0.2")
     with pytest.raises(KeyError):
-        parse_flow(FAMILY_HEADER)
+        parse_flow(HEADER)
+
+
+def test_parse_flow_of_ipv6() -> None:
+    def pair(source: str, destination: str) -> bytes:
+        packed = (IPv6Address(source).packed, IPv6Address(destination).packed)
+        ip = encode_attributes({3: packed[0], 4: packed[1]})
+        protocol = encode_attributes({1: b"\x11", 2: b"\x30\x39", 3: b"\0\x35"})
+        return encode_attributes({1 | NESTED: ip, 2 | NESTED: protocol})
+
+    original, reply = pair("fd42::7", "fd43::5"), pair("fd42::2", "fd42::7")
+    payload = HEADER + encode_attributes({1 | NESTED: original, 2 | NESTED: reply})
+    assert parse_flow(payload) == Flow(original, 17, "fd43::5", 53, "fd42::2")

@@ -138,7 +138,9 @@ def of_policy(item: NetworkPolicy) -> Ruleset:
 
 
 def of_member(item: Pod) -> Ruleset:
-    return policy_rules([POLICY], members([item], NODE, {"u": "10.42.0.7"}), {"default": {"t": ""}})
+    return policy_rules(
+        [POLICY], members([item], NODE, {"u": ["10.42.0.7"]}), {"default": {"t": ""}}
+    )
 
 
 @pytest.mark.parametrize(

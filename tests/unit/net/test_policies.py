@@ -16,12 +16,12 @@ from kubelite.api.kinds.networking import (
 )
 from kubelite.net.policies import Member, dns_members, isolation, members, policy_rules
 from kubelite.net.ruleset import ProxySettings, Ruleset
-from kubelite.net.trusted_text import IPv4Text
+from kubelite.net.trusted_text import AddressText
 
-WEB = Member("default", {"app": "web"}, IPv4Text("10.42.0.2"), True, (("http", "tcp", 8080),))
-DATABASE = Member("default", {"app": "db"}, IPv4Text("10.42.0.3"), True)
-FAR = Member("default", {"app": "web"}, IPv4Text("10.42.1.2"))
-OTHER = Member("other", {"app": "web"}, IPv4Text("10.42.0.4"), True, (("http", "tcp", 80),))
+WEB = Member("default", {"app": "web"}, AddressText("10.42.0.2"), True, (("http", "tcp", 8080),))
+DATABASE = Member("default", {"app": "db"}, AddressText("10.42.0.3"), True)
+FAR = Member("default", {"app": "web"}, AddressText("10.42.1.2"))
+OTHER = Member("other", {"app": "web"}, AddressText("10.42.0.4"), True, (("http", "tcp", 80),))
 PODS = [WEB, DATABASE, FAR, OTHER]
 NAMESPACES = {"default": {"team": "a"}, "other": {"team": "b"}}
 EVERY = LabelSelector()
@@ -211,14 +211,14 @@ def test_members() -> None:
         pod("ending", "10.42.0.6", phase="Failed"),
         pod("host", "192.0.2.1", on_host=True),
     ]
-    attached = {"expected": "10.42.0.3", "ending": "10.42.0.7"}
+    attached = {"expected": ["10.42.0.3"], "ending": ["10.42.0.7"]}
     found = members(pods, "n", attached)
     ports = (("http", "tcp", 80),)
     assert found == [
-        Member("default", {"app": "told"}, IPv4Text("10.42.0.2"), True, ports),
-        Member("default", {"app": "expected"}, IPv4Text("10.42.0.3"), True, ports),
+        Member("default", {"app": "told"}, AddressText("10.42.0.2"), True, ports),
+        Member("default", {"app": "expected"}, AddressText("10.42.0.3"), True, ports),
         # A status may be wrong, whoever wrote it: what is connected can talk.
-        Member("default", {"app": "ending"}, IPv4Text("10.42.0.7"), True, ports),
+        Member("default", {"app": "ending"}, AddressText("10.42.0.7"), True, ports),
     ]
 
 

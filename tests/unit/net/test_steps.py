@@ -33,10 +33,10 @@ from kubelite.net.policy_source import PolicySource
 from kubelite.net.ruleset import ProxySettings, Ruleset
 from kubelite.net.services import cost_bytes as service_cost_bytes
 from kubelite.net.services import is_cut, service_rules
-from kubelite.net.trusted_text import IPv4Text
+from kubelite.net.trusted_text import AddressText
 
 SETTINGS = ProxySettings(node_name=NODE)
-LOCAL = Member("default", {"app": "web"}, IPv4Text("10.42.0.2"), True, (("http", "tcp", 8080),))
+LOCAL = Member("default", {"app": "web"}, AddressText("10.42.0.2"), True, (("http", "tcp", 8080),))
 
 
 class Counted(list[Endpoint]):
@@ -170,7 +170,7 @@ def test_pods_of_other_labels_are_not_asked(monkeypatch: pytest.MonkeyPatch, cou
     pods = [
         LOCAL,
         *(
-            Member("default", {"app": f"a{n}"}, IPv4Text(f"10.1.{n // 250}.{n % 250 + 1}"))
+            Member("default", {"app": f"a{n}"}, AddressText(f"10.1.{n // 250}.{n % 250 + 1}"))
             for n in range(count)
         ),
     ]
@@ -186,7 +186,7 @@ def test_what_does_not_fit_is_not_allowed_and_the_policy_is_known(
     peers = [NetworkPolicyPeer(podSelector=LabelSelector(matchLabels={"app": "a"}))]
     pods = [
         LOCAL,
-        *(Member("default", {"app": "a"}, IPv4Text(address)) for address in addresses(500)),
+        *(Member("default", {"app": "a"}, AddressText(address)) for address in addresses(500)),
     ]
     before = POLICY_RULES.times_reached
     found = policy_rules([policy(peers, [])], pods, {})
@@ -208,7 +208,7 @@ async def test_many_policies_leave_the_loop() -> None:
         client.put(
             *(Pod(metadata=ObjectMeta(namespace="default", name=f"p{n}")) for n in range(count))
         )
-        source = PolicySource(client.as_client(), SETTINGS, offload, lambda: None)
+        source = PolicySource(client.as_client(), [SETTINGS], offload, lambda: None)
         await source.start()
         await source.rules()
         return max(offload.costs)

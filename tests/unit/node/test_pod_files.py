@@ -10,7 +10,7 @@ from msgspec import convert
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.node import pod_files
-from kubelite.node.pod_files import ClaimedFolder, HostFiles
+from kubelite.node.pod_files import ClaimedFolder, HostFiles, VolumeFiles
 from kubelite.node.pod_memory import PodMemory
 
 VOLUMES: list[dict[str, Any]] = [
@@ -63,3 +63,18 @@ async def test_files_are_counted_once_for_all_who_ask(
     assert all(volume.filesystem is not None for volume in found.volumes)
     # What is in memory takes no disk.
     assert found.disk == scratch + logs + root
+
+
+async def test_what_drivers_say_of_volumes_is_asked_once_for_all(tmp_path: Path) -> None:
+    asked = []
+
+    async def statistics(uid: str) -> tuple[VolumeFiles, ...]:
+        asked.append(uid)
+        return (VolumeFiles("disk", None, None, "claim", is_abnormal=True),)
+
+    files = HostFiles(tmp_path, lambda _: {}, statistics)
+    known = memory(tmp_path)
+    for _ in range(2):
+        found = (await files([known]))["u"]
+        assert [one.is_abnormal for one in found.volumes if one.name == "disk"] == [True]
+    assert asked == ["u"]

@@ -15,6 +15,7 @@ from kubelite.api.errors import ServiceUnavailable
 from kubelite.api.kinds.coordination import Lease
 from kubelite.api.kinds.core.nodes import Node, NodeStatus
 from kubelite.api.kinds.core.scheduling import Taint
+from kubelite.api.machinery.local_volumes import STORAGE_ROOM
 from kubelite.clock import SetClock
 from kubelite.node.machine import Machine
 from kubelite.node.registration import (
@@ -102,6 +103,37 @@ def test_the_node_reports_devices_as_soon_as_they_change() -> None:
     run_virtually(main())
 
 
+def test_a_node_tells_how_much_room_there_is_for_volumes_as_long_as_it_must() -> None:
+    async def main() -> None:
+        async with Cluster() as cluster:
+            registration = cluster.node.registration
+            assert registration is not None
+            told: list[str | None] = [None]
+
+            async def room() -> str | None:
+                return told[0]
+
+            registration.storage_room = room
+            for wanted in ("4096", "8192", ""):
+                told[0] = wanted
+                registration.wake()
+                async with asyncio.timeout(5):
+                    while True:
+                        (node,) = await cluster.client.list(Node) or (Node(),)
+                        if node.metadata.annotations.get(STORAGE_ROOM, "") == wanted:
+                            break
+                        await asyncio.sleep(0.01)
+            told[0] = None  # not known any more: what was said stays
+            (node,) = await cluster.client.list(Node)
+            version = node.metadata.resourceVersion
+            registration.wake()
+            await asyncio.sleep(0.1)
+            (node,) = await cluster.client.list(Node)
+            assert node.metadata.resourceVersion == version
+
+    run_virtually(main())
+
+
 def test_labels_and_taints_of_flags_are_set_when_the_node_is_created_and_never_again() -> None:
     identity = NodeIdentity("n", (), 10250, {"a": "b", "kubernetes.io/arch": "mine"})
     assert node_labels(identity, MACHINE)["a"] == "b"
@@ -124,7 +156,9 @@ def test_the_largest_images_are_listed_with_five_names_each() -> None:
 
 @pytest.mark.parametrize("external", ["", "198.51.100.7"])
 def test_the_addresses_of_a_node(external: str) -> None:
-    identity = NodeIdentity("n", ("192.0.2.1",), 10250, external_address=external)
+    identity = NodeIdentity(
+        "n", ("192.0.2.1",), 10250, external_addresses=(external,) if external else ()
+    )
     found = status_of_node(identity, MACHINE, None, (), []).addresses
     assert [(one.type, one.address) for one in found] == [
         ("InternalIP", "192.0.2.1"),

@@ -176,7 +176,7 @@ def test_a_summary_has_what_the_files_of_a_pod_take() -> None:
     quota = Filesystem(30, 10, 20, 9, 4)
     volumes = (
         VolumeFiles("scratch", DiskUse(7, 3), Filesystem(100, 60, 40, 10, 7)),
-        VolumeFiles("data", None, quota, "claim"),
+        VolumeFiles("data", None, quota, "claim", is_abnormal=False),
     )
     files = {"u1": PodFiles(containers, volumes, DiskUse(18, 6))}
     measured = Measured(measurement(16), measurement(1))
@@ -188,6 +188,8 @@ def test_a_summary_has_what_the_files_of_a_pod_take() -> None:
     scratch, data = pod["volume"]
     assert (scratch["name"], scratch["usedBytes"], scratch["inodesUsed"]) == ("scratch", 7, 3)
     assert "pvcRef" not in scratch
+    assert "volumeHealthStats" not in scratch
+    assert data["volumeHealthStats"] == {"abnormal": False}
     assert data["pvcRef"] == {"name": "claim", "namespace": "a"}
     assert (data["capacityBytes"], data["availableBytes"], data["usedBytes"]) == (30, 10, 20)
     assert pod["ephemeral-storage"]["usedBytes"] == 18

@@ -9,7 +9,7 @@ from kubelite.limits import (
     HELD_PER_ADDRESS,
     HELD_TOTAL,
 )
-from kubelite.serving.table import ConnectionTable, Slot, source_of
+from kubelite.serving.table import ConnectionTable, Slot, plain_address, source_of
 
 MIB = 1024 * 1024
 
@@ -145,3 +145,18 @@ def test_what_a_connection_holds_no_more_is_given_back() -> None:
     slot.release()
     assert slot.hold(30 * MIB)  # too late to count
     assert table.held_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("::ffff:0:1", "::ffff:0:1"),
+        ("", ""),
+    ],
+)
+def test_an_address_of_ipv4_is_shown_as_one(address: str, shown: str) -> None:
+    assert plain_address(address) == shown

@@ -49,7 +49,10 @@ def test_snapshot_check_and_restore(tmp_path: Path) -> None:
 def test_help_tells_defaults() -> None:
     lines = " ".join(CliRunner().invoke(main, ["server", "--help"]).output.split())
     assert "Port of the API server [default: 6443]" in lines
-    assert "Range of pod addresses [default: 10.42.0.0/16]" in lines
+    assert (
+        "Range of pod addresses, or one of each family with a comma [default: 10.42.0.0/16]"
+        in lines
+    )
     assert "Days that rotated audit logs are kept [default: 30]" in lines
 
 

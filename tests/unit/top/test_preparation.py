@@ -2,6 +2,7 @@
 
 import os
 import resource
+import socket
 import stat
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -11,7 +12,14 @@ import pytest
 
 from kubelite.clock import SystemClock
 from kubelite.config import Config
-from kubelite.preparation import open_audit_log, read_static_tokens, write_kubeconfig
+from kubelite.net.host_addresses import HostView
+from kubelite.preparation import (
+    endpoint_address,
+    listen,
+    open_audit_log,
+    read_static_tokens,
+    write_kubeconfig,
+)
 from kubelite.prerequisites import CannotStart, allow_many_files
 from kubelite.randomness import SystemRandomness
 
@@ -93,3 +101,50 @@ async def test_an_audit_policy_that_others_may_change_is_said(
     async with AsyncExitStack() as running:
         assert await open_audit_log(config, running, SystemClock(), SystemRandomness())
     assert ("others may change a file that is relied on" in caplog.text) is warned
+
+
+@pytest.mark.parametrize(
+    ("ranges", "primary", "addresses", "expected"),
+    [
+        ("four", "192.0.2.1", ("192.0.2.1", "2001:db8::1"), "192.0.2.1"),
+        ("six", "192.0.2.1", ("192.0.2.1", "2001:db8::1"), "2001:db8::1"),
+        ("six", "2001:db8::2", ("192.0.2.1", "2001:db8::1"), "2001:db8::2"),
+        ("six", "192.0.2.1", ("192.0.2.1",), ""),
+        ("four", "", (), ""),
+    ],
+)
+def test_pods_reach_the_api_at_an_address_of_its_services_family(
+    ranges: str, primary: str, addresses: tuple[str, ...], expected: str
+) -> None:
+    six = Config(cluster_cidr="fd00:42::/56", service_cidr="fd00:43::/112")
+    config = six if ranges == "six" else Config()
+    assert endpoint_address(config, HostView(addresses, primary)) == expected
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
+@pytest.mark.parametrize(
+    ("bind", "families"),
+    [
+        ("127.0.0.1", {socket.AF_INET}),
+        ("0.0.0.0", {socket.AF_INET}),
+        ("::1", {socket.AF_INET6}),
+        ("::", {socket.AF_INET, socket.AF_INET6}),
+    ],
+)
+def test_families_on_which_the_api_listens(bind: str, families: set[socket.AddressFamily]) -> None:
+    with listen(Config(bind_address=bind, https_listen_port=0)) as listener:
+        port = listener.getsockname()[1]
+        reached = set()
+        for family, loopback in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+            with socket.socket(family) as client:
+                if client.connect_ex((loopback, port)) == 0:
+                    reached.add(family)
+    assert reached == families

@@ -34,6 +34,7 @@ from kubelite.limits import (
     STREAM_IDLE_SECONDS,
 )
 from kubelite.serving.closing import close_within_bounds
+from kubelite.serving.table import plain_address
 from kubelite.tasks import TaskSet
 
 HOP_BY_HOP = frozenset(
@@ -276,7 +277,7 @@ def request_head(
             lines.append(f"{name}: {value}")
     peer = request.transport.get_extra_info("peername") if request.transport else None
     if peer:
-        lines.append("X-Forwarded-For: " + ", ".join([*forwarded, str(peer[0])]))
+        lines.append("X-Forwarded-For: " + ", ".join([*forwarded, plain_address(str(peer[0]))]))
     lines += [f"{name}: {value}" for name, value in more_headers]
     if upgrade:
         lines += ["Connection: Upgrade", f"Upgrade: {request.headers['Upgrade']}"]

@@ -15,6 +15,10 @@ PROVISIONER_NAME = "kubelite.io/local-path"
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 NODE_LABEL = "kubelite.io/node"  # of a volume: the node that keeps its folder
 STORAGE_PATH = "kubelite.io/local-storage-path"  # annotation of a Node: the folder of its volumes
+# Annotation of a Node whose disk for volumes is nearly full: the bytes that a new volume may have.
+STORAGE_ROOM = "kubelite.io/local-storage-room"
+# As the kubelet counts a disk as under pressure by default: less than a tenth is free.
+FULL_PARTS, ROOM_PARTS, ROOM_DIGITS_MAX = 10, 100, 20
 # As the library of external provisioners calls it: the volume stays until its folder is removed.
 FINALIZER = "external-provisioner.volume.kubernetes.io/finalizer"
 IN_USE = "kubernetes.io/pv-protection"  # finalizer of a volume that may be bound
@@ -56,6 +60,24 @@ def storage_path(node: Node) -> str:
     path = PurePosixPath(text)
     is_plain = path.is_absolute() and ".." not in path.parts and text.isprintable()
     return str(path) if is_plain and len(text.encode()) <= PATH_BYTES_MAX else ""
+
+
+def room_told(capacity_bytes: int, available_bytes: int) -> str:
+    """Return what a node says of a disk; "" if any volume may be made there.
+
+    Sizes of volumes are not enforced on most disks, so a claim may ask for more than there is as long as the disk is
+    not nearly full. In steps of a hundredth of the disk, so that it does not change all the time.
+    """
+    if available_bytes * FULL_PARTS >= capacity_bytes:
+        return ""
+    step = max(capacity_bytes // ROOM_PARTS, 1)
+    return str(available_bytes // step * step)
+
+
+def storage_room(node: Node) -> int | None:
+    """Return the bytes that a new volume may have on a node; None if any size may be."""
+    text = node.metadata.annotations.get(STORAGE_ROOM, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= ROOM_DIGITS_MAX else None
 
 
 def awaits_removal(volume: PersistentVolume, node: str) -> bool:

@@ -6,62 +6,18 @@ once and released if the write fails, so two writes in flight never get the same
 """
 
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from kubelite.api.registry.allocation import Unavailable, addresses_of, ports_of
+from kubelite.api.registry.numbers import Numbers as Numbers  # noqa: PLC0414 - exported
 from kubelite.api.registry.objects import decode, put
 from kubelite.api.registry.resource import Resource
+from kubelite.api.registry.service_ranges import Address, Network, ServiceRanges, parsed
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Delete, Operation, Store
 
 SERVICES = "/services.core/"
-
-
-class Numbers:
-    """An allocator over a range of integers.
-
-    The `reserved` lowest numbers are for requests of a certain number; others get them only if the rest is full.
-    """
-
-    def __init__(self, first: int, count: int, reserved: int, randomness: Randomness) -> None:
-        self.first = first
-        self.count = count
-        self._reserved = reserved if reserved < count else 0
-        self._randomness = randomness
-        self._taken: set[int] = set()
-
-    def __contains__(self, number: int) -> bool:
-        return self.first <= number < self.first + self.count
-
-    @property
-    def taken(self) -> int:
-        """The count of allocated numbers."""
-        return len(self._taken)
-
-    def take(self, number: int) -> bool:
-        """Allocate a number of the range; False: it is allocated already."""
-        if number in self._taken:
-            return False
-        self._taken.add(number)
-        return True
-
-    def take_any(self) -> int | None:
-        """Allocate a free number, from a random start; None: the range is full."""
-        for low, high in ((self._reserved, self.count), (0, self._reserved)):
-            span = high - low
-            if not span:
-                continue
-            start = int(self._randomness.uniform(0, span))
-            for step in range(span):
-                number = self.first + low + (start + step) % span
-                if self.take(number):
-                    return number
-        return None
-
-    def give_back(self, number: int) -> None:
-        """Release a number."""
-        self._taken.discard(number)
 
 
 class ServiceAddresses:
@@ -76,18 +32,16 @@ class ServiceAddresses:
         node_ports: tuple[int, int],
         randomness: Randomness,
     ) -> None:
-        """`records` is the row of IPAddresses; `node_ports` are the first and the last port of the range."""
+        """`records` is the row of IPAddresses; `node_ports` are the first and the last port of the range.
+
+        `cidr` is the range of the flags, or one of each family with a comma between them.
+        """
         self._records = records
-        self._network = IPv4Network(cidr)
-        size = self._network.num_addresses
+        networks = [ip_network(part.strip()) for part in cidr.split(",")]
+        size = min(network.num_addresses for network in networks)
         assert size >= 8, f"a service range of {size} addresses is too small"
-        # The network and broadcast addresses are not allocated.
-        self._addresses = Numbers(
-            int(self._network.network_address) + 1,
-            size - 2,
-            min(max(16, size // 16), 256),
-            randomness,
-        )
+        self._networks = networks
+        self._addresses = ServiceRanges(store, networks, randomness)
         first, last = node_ports
         count = last - first + 1
         self._ports = Numbers(first, count, min(max(16, count // 32), 128), randomness)
@@ -96,50 +50,57 @@ class ServiceAddresses:
         self._scan(store)
 
     @property
-    def first_address(self) -> str:
-        """The first address of the range, which the API's own Service has."""
-        return str(IPv4Address(self._addresses.first))
+    def families(self) -> tuple[str, ...]:
+        """The families of the cluster, the primary one first."""
+        return self._addresses.families
 
     @property
-    def cidr(self) -> str:
-        """The CIDR of the addresses."""
-        return str(self._network)
+    def first_address(self) -> str:
+        """The first address of the primary range, which the API's own Service has."""
+        return str(self._networks[0][1])
 
-    def take_address(self, wanted: str = "") -> str:
-        """Allocate `wanted`, or any free address; raises Unavailable."""
+    def take_address(self, wanted: str = "", family: str = "") -> str:
+        """Allocate `wanted`, or any free address of a family, by default the primary one; raises Unavailable."""
         if not wanted:
-            return self._take_any_address()
-        number = _number(wanted)
-        if number is None or number not in self._addresses:
+            return self._take_any_address(family or self.families[0])
+        address = parsed(wanted)
+        ranges = self._addresses.usable("" if address is None else f"IPv{address.version}")
+        in_range = address is not None and any(
+            int(address) in self._addresses.numbers(network) for network in ranges
+        )
+        if address is None or not in_range:
             raise Unavailable(
                 f"the provided IP ({wanted}) is not in the valid range. "
-                f"The range of valid IPs is {self.cidr}"
+                f"The range of valid IPs is {_listed(ranges or self._networks)}"
             )
-        if self._is_recorded(wanted) or not self._addresses.take(number):
+        if self._is_recorded(str(address)) or not self._addresses.take(address):
             raise Unavailable("provided IP is already allocated")
         return wanted
 
-    def _take_any_address(self) -> str:
+    def _take_any_address(self, family: str) -> str:
         """Allocate a free address that no IPAddress object, which a user may have created, records."""
+        ranges = self._addresses.usable(family)
         recorded = []
         try:
-            while (number := self._addresses.take_any()) is not None:
-                address = str(IPv4Address(number))
-                if not self._is_recorded(address):
-                    return address
-                recorded.append(number)
+            for network in ranges:
+                numbers = self._addresses.numbers(network)
+                while (number := numbers.take_any()) is not None:
+                    address = _address(number, network.version)
+                    if not self._is_recorded(str(address)):
+                        return str(address)
+                    recorded.append(address)
         finally:
-            for number in recorded:
-                self._addresses.give_back(number)
-        raise Unavailable(f"range is full: {self.cidr}")
+            for address in recorded:
+                self._addresses.give_back(address)
+        raise Unavailable(f"range is full: {_listed(ranges or self._networks)}")
 
     def _is_recorded(self, address: str) -> bool:
         return self._store.get(self._records.key("", address)) is not None
 
     def give_back_address(self, address: str) -> None:
-        """Release an address; ignore one that is not IPv4."""
-        if (number := _number(address)) is not None:
-            self._addresses.give_back(number)
+        """Release an address; ignore what is none."""
+        if (found := parsed(address)) is not None:
+            self._addresses.give_back(found)
 
     def take_port(self, wanted: int = 0) -> int:
         """Allocate the node port `wanted`, or any free one; raises Unavailable."""
@@ -175,7 +136,7 @@ class ServiceAddresses:
             for address in taken
         ]
         for address in given_back:
-            entry = self._store.get(self._records.key("", address))
+            entry = self._store.get(self._records.key("", str(ip_address(address))))
             if entry is not None:
                 operations.append(Delete(entry.key, entry.revision))
         return operations
@@ -184,8 +145,8 @@ class ServiceAddresses:
         for entry in store.list(SERVICES).entries:
             spec = decode.decode(entry.value).get("spec") or {}
             for address in addresses_of(spec):
-                if (number := _number(address)) is not None and number in self._addresses:
-                    self._addresses.take(number)
+                if (found := parsed(address)) is not None:
+                    self._addresses.take(found)
             for port in ports_of(spec):
                 if port in self._ports:
                     self._ports.take(port)
@@ -193,14 +154,14 @@ class ServiceAddresses:
 
 def ip_address_object(address: str, service: dict[str, Any], now: str, uid: str) -> dict[str, Any]:
     """Return the IPAddress object that records the Service of an address."""
-    metadata = service["metadata"]
+    metadata, parsed_address = service["metadata"], ip_address(address)
     return {
         "metadata": {
-            "name": address,
+            "name": str(parsed_address),
             "uid": uid,
             "creationTimestamp": now,
             "labels": {
-                "ipaddress.kubernetes.io/ip-family": "IPv4",
+                "ipaddress.kubernetes.io/ip-family": f"IPv{parsed_address.version}",
                 "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io",
             },
         },
@@ -214,9 +175,10 @@ def ip_address_object(address: str, service: dict[str, Any], now: str, uid: str)
     }
 
 
-def _number(address: str) -> int | None:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return None
-    return int(parsed) if isinstance(parsed, IPv4Address) else None
+def _address(number: int, version: int) -> Address:
+    # `ip_address` would take a small number for IPv4.
+    return IPv4Address(number) if version == 4 else IPv6Address(number)
+
+
+def _listed(ranges: Iterable[Network]) -> str:
+    return ", ".join(map(str, ranges))

@@ -13,8 +13,13 @@ class Unavailable(Exception):
 class Allocator(Protocol):
     """Allocates the cluster addresses and node ports of Services."""
 
-    def take_address(self, wanted: str = "") -> str:
-        """Allocate `wanted`, or any free address; raises Unavailable."""
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families of the cluster, the primary one first."""
+        ...
+
+    def take_address(self, wanted: str = "", family: str = "") -> str:
+        """Allocate `wanted`, or any free address of a family, by default the primary one; raises Unavailable."""
         ...
 
     def give_back_address(self, address: str) -> None:

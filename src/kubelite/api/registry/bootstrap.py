@@ -5,7 +5,7 @@ writes them, and restores lost ones.
 """
 
 from collections.abc import Mapping, Sequence
-from ipaddress import IPv4Address, ip_address
+from ipaddress import ip_address
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -56,29 +56,36 @@ def priority_complaint(stored: PriorityClass) -> str:
     return "" if stored.value == value else f"its value is {stored.value}, not {value}"
 
 
-def service_range(cidr: str) -> ServiceCIDR:
-    """Return the ServiceCIDR of the configured range of Service addresses."""
+def service_range(cidrs: Sequence[str]) -> ServiceCIDR:
+    """Return the ServiceCIDR of the configured ranges of Service addresses."""
     return ServiceCIDR(
         metadata=ObjectMeta(name=NAME, finalizers=[RANGE_FINALIZER]),
-        spec=ServiceCIDRSpec(cidrs=[cidr]),
+        spec=ServiceCIDRSpec(cidrs=list(cidrs)),
     )
 
 
-def range_complaint(stored: ServiceCIDR, cidr: str) -> str:
-    """Return an error text if the stored range, which is immutable, differs from the configured one, else ""."""
-    if stored.spec.cidrs == [cidr]:
+def completed_range(stored: ServiceCIDR, cidrs: Sequence[str]) -> ServiceCIDR:
+    """Return the stored ServiceCIDR, with the range of a second family if the cluster has become dual-stack."""
+    if len(cidrs) == 2 and stored.spec.cidrs == list(cidrs[:1]):
+        return replace(stored, spec=ServiceCIDRSpec(cidrs=list(cidrs)))
+    return stored
+
+
+def range_complaint(stored: ServiceCIDR, cidrs: Sequence[str]) -> str:
+    """Return an error text if the stored ranges, which cannot be changed, differ from the configured ones, else ""."""
+    if stored.spec.cidrs == list(cidrs):
         return ""
     listed = " ".join(stored.spec.cidrs)
-    return f"the default ServiceCIDR [{listed}] does not match the flag configuration {cidr}"
+    return f"the default ServiceCIDR [{listed}] does not match the flag configuration {','.join(cidrs)}"
 
 
-def announced(address: str) -> str:
-    """Return an address if it is IPv4 and reachable by pods (no loopback or link-local address), else ""."""
+def announced(address: str, version: int = 4) -> str:
+    """Return an address of that IP version if pods can reach it (no loopback or link-local address), else ""."""
     try:
         parsed = ip_address(address)
     except ValueError:
         return ""
-    if not isinstance(parsed, IPv4Address) or parsed.is_unspecified or parsed.is_multicast:
+    if parsed.version != version or parsed.is_unspecified or parsed.is_multicast:
         return ""
     return "" if parsed.is_loopback or parsed.is_link_local else address
 
@@ -96,7 +103,7 @@ def api_service(address: str, port: int) -> Service:
             clusterIPs=[address],
             type="ClusterIP",
             sessionAffinity="None",
-            ipFamilies=["IPv4"],
+            ipFamilies=[f"IPv{ip_address(address).version}"],
             ipFamilyPolicy="SingleStack",
             internalTrafficPolicy="Cluster",
             ports=[ServicePort(name=PORT_NAME, protocol="TCP", port=HTTPS_PORT, targetPort=port)],
@@ -117,6 +124,15 @@ def completed_service(stored: Service, wanted: Service) -> Service:
         ports=wanted.spec.ports,
     )
     return _labelled(replace(stored, spec=spec), wanted)
+
+
+def completed_dns(stored: Service, wanted: Service) -> Service:
+    """Return the stored Service of cluster DNS, with the address of a second family if the cluster has got one."""
+    spec = stored.spec
+    if spec.clusterIPs != wanted.spec.clusterIPs[:1] or len(wanted.spec.clusterIPs) == 1:
+        return stored
+    policy, addresses = wanted.spec.ipFamilyPolicy, wanted.spec.clusterIPs
+    return replace(stored, spec=replace(spec, clusterIPs=addresses, ipFamilyPolicy=policy))
 
 
 def address_complaint(stored: Service, address: str) -> str:
@@ -162,14 +178,14 @@ def completed_endpoints(stored: Endpoints, wanted: Endpoints) -> Endpoints:
     return _labelled(replace(stored, subsets=wanted.subsets), wanted)
 
 
-def api_slice(address: str, port: int) -> EndpointSlice:
+def api_slice(address: str, port: int, family: str = "IPv4") -> EndpointSlice:
     """Return the EndpointSlice of the API's Service, without an endpoint if `address` is ""."""
     endpoint = Endpoint(addresses=[address], conditions=EndpointConditions(ready=True))
     return EndpointSlice(
         metadata=ObjectMeta(
             name=NAME, namespace=NAMESPACE, labels={"kubernetes.io/service-name": NAME}
         ),
-        addressType="IPv4",
+        addressType=family,
         endpoints=[endpoint] if address else [],
         ports=[SlicePort(name=PORT_NAME, port=port, protocol="TCP")],
     )
@@ -180,9 +196,9 @@ def completed_slice(stored: EndpointSlice, wanted: EndpointSlice) -> EndpointSli
     return _labelled(replace(stored, endpoints=wanted.endpoints, ports=wanted.ports), wanted)
 
 
-def is_other_family(stored: EndpointSlice) -> bool:
-    """Return whether a stored slice has another address type than IPv4; the type is immutable."""
-    return stored.addressType != "IPv4"
+def is_other_family(stored: EndpointSlice, family: str = "IPv4") -> bool:
+    """Return whether a stored slice has another address type than the cluster's; the type is immutable."""
+    return stored.addressType != family
 
 
 def cluster_settings(config: ConfigMap, wanted: Mapping[str, str]) -> ConfigMap:

@@ -21,6 +21,7 @@ from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.kinds.model import Kind
 from kubelite.api.kinds.policy import PodDisruptionBudget
+from kubelite.api.machinery.local_volumes import storage_room
 from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.control.pods import condition, is_terminal
@@ -594,6 +595,7 @@ def _node_facts(node: Node) -> tuple[object, ...]:
         node.spec.taints,
         node.spec.unschedulable,
         node.status.allocatable,
+        storage_room(node),
     )
 
 

@@ -10,8 +10,10 @@ from kubelite.api.client.protocol import Client, Mirror
 from kubelite.api.errors import Conflict, NotFound
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.storage import StorageClass
+from kubelite.api.machinery.local_volumes import PROVISIONER_NAME, storage_room
 from kubelite.api.machinery.node_matching import TermMatcher
 from kubelite.api.machinery.pod_claims import foreign_claim
+from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.control.scheduler.csi_limits import (
     NO_SPACE,
     TOO_MANY_VOLUMES,
@@ -230,7 +232,13 @@ class Volumes:
     def has_space(self, claim: PersistentVolumeClaim, node: NodeInfo) -> bool:
         """Return whether the storage that a node reaches has room for a claim, as far as its driver tells."""
         found = self.classes.get(class_of(claim))
-        return found is None or self.csi.has_space(claim, found, node)
+        if found is None:
+            return True
+        if found.provisioner == PROVISIONER_NAME:
+            room = None if node.node is None else storage_room(node.node)
+            wanted = claim.spec.resources.requests.get("storage", "0")
+            return room is None or parse_quantity(wanted).value() <= room
+        return self.csi.has_space(claim, found, node)
 
     def future(self, claim: PersistentVolumeClaim) -> CSIVolume | None:
         """Return the volume that will be provisioned for an unbound claim; None without a provisioner."""

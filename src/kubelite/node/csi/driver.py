@@ -7,6 +7,7 @@ from kubelite.node.csi.messages import (
     NODE_EXPAND,
     NODE_GET_CAPABILITIES,
     NODE_GET_INFO,
+    NODE_GET_VOLUME_STATS,
     NODE_PUBLISH,
     NODE_STAGE,
     NODE_UNPUBLISH,
@@ -14,6 +15,8 @@ from kubelite.node.csi.messages import (
     Empty,
     NodeExpandVolumeRequest,
     NodeGetInfoResponse,
+    NodeGetVolumeStatsRequest,
+    NodeGetVolumeStatsResponse,
     NodePublishVolumeRequest,
     NodeStageVolumeRequest,
     NodeUnpublishVolumeRequest,
@@ -71,6 +74,12 @@ class Driver:
     async def expand(self, request: NodeExpandVolumeRequest) -> None:
         """Grow a volume's file system."""
         await self._channel.unary(NODE_EXPAND, request, timeout_seconds=CALL_SECONDS)
+
+    async def statistics(self, request: NodeGetVolumeStatsRequest) -> NodeGetVolumeStatsResponse:
+        """Return how full a volume is."""
+        return await self._channel.unary(
+            NODE_GET_VOLUME_STATS, request, timeout_seconds=CALL_SECONDS
+        )
 
     async def close(self) -> None:
         """Close the connection."""

@@ -159,6 +159,45 @@ class NodeExpandVolumeResponse(Message):
     capacity_bytes: Annotated[Int64, 1] = 0
 
 
+class NodeGetVolumeStatsRequest(Message):
+    """Say how full a volume is."""
+
+    volume_id: Annotated[str, 1] = ""
+    volume_path: Annotated[str, 2] = ""
+    staging_target_path: Annotated[str, 3] = ""
+
+
+class Unit(IntEnum):
+    """VolumeUsage.Unit."""
+
+    UNKNOWN = 0
+    BYTES = 1
+    INODES = 2
+
+
+class VolumeUsage(Message):
+    """How much of a volume is used, in one unit."""
+
+    available: Annotated[Int64, 1] = 0
+    total: Annotated[Int64, 2] = 0
+    used: Annotated[Int64, 3] = 0
+    unit: Annotated[Int32, 4] = 0
+
+
+class VolumeCondition(Message):
+    """Whether a volume works as it should."""
+
+    abnormal: Annotated[bool, 1] = False
+    message: Annotated[str, 2] = ""
+
+
+class NodeGetVolumeStatsResponse(Message):
+    """How full a volume is, and its condition if the driver tells it."""
+
+    usage: Annotated[list[VolumeUsage], 1] = []
+    volume_condition: Annotated[VolumeCondition | None, 2] = None
+
+
 NODE_GET_INFO = Method("/csi.v1.Node/NodeGetInfo", Empty, NodeGetInfoResponse)
 NODE_GET_CAPABILITIES = Method(
     "/csi.v1.Node/NodeGetCapabilities", Empty, NodeGetCapabilitiesResponse
@@ -169,4 +208,7 @@ NODE_PUBLISH = Method("/csi.v1.Node/NodePublishVolume", NodePublishVolumeRequest
 NODE_UNPUBLISH = Method("/csi.v1.Node/NodeUnpublishVolume", NodeUnpublishVolumeRequest, Empty)
 NODE_EXPAND = Method(
     "/csi.v1.Node/NodeExpandVolume", NodeExpandVolumeRequest, NodeExpandVolumeResponse
+)
+NODE_GET_VOLUME_STATS = Method(
+    "/csi.v1.Node/NodeGetVolumeStats", NodeGetVolumeStatsRequest, NodeGetVolumeStatsResponse
 )

@@ -14,9 +14,11 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from kubelite.api.machinery.csi_volumes import PLUGIN
 from kubelite.limits import CSI_RECORD
-from kubelite.node.csi.paths import DATA_FILE, KubeletFolders
+from kubelite.node.csi.paths import DATA_FILE, RESERVED, KubeletFolders
 from kubelite.node.untrusted_files import opened_folder, read_file, remove
+from kubelite.node.volumes.block_devices import linked
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +30,7 @@ KEYS = {
     "node": "nodeName",
     "attachment": "attachmentID",
     "lifecycle": "volumeLifecycleMode",
+    "is_block": "block",
 }
 
 
@@ -41,6 +44,7 @@ class VolumeRecord(Struct, frozen=True, omit_defaults=True, rename=KEYS):
     attachment: str = ""
     lifecycle: str = ""
     target: str = ""  # of an owed call: the path that the driver is to unpublish
+    is_block: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -95,6 +99,9 @@ def published_records(folders: KubeletFolders, pod_uid: str) -> Iterator[tuple[s
     for place in _folders_in(folders.volumes_of(pod_uid)):
         if (record := read_record(place)) is not None:
             yield place.name, record
+    for name in linked(folders.root, pod_uid, PLUGIN):
+        if name not in RESERVED and (record := read_record(folders.device(name) / "data")):
+            yield name, record
 
 
 def all_published(folders: KubeletFolders) -> Iterator[tuple[str, str, VolumeRecord]]:
@@ -110,6 +117,9 @@ def all_staged(folders: KubeletFolders) -> Iterator[VolumeRecord]:
         for place in _folders_in(driver):
             if (record := read_record(place)) is not None:
                 yield record
+    for place in _folders_in(folders.devices):
+        if (record := read_record(place / "data")) is not None:
+            yield record
 
 
 def owe(folders: KubeletFolders, record: VolumeRecord) -> str:

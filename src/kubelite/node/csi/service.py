@@ -13,8 +13,10 @@ from kubelite.clock import Clock
 from kubelite.node.csi.drivers import Drivers
 from kubelite.node.csi.expansion import Expansion
 from kubelite.node.csi.paths import KubeletFolders
+from kubelite.node.csi.statistics import Statistics
 from kubelite.node.csi.volumes import CSIVolumes, PodFiles
 from kubelite.node.plugins.channel import Connect
+from kubelite.node.pod_files import VolumeFiles
 from kubelite.node.volumes.host import HostVolumes
 
 
@@ -42,8 +44,9 @@ class CSIService:
         async def give(pod: Pod, place: Path, group: int, policy: str) -> None:
             await volumes.walks.give(pod, place, group, policy, tell)
 
-        files = PodFiles(volumes.content, give)
         self.drivers = Drivers(node, client, connect)
+        self._statistics = Statistics(self.drivers.get, tell)
+        files = PodFiles(volumes.content, give, self._statistics)
         self._expansion = Expansion(client, events, changed)
         self._volumes = CSIVolumes(
             node, folders, client, clock, self.drivers, files, self._expansion, changed
@@ -62,6 +65,7 @@ class CSIService:
                 group.create_task(self._volumes.run())
         finally:
             self._expansion.close()
+            await self._statistics.stop()
 
     async def set_up(
         self,
@@ -76,6 +80,14 @@ class CSIService:
     def path(self, pod_uid: str, volume: Volume, claimed: PersistentVolume | None) -> Path:
         """Return the path of a pod's volume on the host. Raises ConfigUnavailable."""
         return self._volumes.path(pod_uid, volume, claimed)
+
+    async def device(self, pod_uid: str, volume: Volume, claimed: PersistentVolume) -> Path:
+        """Return the path of a pod's block volume, which is a device. Raises ConfigUnavailable."""
+        return await self._volumes.device(pod_uid, volume, claimed)
+
+    async def statistics(self, pod_uid: str) -> tuple[VolumeFiles, ...]:
+        """Return how full a pod's volumes are, as far as their drivers tell it soon."""
+        return await self._statistics.of(pod_uid)
 
     async def tear_down(self, pod_uid: str) -> None:
         """Unmount a pod's volumes. Raises VolumeBusy and OSError."""

@@ -29,12 +29,14 @@ from kubelite.api.machinery.csi_volumes import attachment_name, needs_attachment
 from kubelite.clock import Clock
 from kubelite.grpc.status import GrpcError
 from kubelite.limits import CSI_CALLS
+from kubelite.node.csi import block
 from kubelite.node.csi.attachments import Attachments, VolumeKey
 from kubelite.node.csi.driver import Driver, is_away
 from kubelite.node.csi.expansion import Expansion
 from kubelite.node.csi.messages import (
     Capability,
     NodeExpandVolumeRequest,
+    NodeGetVolumeStatsRequest,
     NodePublishVolumeRequest,
     NodeStageVolumeRequest,
     NodeUnpublishVolumeRequest,
@@ -63,6 +65,7 @@ from kubelite.node.csi.requests import (
     refused_lifecycle,
     tokens_attribute,
 )
+from kubelite.node.csi.statistics import Asked, Statistics
 from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.volumes.plugins import VolumeBusy
 from kubelite.node.volumes.sources import VolumeContent
@@ -84,6 +87,7 @@ class PodFiles(NamedTuple):
 
     content: VolumeContent
     give: Give
+    statistics: Statistics
 
 
 class KnownDrivers(Protocol):
@@ -125,10 +129,11 @@ class CSIVolumes:
         self._drivers = drivers
         self._content = files.content
         self._expansion = expansion
+        self._statistics = files.statistics
         self._attachments = Attachments(node, client, changed)
         drivers.subscribe(self._registered)
         self._users: dict[str, set[VolumeKey]] = {}  # by uid of the pod
-        self._staged: set[VolumeKey] = set()  # those with a data file
+        self._staged: dict[VolumeKey, VolumeRecord] = {}  # those with a data file
         self._done: dict[tuple[str, str], datetime] = {}  # by pod uid and name: last published
         self._waiting: dict[str, set[str]] = {}  # by driver: uids of pods that wait for it
         self._calls = asyncio.Semaphore(CSI_CALLS.value)
@@ -143,13 +148,14 @@ class CSIVolumes:
         published, staged, owed = await asyncio.to_thread(_found, self._folders)
         for uid, _, record in published:
             self._users.setdefault(uid, set()).add(record.key)
-        self._staged = {record.key for record in staged}
+        self._staged = {record.key: record for record in staged}
         for name, record in owed:
             self._owed.setdefault(record.key, {})[name] = record
         inline = {r.key for _, _, r in published if r.lifecycle == "Ephemeral"}
         known = {key for keys in self._users.values() for key in keys}
-        self._attachments.restore((known | self._staged | self._owed.keys()) - inline)
-        for key in known | self._staged | self._owed.keys():
+        found = known | self._staged.keys() | self._owed.keys()
+        self._attachments.restore(found - inline)
+        for key in found:
             self._queue.add(key)
 
     async def run(self) -> None:
@@ -185,6 +191,13 @@ class CSIVolumes:
 
     # --- what a pod mounts
 
+    async def device(self, pod_uid: str, volume: Volume, claimed: PersistentVolume) -> Path:
+        """Return the path of a pod's block volume, which is a device. Raises ConfigUnavailable."""
+        name = claimed.metadata.name
+        if not await asyncio.to_thread(block.is_pinned, self._folders, pod_uid, name):
+            raise ConfigUnavailable(f'volume "{volume.name}" is not mapped')
+        return self._folders.device_pinned(pod_uid, name)
+
     def path(self, pod_uid: str, volume: Volume, claimed: PersistentVolume | None) -> Path:
         """Return the path of a pod's volume on the host. Raises ConfigUnavailable."""
         name = volume.name if claimed is None else claimed.metadata.name
@@ -199,11 +212,10 @@ class CSIVolumes:
     ) -> datetime | None:
         """Mount a volume, or refresh it; return when to refresh. Raises ConfigUnavailable, APIError and OSError."""
         source = _source(pod, volume, claimed)
-        if source.is_block:
-            raise ConfigUnavailable("block volumes are not supported by the node")
         try:
             async with self._lock(source.key):
                 due = await self._set_up(pod, source)
+                self._statistics.follow(pod, volume.name, self._asked(pod, source, claim))
                 if claim is not None and claimed is not None:
                     await self._grow(pod, source, claim, claimed)
         except GrpcError as error:
@@ -228,7 +240,8 @@ class CSIVolumes:
         if reason := refused_lifecycle(known, source.driver, source.lifecycle):
             raise ConfigUnavailable(reason)
         last = self._done.get((uid, source.name))
-        repeats = known is not None and bool(known.spec.requiresRepublish)
+        # A device is published once: there are no files in it that a driver could refresh.
+        repeats = known is not None and bool(known.spec.requiresRepublish) and not source.is_block
         is_due = repeats and (last is None or self._clock.now() >= last + REPUBLISH)
         if not mounted or is_due:
             context = await self._context(uid, source, known)
@@ -241,6 +254,17 @@ class CSIVolumes:
             self._done[uid, source.name] = self._clock.now()
         return self._done[uid, source.name] + REPUBLISH if repeats else None
 
+    def _asked(self, pod: Pod, source: CSISource, claim: PersistentVolumeClaim | None) -> Asked:
+        """Return how a driver is asked how full a volume is."""
+        driver = self._drivers.get(source.driver)
+        is_staged = driver is not None and _stages(driver, source)
+        request = NodeGetVolumeStatsRequest(
+            volume_id=source.handle,
+            volume_path=self._target(pod.metadata.uid, source.name, is_block=source.is_block),
+            staging_target_path=self._staging(source) if is_staged else "",
+        )
+        return Asked(source.driver, request, "" if claim is None else claim.metadata.name)
+
     def _wait_for(self, driver: str, pod: Pod) -> None:
         self._waiting.setdefault(driver, set()).add(pod.metadata.uid)
 
@@ -248,10 +272,9 @@ class CSIVolumes:
         """Return whether a pod's volume is published: known here, or found mounted after a restart."""
         if (uid, source.name) in self._done:
             return True
-        place = self._folders.published(uid, source.name)
         if source.key not in self._users.get(uid, ()):
             return False
-        if not await asyncio.to_thread(_is_mounted, place):
+        if not await asyncio.to_thread(_has, self._folders, uid, source):
             return False
         self._done[uid, source.name] = self._clock.now()
         return True
@@ -268,25 +291,51 @@ class CSIVolumes:
     async def _stage(
         self, pod: Pod, source: CSISource, driver: Driver, context: Mapping[str, str]
     ) -> None:
-        if source.lifecycle == "Ephemeral":
+        if source.is_block:  # its data file serves the pods too, whether it is staged or not
+            record = self._record(source)
+            await asyncio.to_thread(block.begin_stage, self._folders, record)
+            self._staged[source.key] = record
+        if not _stages(driver, source):
             return
-        if Capability.STAGE_UNSTAGE_VOLUME not in driver.capabilities:
-            return
-        place = self._folders.staged(*source.key)
-        record = VolumeRecord(driver=source.driver, handle=source.handle)
         request = NodeStageVolumeRequest(
             volume_id=source.handle,
             publish_context=dict(context),
-            staging_target_path=self._folders.as_shown(place / "globalmount"),
+            staging_target_path=self._staging(source),
             volume_capability=capability(source, driver.capabilities, _group(pod)),
             secrets=await self._secrets(pod, source.stage_secret),
             volume_context=dict(source.attributes),
         )
-        self._staged.add(source.key)
-        await asyncio.to_thread(write_record, place, record)
-        await asyncio.to_thread((place / "globalmount").mkdir, mode=0o750, exist_ok=True)
+        if not source.is_block:
+            record = VolumeRecord(driver=source.driver, handle=source.handle)
+            place = self._folders.staged(*source.key)
+            self._staged[source.key] = record
+            await asyncio.to_thread(write_record, place, record)
+            await asyncio.to_thread((place / "globalmount").mkdir, mode=0o750, exist_ok=True)
         async with self._calls:
             await driver.stage(request)
+
+    def _staging(self, source: CSISource) -> str:
+        """Return the path at which a driver stages a volume."""
+        if source.is_block:
+            return self._folders.as_shown(self._folders.device_staged(source.name))
+        return self._folders.as_shown(self._folders.staged(*source.key) / "globalmount")
+
+    def _target(self, uid: str, name: str, *, is_block: bool) -> str:
+        """Return the path at which a driver publishes a volume for a pod."""
+        if is_block:
+            return self._folders.as_shown(self._folders.device_published(uid, name))
+        return self._folders.as_shown(self._folders.published(uid, name) / "mount")
+
+    def _record(self, source: CSISource) -> VolumeRecord:
+        return VolumeRecord(
+            driver=source.driver,
+            handle=source.handle,
+            name=source.name,
+            node=self._node,
+            attachment=attachment_name(source.driver, source.handle, self._node),
+            lifecycle=source.lifecycle,
+            is_block=source.is_block,
+        )
 
     async def _publish(
         self,
@@ -297,31 +346,26 @@ class CSIVolumes:
         context: Mapping[str, str],
     ) -> None:
         uid = pod.metadata.uid
-        place = self._folders.published(uid, source.name)
         attributes, secrets = await self._told(pod, source, known)
-        is_staged = source.key in self._staged
-        staging = self._folders.staged(*source.key) / "globalmount"
         request = NodePublishVolumeRequest(
             volume_id=source.handle,
             publish_context=dict(context),
-            staging_target_path=self._folders.as_shown(staging) if is_staged else "",
-            target_path=self._folders.as_shown(place / "mount"),
+            staging_target_path=self._staging(source) if _stages(driver, source) else "",
+            target_path=self._target(uid, source.name, is_block=source.is_block),
             volume_capability=capability(source, driver.capabilities, _group(pod)),
             readonly=source.read_only,
             secrets=secrets,
             volume_context=attributes,
         )
-        record = VolumeRecord(
-            driver=source.driver,
-            handle=source.handle,
-            name=source.name,
-            node=self._node,
-            attachment=attachment_name(source.driver, source.handle, self._node),
-            lifecycle=source.lifecycle,
-        )
-        await asyncio.to_thread(write_record, place, record)
+        if source.is_block:
+            await asyncio.to_thread(block.begin_publish, self._folders, uid, source.name)
+        else:
+            place = self._folders.published(uid, source.name)
+            await asyncio.to_thread(write_record, place, self._record(source))
         async with self._calls:
             await driver.publish(request)
+        if source.is_block:
+            await asyncio.to_thread(block.pin, self._folders, uid, source.name)
 
     async def _told(
         self, pod: Pod, source: CSISource, known: CSIDriver | None
@@ -374,14 +418,11 @@ class CSIVolumes:
         self._expansion.follow(pod, source, driver, claim)
         if not self._expansion.is_due(source, driver, claim, claimed):
             return
-        staging = self._folders.staged(*source.key) / "globalmount"
-        published = self._folders.published(pod.metadata.uid, source.name) / "mount"
+        uid = pod.metadata.uid
         request = NodeExpandVolumeRequest(
             volume_id=source.handle,
-            volume_path=self._folders.as_shown(published),
-            staging_target_path=self._folders.as_shown(staging)
-            if source.key in self._staged
-            else "",
+            volume_path=self._target(uid, source.name, is_block=source.is_block),
+            staging_target_path=self._staging(source) if _stages(driver, source) else "",
             volume_capability=capability(source, driver.capabilities, None),
             secrets=await self._secrets(pod, source.expand_secret),
         )
@@ -398,6 +439,7 @@ class CSIVolumes:
                 await self._unpublish(pod_uid, name, record)
         self._attachments.forget(pod_uid)
         self._expansion.forget(pod_uid)
+        self._statistics.forget(pod_uid)
         for waiting in self._waiting.values():
             waiting.discard(pod_uid)
         keys = self._users.pop(pod_uid, set()) | {record.key for _, record in records}
@@ -405,9 +447,10 @@ class CSIVolumes:
             self._queue.add(key)
 
     async def _unpublish(self, uid: str, name: str, record: VolumeRecord) -> None:
-        place = self._folders.published(uid, name)
-        target = self._folders.as_shown(place / "mount")
+        target = self._target(uid, name, is_block=record.is_block)
         self._done.pop((uid, name), None)
+        if record.is_block:
+            await asyncio.to_thread(block.unpin, self._folders, uid, name)
         if not await self._is_unpublished(record, target):
             owed = VolumeRecord(
                 driver=record.driver,
@@ -421,7 +464,10 @@ class CSIVolumes:
                 "CSI driver is away: its volume is unmounted without it",
                 extra={"driver": record.driver, "volume": record.handle},
             )
-        await asyncio.to_thread(_clear, place)
+        if record.is_block:
+            await asyncio.to_thread(block.end_publish, self._folders, uid, name)
+        else:
+            await asyncio.to_thread(_clear, self._folders.published(uid, name))
 
     async def _is_unpublished(self, record: VolumeRecord, target: str) -> bool:
         """Let the driver unpublish a volume; False if it is away. Raises VolumeBusy if it refuses."""
@@ -471,15 +517,24 @@ class CSIVolumes:
             del self._owed[key]
 
     async def _unstage(self, driver: Driver, key: VolumeKey) -> None:
+        record = self._staged[key]
         place = self._folders.staged(*key)
+        path = (
+            self._folders.device_staged(record.name) if record.is_block else place / "globalmount"
+        )
         request = NodeUnstageVolumeRequest(
             volume_id=key[1],
-            staging_target_path=self._folders.as_shown(place / "globalmount"),
+            staging_target_path=self._folders.as_shown(path),
         )
-        async with self._calls:
-            await driver.unstage(request)
-        await asyncio.to_thread(_clear, place)
-        self._staged.discard(key)
+        # A block volume has a data file without being staged too.
+        if not record.is_block or Capability.STAGE_UNSTAGE_VOLUME in driver.capabilities:
+            async with self._calls:
+                await driver.unstage(request)
+        if record.is_block:
+            await asyncio.to_thread(block.end_stage, self._folders, record.name)
+        else:
+            await asyncio.to_thread(_clear, place)
+        del self._staged[key]
 
     @asynccontextmanager
     async def _lock(self, key: VolumeKey) -> AsyncIterator[None]:
@@ -519,6 +574,18 @@ def _found(
     folders: KubeletFolders,
 ) -> tuple[list[tuple[str, str, VolumeRecord]], list[VolumeRecord], list[tuple[str, VolumeRecord]]]:
     return list(all_published(folders)), list(all_staged(folders)), list(all_owed(folders))
+
+
+def _stages(driver: Driver, source: CSISource) -> bool:
+    can = Capability.STAGE_UNSTAGE_VOLUME in driver.capabilities
+    return can and source.lifecycle != "Ephemeral"
+
+
+def _has(folders: KubeletFolders, uid: str, source: CSISource) -> bool:
+    """Return whether a pod has a volume already, as after a restart."""
+    if source.is_block:
+        return block.is_pinned(folders, uid, source.name)
+    return _is_mounted(folders.published(uid, source.name))
 
 
 def _is_mounted(place: Path) -> bool:

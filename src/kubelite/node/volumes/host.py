@@ -29,9 +29,9 @@ from kubelite.node.name_resolution import (
     read_resolv_conf,
     resolv_conf,
 )
-from kubelite.node.pod_files import ClaimedFolder
-from kubelite.node.pods import AnyContainer, is_recursively_read_only
-from kubelite.node.runtime import Mount
+from kubelite.node.pod_files import ClaimedFolder, VolumeFiles
+from kubelite.node.pods import AnyContainer, all_containers, is_recursively_read_only
+from kubelite.node.runtime import HostDevice, Mount
 from kubelite.node.trusted_text import one_line, path_name
 from kubelite.node.untrusted_files import (
     UnsafePath,
@@ -43,6 +43,7 @@ from kubelite.node.untrusted_files import (
     remove_path,
 )
 from kubelite.node.volumes.atomic_writer import File, write_atomically
+from kubelite.node.volumes.block_devices import LocalDevices, pinned_device
 from kubelite.node.volumes.empty_dir import make_empty_dir, memory_size
 from kubelite.node.volumes.followed import FollowedObjects
 from kubelite.node.volumes.ownership_walks import OwnershipWalks, shared_group_message
@@ -59,12 +60,17 @@ TERMINATION_PATH = "/dev/termination-log"
 HOSTS, RESOLVER = "etc-hosts", "resolv.conf"
 # Volumes that show API objects or images: no container writes to them (CVE-2017-1002102).
 READ_ONLY = frozenset({"configmap", "secret", "downward-api", "projected", "image"})
+PROPAGATION = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
 UNFOLLOWED_REFRESH = timedelta(minutes=1)  # for pods with more objects than can be watched
 SERVICE_ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 class _MounterFailed(ConfigUnavailable):
     """A volume cannot be mounted at all, which upstream notices before it sets one up."""
+
+
+class _MapFailed(ConfigUnavailable):
+    """A block volume cannot be made a device of its pod."""
 
 
 class PodVolumes(Protocol):
@@ -90,6 +96,10 @@ class PodVolumes(Protocol):
         environment: Mapping[str, str],
     ) -> tuple[Mount, ...]:
         """Return the mounts for one attempt to run a container. Raises ConfigUnavailable and APIError."""
+        ...
+
+    async def devices(self, pod: Pod, container: AnyContainer) -> tuple[HostDevice, ...]:
+        """Return the devices of a container's block volumes. Raises ConfigUnavailable and APIError."""
         ...
 
     async def termination_message(self, pod_uid: str, name: str, attempt: int) -> str:
@@ -133,7 +143,9 @@ class HostVolumes:
         self._plugins: PluginVolumes | None = None
         self._recursive_read_only = may_mount and is_supported()
         self._host_resolver = host_resolver
+        self._root = root
         self._pods = root / "pods"
+        self._devices = LocalDevices(root)
         self._clock = clock
         self._content = VolumeContent(client, clock)
         self.changed: Callable[[str], None] = lambda _: None
@@ -167,6 +179,9 @@ class HostVolumes:
         for volume in pod.spec.volumes:
             try:
                 refresh_at = await self._set_up_one(pod, volume, around, budget)
+            except _MapFailed as error:
+                what = f'MapVolume.SetUpDevice failed for volume "{volume.name}"'
+                raise ConfigUnavailable(f"{what} : {error}") from error
             except _MounterFailed as error:
                 what = f'MountVolume.NewMounter initialization failed for volume "{volume.name}"'
                 raise ConfigUnavailable(f"{what} : {error}") from error
@@ -214,10 +229,63 @@ class HostVolumes:
         elif self._local is not None or self._plugins is not None:
             is_own = volume.ephemeral is not None
             claim, claimed = await self._claimed(pod, name, is_ephemeral=is_own)
+            check_mode(pod, volume.name, claimed)
+            if claimed.spec.volumeMode == "Block":
+                return await self._set_up_device(pod, volume, claim, claimed)
             if self._plugins is not None and claimed.spec.csi is not None:
                 return await self._plugins.set_up(pod, volume, claim, claimed)
             await self._set_up_local(pod, volume, claimed, group)
         return None
+
+    async def _set_up_device(
+        self, pod: Pod, volume: Volume, claim: PersistentVolumeClaim, claimed: PersistentVolume
+    ) -> datetime | None:
+        """Make a block volume a device of its pod; return when to refresh it. Raises _MapFailed and APIError."""
+        try:
+            if self._plugins is not None and claimed.spec.csi is not None:
+                return await self._plugins.set_up(pod, volume, claim, claimed)
+            if claimed.spec.local is None or not self._may_mount:
+                raise ConfigUnavailable("no volume plugin matched")
+            path = claimed.spec.local.path
+            if reason := await asyncio.to_thread(_absence, path):
+                raise ConfigUnavailable(reason)
+            uid, name = pod.metadata.uid, claimed.metadata.name
+            await asyncio.to_thread(self._devices.set_up, uid, name, path)
+        except ConfigUnavailable as error:
+            raise _MapFailed(str(error)) from error
+        except OSError as error:
+            raise _MapFailed(error.strerror) from error
+        return None
+
+    async def devices(self, pod: Pod, container: AnyContainer) -> tuple[HostDevice, ...]:
+        """Return the devices of a container's block volumes; one that is not there is left out.
+
+        Raises ConfigUnavailable and APIError.
+        """
+        volumes = {volume.name: volume for volume in pod.spec.volumes}
+        found = []
+        for device in container.volumeDevices:
+            volume = volumes.get(device.name)
+            source = await self._device(pod, volume) if volume is not None else None
+            if volume is None or source is None:
+                continue
+            claim = volume.persistentVolumeClaim
+            permissions = "r" if claim is not None and claim.readOnly else "rwm"
+            target = one_line(device.devicePath, "devicePath")
+            found.append(HostDevice(str(source), target, permissions))
+        return tuple(found)
+
+    async def _device(self, pod: Pod, volume: Volume) -> Path | None:
+        """Return the path of a block volume's device; None for another volume. Raises ConfigUnavailable."""
+        if not (name := claim_name(pod, volume)):
+            return None
+        _, claimed = await self._claimed(pod, name, is_ephemeral=volume.ephemeral is not None)
+        check_mode(pod, volume.name, claimed)
+        if self._plugins is not None and claimed.spec.csi is not None:
+            return await self._plugins.device(pod.metadata.uid, volume, claimed)
+        source = self._devices.pinned(pod.metadata.uid, claimed.metadata.name)
+        there = await asyncio.to_thread(pinned_device, self._root, source)
+        return None if there is None else source
 
     async def _set_up_local(
         self, pod: Pod, volume: Volume, claimed: PersistentVolume, group: int | None
@@ -264,6 +332,10 @@ class HostVolumes:
     def claims_of(self, pod_uid: str) -> Mapping[str, ClaimedFolder]:
         """Return the folders that claims of a pod are bound to, by volume."""
         return self._claims.get(pod_uid, {})
+
+    async def statistics(self, pod_uid: str) -> tuple[VolumeFiles, ...]:
+        """Return how full those volumes of a pod are of which only their drivers know it."""
+        return () if self._plugins is None else await self._plugins.statistics(pod_uid)
 
     def _home(self, pod_uid: str) -> Path:
         """Return a pod's folder. Containers can write neither to it nor to its parents."""
@@ -349,15 +421,11 @@ class HostVolumes:
                 target = home / _name(container) / str(position)
                 await asyncio.to_thread(_pin_read_only, source, target)
                 source = target
-            propagation = {"HostToContainer": "rslave", "Bidirectional": "rshared"}
-            found.append(
-                Mount(
-                    str(source),
-                    seen_at,
-                    mount.readOnly or _plugin(volume) in READ_ONLY,
-                    propagation.get(mount.mountPropagation or "", ""),
-                )
-            )
+            propagation = PROPAGATION.get(mount.mountPropagation or "", "")
+            if propagation:
+                source = await asyncio.to_thread(_without_links, source)
+            is_read_only = mount.readOnly or _plugin(volume) in READ_ONLY
+            found.append(Mount(str(source), seen_at, is_read_only, propagation))
         taken = {mount.target.rstrip("/") for mount in found}
         try:
             own = await asyncio.to_thread(self._own_files, pod, container, attempt, around)
@@ -450,6 +518,7 @@ class HostVolumes:
             await self._plugins.tear_down(pod_uid)
         self._content.forget(pod_uid)
         self._claims.pop(pod_uid, None)
+        await asyncio.to_thread(self._devices.tear_down, pod_uid)
         await asyncio.to_thread(_remove_home, self._home(pod_uid))
 
     async def leftovers(self) -> list[str]:
@@ -459,6 +528,27 @@ class HostVolumes:
             return sorted(p.name for p in self._pods.iterdir()) if self._pods.is_dir() else []
 
         return await asyncio.to_thread(names)
+
+
+def check_mode(pod: Pod, name: str, volume: PersistentVolume) -> None:
+    """Raise ConfigUnavailable if a container uses a volume in another way than its mode allows, in upstream's words."""
+    mode = volume.spec.volumeMode or "Filesystem"
+    for container in all_containers(pod):
+        for uses, field, wanted in (
+            (container.volumeMounts, "volumeMounts", "Filesystem"),
+            (container.volumeDevices, "volumeDevices", "Block"),
+        ):
+            if mode != wanted and any(use.name == name for use in uses):
+                text = f"volume {name} has volumeMode {mode}, but is specified in {field}"
+                raise ConfigUnavailable(text)
+
+
+def _without_links(path: Path) -> Path:
+    """Return a path without links: containerd finds out by its text which mount it is on, and whether that is shared.
+
+    The kubelet's folder is reached by a link, and drivers mount folders below it.
+    """
+    return path.resolve()
 
 
 def _plugin(volume: Volume) -> str:

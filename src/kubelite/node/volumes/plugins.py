@@ -7,6 +7,7 @@ from typing import Protocol
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.volumes import Volume
+from kubelite.node.pod_files import VolumeFiles
 
 
 class VolumeBusy(Exception):
@@ -28,6 +29,14 @@ class PluginVolumes(Protocol):
 
     def path(self, pod_uid: str, volume: Volume, claimed: PersistentVolume | None) -> Path:
         """Return the path of a pod's volume on the host. Raises ConfigUnavailable."""
+        ...
+
+    async def device(self, pod_uid: str, volume: Volume, claimed: PersistentVolume) -> Path:
+        """Return the path of a pod's block volume, which is a device. Raises ConfigUnavailable."""
+        ...
+
+    async def statistics(self, pod_uid: str) -> tuple[VolumeFiles, ...]:
+        """Return how full a pod's volumes are, as far as their drivers tell it soon."""
         ...
 
     async def tear_down(self, pod_uid: str) -> None:

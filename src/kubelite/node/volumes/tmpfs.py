@@ -41,6 +41,11 @@ def bind_mount(source: Path, target: Path) -> None:
     _mount(None, target, None, _SLAVE, None)
 
 
+def bind_open(source: int, target: int) -> None:
+    """Bind-mount the file of a descriptor on the one of another, whatever has their names by now. Raises OSError."""
+    _mount(f"/proc/self/fd/{source}".encode(), _by_descriptor(target), None, _BIND, None)
+
+
 def share(folder: Path) -> None:
     """Make a folder a mount of its own whose mounts propagate to and from other mount namespaces. Raises OSError."""
     _mount(os.fsencode(folder), folder, None, _BIND, None)
@@ -79,6 +84,15 @@ def unmount(folder: Path) -> None:
     _unmount(folder, _UNMOUNT_DETACH | _UNMOUNT_NOFOLLOW)
 
 
+def unmount_open(place: int) -> None:
+    """Unmount lazily what a descriptor shows. Raises OSError."""
+    _unmount(_by_descriptor(place), _UNMOUNT_DETACH)
+
+
+def _by_descriptor(place: int) -> Path:
+    return Path(f"/proc/self/fd/{place}")
+
+
 def _unmount(folder: Path, flags: int) -> None:
     if _libc.umount2(os.fsencode(folder), flags) != 0:
         number = ctypes.get_errno()
@@ -104,7 +118,7 @@ def _unmount_at(top: int, folder: Path, point: Path) -> OSError | None:
     """Unmount one mount point; return the error, such as when it vanished with an outer mount."""
     try:
         with opened_place(point.relative_to(folder.resolve()).parts, top) as place:
-            _unmount(Path(f"/proc/self/fd/{place}"), _UNMOUNT_DETACH)
+            unmount_open(place)
     except OSError as error:
         return error
     return None

@@ -5,6 +5,7 @@ from msgspec import convert
 
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
+from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.api.machinery.local_volumes import (
     FINALIZER,
     IN_USE,
@@ -13,10 +14,13 @@ from kubelite.api.machinery.local_volumes import (
     PROVISIONED_BY,
     PROVISIONER_NAME,
     STORAGE_PATH,
+    STORAGE_ROOM,
     awaits_removal,
     folder_name,
     keeper_of,
+    room_told,
     storage_path,
+    storage_room,
 )
 
 
@@ -89,3 +93,29 @@ def test_a_volume_of_another_provisioner_is_kept_by_no_node() -> None:
 def test_the_path_of_a_node_is_one_that_can_be_used(text: str, path: str) -> None:
     node = convert({"metadata": {"name": "one", "annotations": {STORAGE_PATH: text}}}, Node)
     assert storage_path(node) == path
+
+
+@pytest.mark.parametrize(
+    ("capacity", "available", "told"),
+    [
+        (1000, 1000, ""),
+        (1000, 100, ""),  # a tenth is enough
+        (1000, 99, "90"),
+        (1000, 9, "0"),
+        (0, 0, ""),
+    ],
+)
+def test_room_is_told_of_a_disk_that_is_nearly_full(
+    capacity: int, available: int, told: str
+) -> None:
+    assert room_told(capacity, available) == told
+
+
+@pytest.mark.parametrize(
+    ("text", "room"),
+    [("90", 90), ("0", 0), ("", None), ("-1", None), ("9" * 30, None), ("\u0661", None)],
+)
+def test_the_room_of_a_node_is_a_number_of_bytes(text: str, room: int | None) -> None:
+    node = Node(metadata=ObjectMeta(name="one", annotations={STORAGE_ROOM: text}))
+    assert storage_room(node) == room
+    assert storage_room(Node()) is None

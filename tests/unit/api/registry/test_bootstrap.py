@@ -97,7 +97,7 @@ def test_the_endpoint_follows_the_host_and_is_left_out_without_an_address() -> N
 
 
 def test_another_range_than_configured_is_told() -> None:
-    assert range_complaint(service_range("10.43.0.0/16"), "10.43.0.0/16") == ""
-    assert range_complaint(service_range("10.43.0.0/16"), "10.50.0.0/16") == (
+    assert range_complaint(service_range(["10.43.0.0/16"]), ["10.43.0.0/16"]) == ""
+    assert range_complaint(service_range(["10.43.0.0/16"]), ["10.50.0.0/16"]) == (
         "the default ServiceCIDR [10.43.0.0/16] does not match the flag configuration 10.50.0.0/16"
     )

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from fakes.fake_client import FakeClient
 from msgspec import convert
+from msgspec.structs import replace
 
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.storage import (
@@ -14,6 +15,7 @@ from kubelite.api.kinds.storage import (
     StorageClass,
     VolumeAttachment,
 )
+from kubelite.api.machinery.local_volumes import PROVISIONER_NAME, STORAGE_ROOM
 from kubelite.control.scheduler.csi_limits import exceeds, is_allowed, limits_of
 from kubelite.control.scheduler.filters import Rejection
 from kubelite.control.scheduler.node_info import Snapshot
@@ -184,6 +186,23 @@ async def test_a_driver_that_tells_no_capacity_is_not_asked(known: list[CSIDrive
     cluster = Cluster()
     await cluster.add(storage_class(), claim(1), *known)
     assert cluster.judge(1) == ()
+
+
+@pytest.mark.parametrize(
+    ("room", "reasons"),
+    [(None, ()), (2 << 30, ()), (1 << 30, ()), ((1 << 30) - 1, (NO_SPACE,)), (0, (NO_SPACE,))],
+)
+async def test_no_folder_is_made_on_a_node_that_says_that_it_has_no_room(
+    room: int | None, reasons: tuple[str, ...]
+) -> None:
+    cluster = Cluster()
+    await cluster.add(storage_class(provisioner=PROVISIONER_NAME), claim(1))
+    node = make_node("one")
+    annotations = {} if room is None else {STORAGE_ROOM: str(room)}
+    cluster.snapshot.set_node(
+        replace(node, metadata=replace(node.metadata, annotations=annotations))
+    )
+    assert cluster.judge(1) == reasons
 
 
 def test_topologies_of_a_class_select_nodes() -> None:

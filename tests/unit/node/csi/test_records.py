@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def folders(tmp_path: Path) -> KubeletFolders:
     return KubeletFolders(tmp_path, Path("/var/lib/kubelet"))
 
 
-def record(handle: str = "vol-1", **fields: str) -> VolumeRecord:
+def record(handle: str = "vol-1", **fields: Any) -> VolumeRecord:
     return VolumeRecord(driver=DRIVER, handle=handle, **fields)
 
 

@@ -25,6 +25,7 @@ from kubelite.node.csi.driver import Driver
 from kubelite.node.csi.drivers import Drivers
 from kubelite.node.csi.expansion import Expansion
 from kubelite.node.csi.paths import KubeletFolders
+from kubelite.node.csi.statistics import Statistics
 from kubelite.node.csi.volumes import CSIVolumes, PodFiles
 from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.plugins.messages import PluginInfo
@@ -95,13 +96,17 @@ class Place:
         events = EventRecorder(client, client.clock, SeededRandomness(1), component="kubelet")
         self.drivers = Drivers("one", client, lambda _: self.channel)
         self.expansion = Expansion(client, events, self.changed.append)
+        self.told: list[tuple[str, str]] = []
+        self.statistics = Statistics(
+            self.drivers.get, lambda _, reason, message: self.told.append((reason, message))
+        )
         self.volumes = CSIVolumes(
             "one",
             self.folders,
             client,
             client.clock,
             self.drivers,
-            PodFiles(VolumeContent(client, client.clock), self.give),
+            PodFiles(VolumeContent(client, client.clock), self.give, self.statistics),
             self.expansion,
             self.changed.append,
         )
@@ -148,6 +153,7 @@ async def running(place: Place) -> AsyncIterator[Place]:
         task.cancel()
         await asyncio.wait([task])
         place.expansion.close()
+        await place.statistics.stop()
 
 
 @pytest.fixture
@@ -493,12 +499,6 @@ async def test_a_failed_growth_is_told_and_tried_again(place: Place) -> None:
         await asyncio.sleep(0)
         reasons = {event.reason for event in place.client.all(Event)}
         assert "VolumeResizeFailed" in reasons
-
-
-async def test_a_block_volume_is_refused(place: Place) -> None:
-    async with running(place):
-        with pytest.raises(ConfigUnavailable, match="block volumes are not supported"):
-            await place.mount(volumeMode="Block")
 
 
 async def test_the_cluster_knows_the_drivers_of_a_node(tmp_path: Path, client: FakeClient) -> None:

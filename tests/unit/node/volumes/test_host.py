@@ -211,6 +211,23 @@ async def test_host_paths_are_checked(
             await place.volumes.set_up(pod, AROUND)
 
 
+@pytest.mark.parametrize(
+    ("propagation", "shown"),
+    [("", "link"), ("None", "link"), ("HostToContainer", "real"), ("Bidirectional", "real")],
+)
+async def test_a_mount_that_propagates_is_named_by_the_path_that_it_really_has(
+    place: Place, tmp_path: Path, propagation: str, shown: str
+) -> None:
+    """containerd asks by the text of the path whether it is on a shared mount, and drivers use the kubelet's link."""
+    (tmp_path / "real" / "pods").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    volume = {"name": "v", "hostPath": {"path": str(tmp_path / "link" / "pods")}}
+    mount = {"name": "v", "mountPath": "/v", "mountPropagation": propagation}
+    pod = pod_of([volume], [mount])
+    await place.volumes.set_up(pod, AROUND)
+    assert (await place.mounts(pod))["/v"] == tmp_path / shown / "pods"
+
+
 async def test_groups_own_what_they_share(place: Place) -> None:
     pod = pod_of([{"name": "v", "emptyDir": {}}], [{"name": "v", "mountPath": "/v"}])
     await place.volumes.set_up(pod, AROUND)

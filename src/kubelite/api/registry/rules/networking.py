@@ -275,13 +275,21 @@ def service_range(thing: JSON) -> Out:
         out.append(causes.invalid("spec.cidrs", found, detail))
     for index, text in enumerate(found):
         address_range(out, f"spec.cidrs[{index}]", text, canonical=True)
+    if len(found) == 2 and (":" in found[0]) == (":" in found[1]):
+        detail = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64"
+        out.append(causes.invalid("spec.cidrs", found, detail))
     return out
 
 
 def service_range_update(new: JSON, old: JSON) -> Out:
-    """Check a change of a ServiceCIDR, which is immutable."""
+    """Check a change of a ServiceCIDR: a range of the other family may be added, and nothing else changes."""
     out = Out()
-    immutable(out, "spec.cidrs", part(new, "spec").get("cidrs"), part(old, "spec").get("cidrs"))
+    after, before = items(part(new, "spec"), "cidrs"), items(part(old, "spec"), "cidrs")
+    if len(after) == len(before) or len(before) == 1 < len(after) <= 2:
+        for index, (text, was) in enumerate(zip(after, before, strict=False)):
+            immutable(out, f"spec.cidrs[{index}]", text, was)
+        return out + service_range(new) if len(after) > len(before) else out
+    immutable(out, "spec.cidrs", after, before)
     return out
 
 

@@ -395,8 +395,12 @@ def validate_status_update(new: JSON, old: JSON) -> Out:
     status = part(new, "status")
     if nominated := status.get("nominatedNodeName"):
         format_check(out, "status.nominatedNodeName", nominated, names.dns_subdomain)
-    for index, entry in enumerate(items(status, "podIPs")):
-        address(out, f"status.podIPs[{index}]", entry.get("ip", ""))
+    _status_addresses(out, status, part(old, "status"), "podIPs")
+    hosts = items(status, "hostIPs")
+    if hosts and hosts[0].get("ip", "") != status.get("hostIP", ""):
+        detail = "must be equal to `hostIP`"
+        out.append(causes.invalid("status.hostIPs[0].ip", hosts[0].get("ip", ""), detail))
+    _status_addresses(out, status, part(old, "status"), "hostIPs")
     for index, condition in enumerate(items(status, "conditions")):
         at = f"status.conditions[{index}].status"
         one_of(out, at, condition.get("status"), ("False", "True", "Unknown"))
@@ -406,6 +410,18 @@ def validate_status_update(new: JSON, old: JSON) -> Out:
                 out, f"status.{field}", status, part(old, "status"), field, part(old, "spec")
             )
     return out
+
+
+def _status_addresses(out: Out, status: JSON, old: JSON, field: str) -> None:
+    """Check the addresses of a pod or its host: one, or one of each family. Those it has already may stay."""
+    found = [entry.get("ip", "") for entry in items(status, field)]
+    known = {entry.get("ip", "") for entry in items(old, field)}
+    for index, text in enumerate(found):
+        if text not in known:
+            address(out, f"status.{field}[{index}]", text)
+    if len(found) > 1 and sorted(":" in text for text in found) != [False, True]:
+        detail = "may specify no more than one IP for each IP family"
+        out.append(causes.invalid(f"status.{field}", found, detail))
 
 
 def _no_revival(out: Out, path: str, new: JSON, old: JSON, field: str, spec: JSON) -> None:

@@ -216,6 +216,7 @@ def service_update(new: JSON, old: JSON) -> Out:
     after, before = part(new, "spec"), part(old, "spec")
     if "ExternalName" not in (after.get("type"), before.get("type")):
         _kept_addresses(out, after, before)
+        _kept_families(out, after, before)
     if after.get("type") == before.get("type") == "LoadBalancer":
         name, was = after.get("loadBalancerClass"), before.get("loadBalancerClass")
         if name != was:
@@ -240,6 +241,22 @@ def _kept_addresses(out: Out, after: JSON, before: JSON) -> None:
             out.append(causes.invalid(f"{path}[{index}]", found, _ONCE))
     if len(found) < len(was) and after.get("ipFamilyPolicy") != "SingleStack":
         detail = "must be set to 'SingleStack' when releasing the secondary clusterIP"
+        out.append(causes.invalid("spec.ipFamilyPolicy", after.get("ipFamilyPolicy"), detail))
+
+
+def _kept_families(out: Out, after: JSON, before: JSON) -> None:
+    """Check that a Service with addresses keeps its primary family, and gives up the other one by its policy."""
+    if _is_headless(after) or _is_headless(before):
+        return
+    found, was = items(after, "ipFamilies"), items(before, "ipFamilies")
+    if was and not found:
+        detail = "primary ipFamily can not be unset"
+        out.append(causes.invalid("spec.ipFamilies[0]", found, detail))
+    for family, other in zip(found, was, strict=False):
+        if family != other:
+            out.append(causes.invalid("spec.ipFamilies[0]", found, _ONCE))
+    if len(found) == 1 < len(was) and after.get("ipFamilyPolicy") != "SingleStack":
+        detail = "must be set to 'SingleStack' when releasing the secondary ipFamily"
         out.append(causes.invalid("spec.ipFamilyPolicy", after.get("ipFamilyPolicy"), detail))
 
 

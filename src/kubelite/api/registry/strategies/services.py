@@ -1,6 +1,6 @@
 """Services: allocation of addresses and node ports, and the pair of fields clusterIP and clusterIPs.
 
-kubelite serves one family, IPv4: a Service is SingleStack and gets one address, or none if it is headless.
+A Service gets one address of each of its families, which `service_families` decides, or none if it is headless.
 """
 
 from collections.abc import Sequence
@@ -74,9 +74,9 @@ class Held:
         self._left_addresses: Sequence[str] = ()
         self._left_ports: Sequence[int] = ()
 
-    def take_address(self, wanted: str = "") -> str:
+    def take_address(self, wanted: str, family: str) -> str:
         """Allocate an address; raises Unavailable."""
-        address = self._addresses.take_address(wanted)
+        address = self._addresses.take_address(wanted, family)
         self._taken_addresses.append(address)
         return address
 
@@ -111,9 +111,9 @@ def _take(item: JSON, before: JSON, addresses: Allocator, context: WriteContext)
     spec = item["spec"]
     had_addresses, had_ports = addresses_of(before), ports_of(before)
     try:
-        if found := _families(spec, before):
+        if found := _families(spec, before, addresses.families):
             raise causes.invalid_object("Service", "", item["metadata"].get("name", ""), found)
-        _take_address(item, had_addresses, held)
+        _take_addresses(item, had_addresses, held)
         _take_ports(item, had_ports, held)
     except BaseException:
         held.settled(committed=False)
@@ -126,28 +126,29 @@ def _take(item: JSON, before: JSON, addresses: Allocator, context: WriteContext)
     return held
 
 
-def _families(spec: JSON, before: JSON) -> Out:
-    return Out() if spec.get("type") == EXTERNAL_NAME else settle_families(spec, before)
+def _families(spec: JSON, before: JSON, families: Sequence[str]) -> Out:
+    return Out() if spec.get("type") == EXTERNAL_NAME else settle_families(spec, before, families)
 
 
-def _take_address(item: JSON, had: Sequence[str], held: Held) -> None:
+def _take_addresses(item: JSON, had: Sequence[str], held: Held) -> None:
+    """Allocate an address of each family of a Service, unless it has it already."""
     spec = item["spec"]
-    if spec.get("type") == EXTERNAL_NAME:
+    if spec.get("type") == EXTERNAL_NAME or spec.get("clusterIP") == HEADLESS:
         return
-    wanted = spec.get("clusterIP", "")
-    if wanted == HEADLESS or wanted in had:
-        return
-    try:
-        spec["clusterIP"] = held.take_address(wanted)
-    except Unavailable as error:
-        text = (
-            f"failed to allocate IP {wanted}: {error}"
-            if wanted
-            else f"failed to allocate IP: {error}"
-        )
-        given = spec.get("clusterIPs") or ([wanted] if wanted else None)
-        raise _invalid(item, "spec.clusterIPs", given, text) from error
-    spec["clusterIPs"] = [spec["clusterIP"]]
+    given = spec.get("clusterIPs") or []
+    addresses = []
+    for index, family in enumerate(spec["ipFamilies"]):
+        wanted = given[index] if index < len(given) else ""
+        if wanted in had and wanted:
+            addresses.append(wanted)
+            continue
+        try:
+            addresses.append(held.take_address(wanted, family))
+        except Unavailable as error:
+            which = f" {wanted}" if wanted else ""
+            text = f"failed to allocate IP{which}: {error}"
+            raise _invalid(item, "spec.clusterIPs", given or None, text) from error
+    spec["clusterIP"], spec["clusterIPs"] = addresses[0], addresses
 
 
 def _take_ports(item: JSON, had: frozenset[int], held: Held) -> None:

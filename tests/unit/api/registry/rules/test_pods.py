@@ -370,3 +370,38 @@ def test_the_name_of_a_sysctl_ends_where_it_ends() -> None:
     context = {"sysctls": [{"name": "kernel.shm\n", "value": "1"}]}
     (line,) = lines(pods.validate(pod(securityContext=context)))
     assert "must have at most 253 characters and match regex ^" in line
+
+
+ONE_EACH = "may specify no more than one IP for each IP family"
+
+
+@pytest.mark.parametrize(
+    ("status", "found"),
+    [
+        ({"podIPs": ["10.42.0.1", "fd00::1"], "hostIPs": ["192.0.2.1", "2001:db8::1"]}, []),
+        ({"podIPs": ["fd00::1", "10.42.0.1"]}, []),
+        ({"podIPs": ["10.42.0.1", "10.42.0.2"]}, [ONE_EACH]),
+        ({"podIPs": ["10.42.0.1", "fd00::1", "fd00::2"]}, [ONE_EACH]),
+        ({"podIPs": ["10.42.0.300"]}, ["must be a valid IP address"]),
+        ({"hostIPs": ["2001:db8::1", "2001:db8::2"]}, [ONE_EACH]),
+        ({"hostIPs": ["x"]}, ["must be a valid IP address"]),
+        ({"hostIP": "192.0.2.9", "hostIPs": ["192.0.2.1"]}, ["must be equal to `hostIP`"]),
+    ],
+)
+def test_a_pod_and_its_host_have_one_address_of_each_family(
+    status: dict[str, Any], found: list[str]
+) -> None:
+    hosts = status.get("hostIPs", [])
+    given = {
+        "podIPs": [{"ip": text} for text in status.get("podIPs", [])],
+        "hostIPs": [{"ip": text} for text in hosts],
+        "hostIP": status.get("hostIP", hosts[0] if hosts else ""),
+    }
+    told = lines(pods.validate_status_update({"status": given}, {}))
+    assert len(told) == len(found)
+    assert all(words in line for words, line in zip(found, told, strict=True))
+    assert [
+        one
+        for one in lines(pods.validate_status_update({"status": given}, {"status": given}))
+        if "valid IP" in one
+    ] == []
