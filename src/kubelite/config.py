@@ -601,10 +601,12 @@ def _check_node(config: Config | AgentConfig) -> None:
         if setting.is_filled and not getattr(config, field):
             raise _unusable(field, '""', "must not be empty")
     _check_port("kubelet_port", config.kubelet_port)
+    _check_port("healthz_port", config.healthz_port)
     if config.node_name and (problem := node_name_problem(config.node_name)):
         raise _unusable("node_name", config.node_name, problem)
     check_node_network(config)
-    check_address("kubelet_bind_address", config.kubelet_bind_address)
+    for field in ("kubelet_bind_address", "healthz_bind_address"):
+        check_address(field, getattr(config, field))
     path = str(config.local_storage_dir)
     if not path.isprintable() or len(path.encode()) > STORAGE_PATH_LENGTH_MAX or path == "/":
         reason = f"must be a folder other than /, of no more than {STORAGE_PATH_LENGTH_MAX} bytes"

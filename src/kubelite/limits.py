@@ -37,9 +37,9 @@ class Limit:
         self._count = _reached.labelled(name)
         LIMITS[name] = self
 
-    def reached(self) -> None:
+    def reached(self, times: int = 1) -> None:
         """Count that the bound was reached; call it wherever it refuses, cuts or drops something."""
-        self._count.value += 1
+        self._count.value += times
 
     @property
     def times_reached(self) -> int:

@@ -65,6 +65,7 @@ from kubelite.node.eviction.oom_watch import SYSTEM_OOM, OOMWatch, Victim
 from kubelite.node.eviction.pod_group import PodGroup
 from kubelite.node.eviction.readings import HostReadings, MeasuredReadings
 from kubelite.node.eviction.reclaim import EndedContainers
+from kubelite.node.healthz import Healthz
 from kubelite.node.http import NodeAPI
 from kubelite.node.images.archives import LocalImages
 from kubelite.node.images.collection import CollectionPolicy
@@ -246,21 +247,13 @@ class Worker:
         _connect(devices, kubelet, registration)
         images = LocalImages(data / "images", self._runtime)
 
-        async def make_ready() -> None:
-            """Make the engine ready before the first pods, which would pull these images from a registry."""
+        async def before_pods() -> None:
+            """Make the engine ready before pods, which would pull these images from a registry."""
             await self._engine.prepare()
             await images.load()
-
-        async def before_pods() -> None:
-            await make_ready()
             await self._records.load(await self._runtime.images())
 
-        def engine_changed() -> None:
-            registration.wake()
-            if not kubelet.engine_error:
-                self._tasks.start(make_ready(), name="prepare the container engine")
-
-        kubelet.on_engine_change = engine_changed
+        kubelet.on_engine_change = registration.wake
         collector = eviction.images = self._collector(kubelet)
         # Before the first pods, which would pull those images from a registry, and use others that they may not use.
         kubelet.before_pods = before_pods
@@ -283,6 +276,8 @@ class Worker:
             "ingress": self._ingress().run,
             "kubelet": lambda: self._run_pods(kubelet),
         }
+        if config.healthz_port:
+            parts["healthz"] = Healthz(config.healthz_bind_address, config.healthz_port).run
         if shutdown is not None:
             parts["shutdown of the node"] = shutdown.run
         for part, run in parts.items():
@@ -371,7 +366,8 @@ class Worker:
             parse_duration(config.minimum_image_ttl_duration),
             parse_duration(config.image_maximum_gc_age),
         )
-        return ImageSettings(config.pulls_at_once, registries, verification, collection)
+        rate = (config.registry_qps, config.registry_burst)
+        return ImageSettings(config.pulls_at_once, registries, verification, collection, *rate)
 
     def _collector(self, kubelet: Kubelet) -> ImageCollector:
         async def disk() -> Filesystem | None:
@@ -511,7 +507,7 @@ class Worker:
     def _ingress(self) -> NodeIngress:
         """Return what serves Ingresses; its parts are imported with the first of them."""
 
-        def make() -> IngressService:
+        def make() -> "IngressService":
             from kubelite.api.auth.self_signed import self_signed
             from kubelite.ingress.front import FrontSettings
             from kubelite.ingress.service import IngressService

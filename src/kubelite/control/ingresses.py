@@ -61,8 +61,8 @@ class IngressController:
         ours = [one for one in everything if is_ours(one, own)]
         others = [one for one in everything if one.metadata.uid in self._written]
         uids = {one.metadata.uid for one in ours}
-        hosts = hosts_of(self._nodes.list(), ()) if ours else ()
-        addresses = [address for host in hosts for address in host.addresses]
+        hosts = hosts_of(self._nodes.list(), ()) if ours else []
+        addresses = [address for host in hosts for address in host.addresses.values()]
         await for_each(ours, lambda one: self._write(one, addresses))
         await for_each(
             [one for one in others if one.metadata.uid not in uids],

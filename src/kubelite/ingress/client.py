@@ -30,6 +30,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         "_exchange",
         "_held",
         "_is_parsing",
+        "_is_slow",
         "_proxy",
         "_searched",
         "_slot",
@@ -50,6 +51,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._searched = 0  # bytes of `_held` without the end of a head
         self._exchange: Exchange | None = None
         self._is_parsing = False
+        self._is_slow = False  # answers wait to be read
         self.is_https = is_https
         self.is_ending = False  # answered for the last time; what still comes is dropped
         self.address = ""
@@ -101,6 +103,8 @@ class ClientConnection(asyncio.BufferedProtocol):
         if exchange is None:
             self._held += data
             self._parse()
+            if self._is_slow:
+                self.pause_reading()
         elif self._held or not (exchange.takes_body or exchange.is_tunnel):
             self._held += data
             self.pause_reading()
@@ -136,7 +140,8 @@ class ClientConnection(asyncio.BufferedProtocol):
             return
         self._is_parsing = True
         try:
-            while self._exchange is None and self._held and not self.is_ending:
+            # A client that asks and does not read would pile up answers.
+            while self._exchange is None and self._held and not (self.is_ending or self._is_slow):
                 if not self._next_request():
                     break
         finally:
@@ -223,14 +228,19 @@ class ClientConnection(asyncio.BufferedProtocol):
         return False
 
     def pause_writing(self) -> None:
-        """Stop reading the answer."""
+        """Stop reading the answer, and answer no further request."""
+        self._is_slow = True
         if self._exchange is not None:
             self._exchange.client_slow()
 
     def resume_writing(self) -> None:
         """Read on."""
+        self._is_slow = False
         if self._exchange is not None:
             self._exchange.client_ready()
+        else:
+            self._resume_reading()
+            self._parse()
 
     def pause_reading(self) -> None:
         """Read nothing until `feed_body`, or until the exchange is over."""

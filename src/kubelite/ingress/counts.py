@@ -1,6 +1,7 @@
 """Metrics of the proxy, as its process reports them: by Ingress and class of statuses."""
 
 from kubelite.ingress.messages import DURATION_BUCKETS_SECONDS, Counts
+from kubelite.limits import LIMITS
 from kubelite.metrics import REGISTRY
 
 LABELS = ("namespace", "ingress")
@@ -31,6 +32,8 @@ def record(counts: Counts) -> None:
     """Add what the proxy counted."""
     CONNECTIONS.set(counts.connections)
     MALFORMED.increase(counts.malformed)
+    for name, times in counts.limits.items():
+        LIMITS[name].reached(times)
     for one in counts.counts:
         labels = _labels(one.owner)
         REQUESTS.labelled(*labels, f"{one.status_class}xx").increase(one.requests)

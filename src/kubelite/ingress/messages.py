@@ -64,6 +64,7 @@ class Counts(Struct, tag=True):
     counts: list[Count]
     connections: int
     malformed: int
+    limits: dict[str, int] = {}  # how often each was reached
 
 
 class Ready(Struct, frozen=True, tag=True):

@@ -127,7 +127,7 @@ async def _report(proxy: Proxy, writer: asyncio.StreamWriter) -> None:
     while True:
         await asyncio.sleep(REPORT_SECONDS)
         counts = proxy.take_counts()
-        if counts.counts or counts.malformed or counts.connections != before:
+        if counts.counts or counts.malformed or counts.limits or counts.connections != before:
             before = counts.connections
             writer.write(encode(counts))
             await writer.drain()

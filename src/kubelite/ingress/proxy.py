@@ -13,7 +13,7 @@ from kubelite.ingress.messages import DURATION_BUCKETS_SECONDS, Count, Counts
 from kubelite.ingress.routes import Route, Table
 from kubelite.ingress.upstream import Pool
 from kubelite.ingress.wire import Request
-from kubelite.limits import INGRESS_LOG_WAITING
+from kubelite.limits import INGRESS_LOG_WAITING, LIMITS
 from kubelite.tasks import TaskSet
 
 READ_BYTES = 64 * 1024
@@ -52,6 +52,7 @@ class Proxy:
         self.malformed = 0
         self._table = Table(())
         self._endpoints: dict[str, Endpoints] = {}
+        self._reached: dict[str, int] = {}  # limits of this process, as last reported
         self._turns: dict[str, int] = {}
         self._counts: dict[tuple[str, int], Count] = {}
         self._log_file = log_file
@@ -128,7 +129,14 @@ class Proxy:
         """Return what was counted since the last call."""
         counts, self._counts = list(self._counts.values()), {}
         malformed, self.malformed = self.malformed, 0
-        return Counts(counts, len(self.clients), malformed)
+        reached = {name: one.times_reached for name, one in LIMITS.items() if one.times_reached}
+        before, self._reached = self._reached, reached
+        limits = {
+            name: times - before.get(name, 0)
+            for name, times in reached.items()
+            if times > before.get(name, 0)
+        }
+        return Counts(counts, len(self.clients), malformed, limits)
 
     # The access log
 

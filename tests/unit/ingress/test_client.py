@@ -347,6 +347,37 @@ async def test_a_slow_backend_pauses_its_client() -> None:
             server.close()
 
 
+async def test_a_client_that_asks_and_does_not_read_gets_no_more_answers() -> None:
+    """Answers that nobody reads would pile up; the requests stay in the kernel instead."""
+    async with bed() as one:
+        asked, answer = 0, sized(b"x" * 60_000)
+
+        async def backend(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            nonlocal asked
+            while True:
+                await head_of(reader)
+                asked += 1
+                writer.write(answer)
+                await writer.drain()
+
+        one.use(await one.backend(backend))
+        client = socket.create_connection(("127.0.0.1", one.port))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        client.setblocking(False)
+        loop, requests = asyncio.get_running_loop(), 600
+        await loop.sock_sendall(client, (GET + b"\r\n") * requests)
+        before = -1
+        while before < asked:
+            before = asked
+            await asyncio.sleep(0.2)
+        assert asked < requests // 2
+        got = 0
+        while got < requests * len(answer):  # and it goes on once it reads
+            got += len(await loop.sock_recv(client, 1 << 20))
+        assert asked == requests
+        client.close()
+
+
 async def test_deadlines_end_what_is_late() -> None:
     async with bed() as one:
 
