@@ -20,6 +20,7 @@ from kubelite.control.load_balancing import hosts_of
 from kubelite.control.runtime import Context, Key, Watch
 
 if TYPE_CHECKING:
+    from kubelite.ingress.gateway_plan import GatewayPlan, World
     from kubelite.ingress.gateway_source import GatewayObjects
 
 ALL = Key("", "all")
@@ -83,21 +84,23 @@ class GatewayController:
 
         definition = self._definitions.get(DEFINITION)
         annotations = definition.metadata.annotations if definition is not None else {}
-        world = replace(
-            objects.world(),
-            services={
-                (one.metadata.namespace, one.metadata.name): one for one in self._services.list()
-            },
-            addresses=[
-                address
-                for host in hosts_of(self._nodes.list(), ())
-                for address in host.addresses.values()
-            ],
-            http_port=self._settings.ports[0],
-            bundle_version=annotations.get(BUNDLE_VERSION, ""),
-        )
-        cost = STEP_COST_BYTES * (len(world.routes) + len(world.gateways))
-        found = await self._context.offload.run(cost, lambda: plan(world))
+        snapshot = objects.snapshot()
+        services = {
+            (one.metadata.namespace, one.metadata.name): one for one in self._services.list()
+        }
+        hosts = hosts_of(self._nodes.list(), ())
+
+        def make() -> "tuple[World, GatewayPlan]":
+            world = replace(
+                snapshot.world(),
+                services=services,
+                addresses=[address for host in hosts for address in host.addresses.values()],
+                http_port=self._settings.ports[0],
+                bundle_version=annotations.get(BUNDLE_VERSION, ""),
+            )
+            return world, plan(world)
+
+        world, found = await self._context.offload.run(STEP_COST_BYTES * snapshot.size, make)
         statuses = dict(found.statuses)
         for one in world.routes:  # those that no Gateway of kubelite's has any more
             if any(

@@ -1,7 +1,9 @@
 """The Gateway API's objects as they are now; nothing is followed while its definitions are not installed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from msgspec import Struct
 
 from kubelite.api.client.protocol import Client, Mirror, Object
 from kubelite.api.errors import APIError
@@ -18,6 +20,28 @@ from kubelite.ingress.gateway_objects import (
 from kubelite.ingress.gateway_plan import World
 
 PLURALS = ("gatewayclasses", "gateways", "httproutes", "referencegrants")
+
+
+class Snapshot(Struct, frozen=True):
+    """All objects at one time, which are shared with the mirrors and so never changed."""
+
+    items: Mapping[str, Sequence[Object]]  # by plural
+    labels: Mapping[str, Mapping[str, str]]  # of namespaces
+
+    @property
+    def size(self) -> int:
+        """How many objects there are."""
+        return sum(len(one) for one in self.items.values())
+
+    def world(self) -> World:
+        """Return what a plan is made of, without Services and the settings of the node."""
+        return World(
+            classes=read(self.items["gatewayclasses"], GatewayClass),
+            gateways=read(self.items["gateways"], Gateway),
+            routes=read(self.items["httproutes"], HTTPRoute),
+            grants=read(self.items["referencegrants"], ReferenceGrant),
+            namespaces=self.labels,
+        )
 
 
 class GatewayObjects:
@@ -52,15 +76,12 @@ class GatewayObjects:
         found = self._mirrors.get(plural)
         return found[1].get(name, namespace) if found is not None else None
 
-    def world(self) -> World:
-        """Return what a plan is made of, without Services and settings of the node; it may be decoded off the loop."""
+    def snapshot(self) -> Snapshot:
+        """Return the objects as they are now, to be decoded off the loop."""
         namespaces = self._namespaces.list() if self._namespaces is not None else ()
-        return World(
-            classes=read(self._list("gatewayclasses"), GatewayClass),
-            gateways=read(self._list("gateways"), Gateway),
-            routes=read(self._list("httproutes"), HTTPRoute),
-            grants=read(self._list("referencegrants"), ReferenceGrant),
-            namespaces={one.metadata.name: one.metadata.labels for one in namespaces},
+        return Snapshot(
+            {plural: self._list(plural) for plural in PLURALS},
+            {one.metadata.name: one.metadata.labels for one in namespaces},
         )
 
     async def synced(self) -> None:

@@ -177,15 +177,16 @@ class IngressService:
     async def _plan_gateways(self) -> GatewayPlan:
         if self._gateways.is_empty:
             return GatewayPlan()
-        world = replace(
-            self._gateways.world(),
-            services={
-                (one.metadata.namespace, one.metadata.name): one for one in self._services.list()
-            },
-            http_port=self._http_port,
-        )
-        cost = ROUTE_COST_BYTES * (len(world.routes) + len(world.gateways))
-        return await self._offload.run(cost, lambda: plan_gateways(world))
+        snapshot = self._gateways.snapshot()
+        services = {
+            (one.metadata.namespace, one.metadata.name): one for one in self._services.list()
+        }
+
+        def make() -> GatewayPlan:
+            world = snapshot.world()
+            return plan_gateways(replace(world, services=services, http_port=self._http_port))
+
+        return await self._offload.run(ROUTE_COST_BYTES * snapshot.size, make)
 
     async def _use_certificates(self) -> None:
         found = []
