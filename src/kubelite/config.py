@@ -134,6 +134,11 @@ class NodeConfig(IngressConfig, frozen=True, kw_only=True):
         return system if system.exists() else self.agent_dir / "etc" / "registries.yaml"
 
     @property
+    def cni_connections(self) -> Path:
+        """The folder in which the connections of pods by CNI plugins are noted."""
+        return self.agent_dir / "cni" / "connections"
+
+    @property
     def run_dir(self) -> Path:
         """The folder of sockets and process ids: one per data folder, and empty after a boot."""
         run = Path("/run/kubelite")

@@ -1686,6 +1686,30 @@ CNI_CALLS = Limit(
     beyond="the engine is told to try again; a DEL counts as done",
     reason="110 pods start and end at once, each with one call in flight",
 )
+CNI_CONFIG = Limit(
+    "cni-config",
+    MIB,
+    "bytes",
+    bounds="a network configuration of CNI; twice as much a noted connection",
+    beyond="the file is left out; the connection fails",
+    reason="a few KiB",
+)
+CNI_PLUGINS = Limit(
+    "cni-plugins",
+    20,
+    "plugins",
+    bounds="plugins of a network of CNI",
+    beyond="the file is left out",
+    reason="each is run for each pod; usual lists have five",
+)
+CNI_PLUGIN_SECONDS = Limit(
+    "cni-plugin-seconds",
+    60,
+    "seconds",
+    bounds="one run of a CNI plugin",
+    beyond="it is killed, and the call fails",
+    reason="some ask a server; a kubelet gives all of them two minutes",
+)
 CNI_CALL_SECONDS = Limit(
     "cni-call-seconds",
     10,

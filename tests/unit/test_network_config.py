@@ -118,6 +118,10 @@ def test_parts_of_nodes_by_family(given: dict[str, object], sizes: dict[int, int
         ),
         ({"node_ip": "192.0.2.1,192.0.2.2"}, "--node-ip 192.0.2.1,192.0.2.2: must be one value"),
         ({"node_ip": "192.0.2.1,::"}, "--node-ip ::: must be an address of this host"),
+        ({"network_plugin": "flannel"}, "--network-plugin flannel: must be kubelite or cni"),
+        ({"cni_conf_dir": "net.d"}, "--cni-conf-dir net.d: must be an absolute path"),
+        ({"cni_bin_dir": "/opt/cni/bin,bin"}, "--cni-bin-dir bin: must be an absolute path"),
+        ({"cni_bin_dir": ","}, "must be an absolute path"),
         ({"node_external_ip": "192.0.2.1,ff02::1"}, "ff02::1: must be an address of this host"),
     ],
 )
