@@ -1221,6 +1221,22 @@ INGRESS_SECRETS = Limit(
     beyond="the hosts of the youngest Ingresses get the default certificate, and an event tells so",
     reason="a watch and some 30 KiB of TLS settings each",
 )
+GATEWAY_ROUTES = Limit(
+    "gateway-routes",
+    20_000,
+    "routes",
+    bounds="host names times matches of all HTTPRoutes",
+    beyond="the youngest HTTPRoutes are not accepted",
+    reason="some 20 MiB in each node's proxy, as for Ingresses",
+)
+GATEWAY_ROUTES_PER_HTTP_ROUTE = Limit(
+    "gateway-routes-per-httproute",
+    2_000,
+    "routes",
+    bounds="host names times matches of one HTTPRoute",
+    beyond="it is not accepted",
+    reason="the schema permits 16 host names with 128 matches each; one must not use up the routes of all",
+)
 INGRESS_LOG_WAITING = Limit(
     "ingress-log-waiting",
     1 * MIB,
