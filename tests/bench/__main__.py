@@ -13,6 +13,7 @@ from bench import (
     custom,
     expensive,
     load,
+    net,
     pods,
     rights,
     scheduling,
@@ -32,6 +33,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "agent-memory": agent_memory.measure,
     "agents": agents.measure,
     "pods": pods.measure,
+    "net": net.measure,
 }
 
 
