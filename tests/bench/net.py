@@ -1,4 +1,4 @@
-"""The node's network alone: rules of many services, a change of one, policies, and throughput, in network namespaces."""
+"""The network of a node alone: rules of many services, a change of one, policies and throughput, in namespaces."""
 
 import asyncio
 import subprocess
@@ -11,11 +11,11 @@ from statistics import median
 
 from fakes.mirrored import MirroringClient
 from fakes.network_objects import NODE, endpoint_slice, service
+from integration.net_namespaces import in_new_namespace, process_in_namespace, shell
+from integration.net_node import proxy_of, running_node
 
 from bench.lag import LagMeter
 from bench.report import Figure
-from integration.net_namespaces import in_new_namespace, process_in_namespace, shell
-from integration.net_node import proxy_of, running_node
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.pods import Pod, PodSpec, PodStatus
 from kubelite.api.kinds.meta import LabelSelector, ObjectMeta
@@ -80,7 +80,10 @@ def _many() -> list[object]:
         for item in (
             service(f"s{number}", f"10.43.{1 + number // 250}.{1 + number % 250}"),
             endpoint_slice(
-                *(f"10.42.{number // 80}.{2 + 3 * (number % 80) + one}" for one in range(ENDPOINTS)),
+                *(
+                    f"10.42.{number // 80}.{2 + 3 * (number % 80) + one}"
+                    for one in range(ENDPOINTS)
+                ),
                 service_name=f"s{number}",
             ),
         )
@@ -114,7 +117,9 @@ async def _services(_: ExitStack) -> list[Figure]:
     return [
         Figure(f"net: rules of {many} in the kernel", whole, "s", "0.4"),
         Figure(f"net: loop held meanwhile, longest, {many}", lag.longest_ms, "ms"),
-        Figure(f"net: one endpoint's change in effect, p50, {many}", median(waits) * 1e3, "ms", "60"),
+        Figure(
+            f"net: one endpoint's change in effect, p50, {many}", median(waits) * 1e3, "ms", "60"
+        ),
         Figure("net: the same, longest", max(waits) * 1e3, "ms", "60"),
         Figure("net: loop held by a change, longest", lag_of_changes.longest_ms, "ms"),
     ]
@@ -170,7 +175,9 @@ def _pod(number: int, **labels: str) -> Pod:
 
 def _policy(number: int) -> NetworkPolicy:
     peers = [
-        NetworkPolicyPeer(podSelector=LabelSelector(matchLabels={"app": f"a{(number + one) % 100}"}))
+        NetworkPolicyPeer(
+            podSelector=LabelSelector(matchLabels={"app": f"a{(number + one) % 100}"})
+        )
         for one in (1, 2)
     ]
     spec = NetworkPolicySpec(
@@ -189,7 +196,8 @@ async def _applied(applied: Callable[[], Coroutine[None, None, None]]) -> None:
 async def _throughput(stack: ExitStack) -> list[Figure]:
     async with running_node(stack) as node:
         await node.put(
-            service("sink", "10.43.0.6"), endpoint_slice("10.42.0.3", service_name="sink", port=9999)
+            service("sink", "10.43.0.6"),
+            endpoint_slice("10.42.0.3", service_name="sink", port=9999),
         )
         bare = _bare(stack)
         _sink(stack, node.two)

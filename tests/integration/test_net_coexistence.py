@@ -193,6 +193,11 @@ async def test_connections_go_on_when_an_administrator_flushes_all_rules(node: N
 @on_a_node
 async def test_a_table_that_drops_what_pods_send_is_named(node: Node) -> None:
     told: list[str] = []
+    assert (
+        node.proxy._tables_timer is not None
+    )  # it has just looked, and looks again when that is over
+    node.proxy._tables_timer.cancel()
+    node.proxy._tables_rested()
     node.proxy._events.event = (  # type: ignore[method-assign]
         lambda item, kind, reason, message, **_: told.append(message)
     )
@@ -210,8 +215,22 @@ async def test_a_table_that_drops_what_pods_send_is_named(node: Node) -> None:
     assert (await ask("10.43.0.5", 80, pid=node.one))[0].split()[0] in ("one", "two")
     await node.put(service("other", "10.43.0.7"))
     assert len(told) == 1
+    reads: list[str] = []
+    run = node.proxy._nftables.run
+
+    async def counted(commands: str) -> str:
+        reads.append(commands)
+        return await run(commands)
+
+    node.proxy._nftables.run = counted  # type: ignore[method-assign]
     shell("nft add table ip mine")
     shell("nft 'add chain ip mine c { type filter hook forward priority 50; policy drop; }'")
+    for number in range(5):
+        shell(f"nft 'add chain ip mine c{number}'")
+        await node.put(service("other", f"10.43.0.{20 + number}"))
+    assert not any(commands.startswith("list tables") for commands in reads)
+    node.proxy._tables_timer.cancel()
+    node.proxy._tables_rested()
     async with asyncio.timeout(5):
         while len(told) < 2:
             await asyncio.sleep(0.02)

@@ -41,6 +41,9 @@ pytestmark = needs_root
 
 SOURCES = (*NODES, *PODS, OUTSIDE)
 HOST_PORTS = {"b": 9001, "d": 9002}
+# Those of their bridges and links.
+OF_NODES = {one for node in NODES for one in node.addresses}
+OF_NODES |= {"10.42.0.1", "10.42.1.1", "fd42::1", "fd42:0:0:1::1"}
 NAMESPACES = [
     Namespace(metadata=ObjectMeta(name=name, labels={"kind": name}))
     for name in ("default", "other")
@@ -174,7 +177,11 @@ def check(nodes: TwoNodes, world: World, sources: Sequence[Place] = SOURCES) -> 
     before = 1 + _count(wrong)
     while 0 < _count(wrong) < before:
         before = _count(wrong)
-        again = [(source, [probe for probe, _, _ in found]) for source, found in wrong]
+        # Several times where chance chooses one of some endpoints.
+        again = [
+            (source, [one for one, _, wanted in found for _ in range(1 + 3 * (len(wanted) > 1))])
+            for source, found in wrong
+        ]
         wrong = _differences(nodes, world, again)
     lines = [
         f"{source.name} > {probe.protocol} {probe.address} {probe.port}: {answer}, not {sorted(wanted)}"
@@ -185,11 +192,17 @@ def check(nodes: TwoNodes, world: World, sources: Sequence[Place] = SOURCES) -> 
     return sum(len(probes) for _, probes in asked)
 
 
-def _count(wrong: Sequence[tuple[Place, Sequence[object]]]) -> int:
-    return sum(len(found) for _, found in wrong)
-
-
 Difference = tuple[Probe, str, frozenset[str]]
+
+
+def _count(wrong: Sequence[tuple[Place, Sequence[Difference]]]) -> int:
+    return sum(len({probe for probe, _, _ in found}) for _, found in wrong)
+
+
+def _generally(answer: str) -> str:
+    """Return an answer with "?" for an address of a node, which it has on one link or another."""
+    name, _, address = answer.partition(" ")
+    return f"{name} ?" if address in OF_NODES else answer
 
 
 def _differences(
@@ -202,8 +215,7 @@ def _differences(
             [
                 (probe, answer, wanted)
                 for probe, answer in zip(probes, found, strict=True)
-                if not {answer, answer.partition(" ")[0] + " ?"}
-                & (wanted := expected(world, source, probe))
+                if not {answer, _generally(answer)} & (wanted := expected(world, source, probe))
             ],
         )
         for (source, probes), found in zip(asked, answers, strict=True)

@@ -45,6 +45,7 @@ ATTACH_SECONDS_MAX = 30.0
 TOO_MANY_RULES = (
     "It asks for more rules than a node takes; some endpoints, addresses or peers are left out"
 )
+FOREIGN_SECONDS = 10.0  # between two looks at the tables of other programs
 LIST_TABLES = "list tables\n"
 DROPS = "The nftables table {table} of another program drops what pods send and receive: accept the link {bridge} in it"
 
@@ -92,6 +93,7 @@ class ServiceProxy:
         self._unsubscribe: list[Callable[[], None]] = []
         self._check_firewall = True  # iptables
         self._check_tables = True  # those of other users of nftables
+        self._tables_timer: asyncio.TimerHandle | None = None  # while they are not to be read
         self._droppers: set[str] = set()  # the tables that were told of
 
     async def start(self) -> None:
@@ -150,6 +152,8 @@ class ServiceProxy:
     async def stop(self) -> None:
         """Release the kernel handles after `run` has ended; the rules stay, so services keep working."""
         self._watch.stop()
+        if self._tables_timer is not None:
+            self._tables_timer.cancel()
         await self._nftables.close()
         await self._health.stop()
         await self._events.close()
@@ -320,9 +324,17 @@ class ServiceProxy:
             self._check_firewall = False
             for family in self._families:
                 await family.firewall.open()
-        if self._check_tables:
+        if self._check_tables and self._tables_timer is None:
             self._check_tables = False
+            # A program that changes its table all the time must not have it read all the time.
+            loop = asyncio.get_running_loop()
+            self._tables_timer = loop.call_later(FOREIGN_SECONDS, self._tables_rested)
             await self._tell_of_droppers()
+
+    def _tables_rested(self) -> None:
+        self._tables_timer = None
+        if self._check_tables:
+            self._wake.set()
 
     async def _tell_of_droppers(self) -> None:
         """Report the tables of other programs that drop what pods send: no rule of ours overrules a drop."""
