@@ -25,9 +25,9 @@ import msgspec
 from kubelite.address_pool import pool_ranges
 from kubelite.engine_config import check_engine
 from kubelite.image_config import check_images
+from kubelite.ingress_config import IngressConfig, check_ingress
 from kubelite.network_config import ClusterSettings as ClusterSettings  # noqa: PLC0414 - exported
 from kubelite.network_config import (
-    NetworkConfig,
     check_address,
     check_cluster_network,
     check_expected,
@@ -53,8 +53,9 @@ DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*
 DOMAIN_LENGTH_MAX = 253
 
 LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB = "local-storage", "metrics-server", "servicelb"
+INGRESS = "ingress"
 # What --disable may name, spelt as in k3s.
-COMPONENTS = frozenset({LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
+COMPONENTS = frozenset({INGRESS, LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
 STORAGE_PATH_LENGTH_MAX = 1024
 
 
@@ -78,7 +79,7 @@ def _home(flag: str) -> Path:
         raise InvalidConfig(f"cannot find the home folder: set HOME, or give {flag}") from None
 
 
-class NodeConfig(NetworkConfig, frozen=True, kw_only=True):
+class NodeConfig(IngressConfig, frozen=True, kw_only=True):
     """The settings of every node, with their defaults."""
 
     data_dir: Annotated[str, Setting("Folder that holds all state", "DIR", is_filled=True)] = (
@@ -131,6 +132,11 @@ class NodeConfig(NetworkConfig, frozen=True, kw_only=True):
             return Path(self.private_registry)
         system = CONFIG_FILE.with_name("registries.yaml")
         return system if system.exists() else self.agent_dir / "etc" / "registries.yaml"
+
+    @property
+    def cni_connections(self) -> Path:
+        """The folder in which the connections of pods by CNI plugins are noted."""
+        return self.agent_dir / "cni" / "connections"
 
     @property
     def run_dir(self) -> Path:
@@ -224,7 +230,8 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     disable: Annotated[
         tuple[str, ...],
         Setting(
-            "Built-in component not to use: local-storage, metrics-server or servicelb", "NAME"
+            "Built-in component not to use: ingress, local-storage, metrics-server or servicelb",
+            "NAME",
         ),
     ] = ()
     load_balancer_pool: Annotated[
@@ -599,15 +606,18 @@ def _check_node(config: Config | AgentConfig) -> None:
         if setting.is_filled and not getattr(config, field):
             raise _unusable(field, '""', "must not be empty")
     _check_port("kubelet_port", config.kubelet_port)
+    _check_port("healthz_port", config.healthz_port)
     if config.node_name and (problem := node_name_problem(config.node_name)):
         raise _unusable("node_name", config.node_name, problem)
     check_node_network(config)
-    check_address("kubelet_bind_address", config.kubelet_bind_address)
+    for field in ("kubelet_bind_address", "healthz_bind_address"):
+        check_address(field, getattr(config, field))
     path = str(config.local_storage_dir)
     if not path.isprintable() or len(path.encode()) > STORAGE_PATH_LENGTH_MAX or path == "/":
         reason = f"must be a folder other than /, of no more than {STORAGE_PATH_LENGTH_MAX} bytes"
         raise _unusable("default_local_storage_path", repr(path), reason)
     check_engine(config)
+    check_ingress(config)
     if config.root_dir and (not Path(config.root_dir).is_absolute() or config.root_dir == "/"):
         raise _unusable("root_dir", config.root_dir, "must be an absolute path other than /")
     _labels_and_taints(config)

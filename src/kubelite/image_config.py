@@ -26,6 +26,12 @@ class ImageConfig(PodConfig, frozen=True, kw_only=True):
     max_parallel_image_pulls: Annotated[
         int, Setting("Number of images that are pulled at once", "COUNT")
     ] = 4
+    registry_qps: Annotated[
+        int, Setting("Number of pulls that may begin in a second; 0 for any", "COUNT")
+    ] = 5
+    registry_burst: Annotated[
+        int, Setting("Number of pulls that may begin at once before this counts", "COUNT")
+    ] = 10
     image_pull_credentials_verification_policy: Annotated[
         str,
         Setting(
@@ -67,6 +73,9 @@ def check_images(config: ImageConfig) -> None:
         raise unusable(
             "max_parallel_image_pulls", config.max_parallel_image_pulls, "must be a positive number"
         )
+    for field in ("registry_qps", "registry_burst"):
+        if getattr(config, field) < 0:
+            raise unusable(field, getattr(config, field), "must not be a negative number")
     _check_verification(config)
     for field in ("image_gc_high_threshold", "image_gc_low_threshold"):
         if not 0 <= getattr(config, field) <= 100:

@@ -37,9 +37,9 @@ class Limit:
         self._count = _reached.labelled(name)
         LIMITS[name] = self
 
-    def reached(self) -> None:
+    def reached(self, times: int = 1) -> None:
         """Count that the bound was reached; call it wherever it refuses, cuts or drops something."""
-        self._count.value += 1
+        self._count.value += times
 
     @property
     def times_reached(self) -> int:
@@ -1131,6 +1131,105 @@ ARP_MESSAGES = Limit(
     reason="anybody on the link may send any number of them; 6400 a second cost a tenth of a core",
 )
 
+# Ingress
+
+INGRESS_CONNECTIONS = Limit(
+    "ingress-connections",
+    8_192,
+    "connections",
+    bounds="connections of clients to the ingress of a node; a third of its open files, if that is less",
+    beyond="takes the place of an idle one, else closed at once",
+    reason="some 10 KiB each; a browser has six",
+)
+INGRESS_CONNECTIONS_PER_ADDRESS = Limit(
+    "ingress-connections-per-address",
+    2_048,
+    "connections",
+    bounds="connections to the ingress of a node from one IPv4 address or IPv6 /64 network; loopback: half of all",
+    beyond="takes the place of an idle one of the same address, else closed at once",
+    reason="one host must not use up all places, but a network behind NAT is one address",
+)
+INGRESS_REQUEST_HEAD = Limit(
+    "ingress-request-head",
+    32 * KIB,
+    "bytes",
+    bounds="request line and headers of a request to the ingress",
+    beyond="431, closed",
+    reason="four large cookies; servers behind it take 8 to 64 KiB",
+)
+INGRESS_REQUEST_FIELDS = Limit(
+    "ingress-request-fields",
+    100,
+    "fields",
+    bounds="headers of a request to the ingress",
+    beyond="431, closed",
+    reason="browsers send 20; servers behind it take 100",
+)
+INGRESS_HEAD_SECONDS = Limit(
+    "ingress-head-seconds",
+    15,
+    "seconds",
+    bounds="time until the head of a request to the ingress is complete, from its first byte or the connection's begin",
+    beyond="closed",
+    reason="a head is a few packets; whoever sends it byte by byte wants to use up the places",
+)
+INGRESS_IDLE_SECONDS = Limit(
+    "ingress-idle-seconds",
+    75,
+    "seconds",
+    bounds="time between two requests of a connection to the ingress",
+    beyond="closed",
+    reason="longer than the 60 s for which load balancers before it keep a connection",
+)
+INGRESS_RESPONSE_HEAD = Limit(
+    "ingress-response-head",
+    64 * KIB,
+    "bytes",
+    bounds="status line and headers of a response to the ingress",
+    beyond="502",
+    reason="twice what a request may have; cookies are set here",
+)
+INGRESS_KEPT_PER_ENDPOINT = Limit(
+    "ingress-kept-per-endpoint",
+    64,
+    "connections",
+    bounds="unused connections to one endpoint that the ingress keeps",
+    beyond="closed after the response",
+    reason="more are used at once only under load that makes new ones cheap in comparison",
+)
+INGRESS_ROUTES = Limit(
+    "ingress-routes",
+    20_000,
+    "routes",
+    bounds="pairs of host and path of all Ingresses",
+    beyond="the youngest Ingresses are left out, and an event tells so",
+    reason="some 20 MiB in each node's proxy, which compiles them within 100 ms",
+)
+INGRESS_ROUTES_PER_INGRESS = Limit(
+    "ingress-routes-per-ingress",
+    1_000,
+    "routes",
+    bounds="pairs of host and path of one Ingress",
+    beyond="the rest is left out, and an event tells so",
+    reason="one Ingress must not use up the routes of all",
+)
+INGRESS_SECRETS = Limit(
+    "ingress-secrets",
+    1_000,
+    "Secrets",
+    bounds="Secrets with certificates that the ingress of a node follows",
+    beyond="the hosts of the youngest Ingresses get the default certificate, and an event tells so",
+    reason="a watch and some 30 KiB of TLS settings each",
+)
+INGRESS_LOG_WAITING = Limit(
+    "ingress-log-waiting",
+    1 * MIB,
+    "bytes",
+    bounds="lines of the ingress's access log that wait to be written",
+    beyond="dropped",
+    reason="a second of 5,000 requests; a disk that is slow must not slow down requests",
+)
+
 
 # DNS
 
@@ -1570,6 +1669,30 @@ CNI_CALLS = Limit(
     bounds="calls of the CNI plugin at once",
     beyond="the engine is told to try again; a DEL counts as done",
     reason="110 pods start and end at once, each with one call in flight",
+)
+CNI_CONFIG = Limit(
+    "cni-config",
+    MIB,
+    "bytes",
+    bounds="a network configuration of CNI; twice as much a noted connection",
+    beyond="the file is left out; the connection fails",
+    reason="a few KiB",
+)
+CNI_PLUGINS = Limit(
+    "cni-plugins",
+    20,
+    "plugins",
+    bounds="plugins of a network of CNI",
+    beyond="the file is left out",
+    reason="each is run for each pod; usual lists have five",
+)
+CNI_PLUGIN_SECONDS = Limit(
+    "cni-plugin-seconds",
+    60,
+    "seconds",
+    bounds="one run of a CNI plugin",
+    beyond="it is killed, and the call fails",
+    reason="some ask a server; a kubelet gives all of them two minutes",
 )
 CNI_CALL_SECONDS = Limit(
     "cni-call-seconds",

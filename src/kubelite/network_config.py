@@ -18,6 +18,7 @@ from kubelite.settings import unusable as _unusable
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+OWN_NETWORK, CNI_NETWORK = "kubelite", "cni"
 LINK_LENGTH_MAX = 15  # of the name of a network interface
 NODE_PREFIX_MAX = {4: 30, 6: 126}  # room for a gateway and a pod, by version of the family
 NODE_PREFIX_DEFAULT = {4: 24, 6: 64}
@@ -75,6 +76,26 @@ class NetworkConfig(EngineConfig, frozen=True, kw_only=True):
         str, Setting("Network interface whose address this node has, instead of --node-ip", "NAME")
     ] = ""
 
+    network_plugin: Annotated[
+        str,
+        Setting(
+            "Who connects pods: kubelite itself, or cni: the plugins configured on this host",
+            "NAME",
+        ),
+    ] = OWN_NETWORK
+    cni_conf_dir: Annotated[
+        str, Setting("Folder of network configurations, with --network-plugin=cni", "DIR")
+    ] = "/etc/cni/net.d"
+    cni_bin_dir: Annotated[
+        str,
+        Setting("Folders of CNI plugins with commas between them, searched in this order", "DIR"),
+    ] = "/opt/cni/bin,/usr/lib/cni"
+
+    @property
+    def cni_bin_dirs(self) -> tuple[str, ...]:
+        """The folders of CNI plugins."""
+        return parts(self.cni_bin_dir)
+
     @property
     def node_ips(self) -> tuple[str, ...]:
         """The addresses in `node_ip`, the primary one first; none: to be found."""
@@ -110,6 +131,12 @@ class ClusterRanges(Protocol):
     def node_cidr_mask_size_ipv6(self) -> int: ...
 
 
+def listening_address(address: str, cluster_cidr: str) -> str:
+    """Return where to listen: all addresses of IPv4 mean those of IPv6 too in a cluster that has it."""
+    has_ipv6 = any(":" in one for one in parts(cluster_cidr))
+    return "::" if has_ipv6 and address == "0.0.0.0" else address  # noqa: S104 - compared
+
+
 def networks_of(text: str) -> tuple[Network, ...]:
     """Return the ranges of a setting. Raises ValueError."""
     return tuple(ipaddress.ip_network(part) for part in parts(text))
@@ -137,6 +164,13 @@ def node_prefixes(config: ClusterRanges) -> dict[int, int]:
 
 def check_node_network(config: NetworkConfig) -> None:
     """Check the addresses of a node. Raises InvalidConfig."""
+    if config.network_plugin not in (OWN_NETWORK, CNI_NETWORK):
+        reason = f"must be {OWN_NETWORK} or {CNI_NETWORK}"
+        raise _unusable("network_plugin", config.network_plugin, reason)
+    for field in ("cni_conf_dir", "cni_bin_dir"):
+        for part in parts(getattr(config, field)) or ("",):
+            if not part.startswith("/"):
+                raise _unusable(field, part, "must be an absolute path")
     for field in ("node_ip", "node_external_ip"):
         value = getattr(config, field)
         for part in parts(value):

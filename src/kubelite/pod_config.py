@@ -24,6 +24,12 @@ class PodConfig(EvictionConfig, frozen=True, kw_only=True):
     minimum_container_ttl_duration: Annotated[
         str, Setting("Age below which an ended container is kept in any case", "DURATION")
     ] = "0s"
+    healthz_port: Annotated[
+        int, Setting("Port of the node's /healthz, without TLS; 0: none", "PORT")
+    ] = 10248
+    healthz_bind_address: Annotated[
+        str, Setting("Address that /healthz listens on", "IP", is_filled=True)
+    ] = "127.0.0.1"
     pod_manifest_path: Annotated[
         str,
         Setting(

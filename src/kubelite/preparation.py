@@ -35,6 +35,7 @@ from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.control.options import ServerIdentity
 from kubelite.net.host_addresses import HostView
+from kubelite.network_config import listening_address
 from kubelite.prerequisites import CannotStart, in_url, reason_of, secret_text
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore
@@ -90,10 +91,11 @@ def endpoint_address(config: Config, view: HostView) -> str:
 
 def listen(config: Config) -> socket.socket:
     """Return a socket that listens on the API server's port. Raises CannotStart."""
-    address = (config.bind_address, config.https_listen_port)
-    family = socket.AF_INET6 if ":" in config.bind_address else socket.AF_INET
+    host = listening_address(config.bind_address, config.cluster_cidr)
+    address = (host, config.https_listen_port)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # All addresses are those of IPv4 too, as with any other server; `reachable` counts on it.
-    is_both = config.bind_address == "::"
+    is_both = host == "::"
     try:
         return socket.create_server(address, family=family, backlog=1024, dualstack_ipv6=is_both)
     except OSError as error:

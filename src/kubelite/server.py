@@ -37,9 +37,9 @@ from kubelite.api.http.webhooks import Webhooks
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
 from kubelite.clock import SystemClock
-from kubelite.config import METRICS_SERVER, SERVICE_LB, Config
+from kubelite.config import INGRESS, METRICS_SERVER, SERVICE_LB, Config
 from kubelite.control import CONTROLLERS
-from kubelite.control.options import LoadBalancing, Options
+from kubelite.control.options import IngressOptions, LoadBalancing, Options
 from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.load import loads_of
 from kubelite.control.scheduler.requests import Amounts
@@ -235,6 +235,9 @@ async def _start_control(
         serves_metrics=METRICS_SERVER not in config.disabled,
         load_balancing=LoadBalancing(
             SERVICE_LB not in config.disabled, config.load_balancer_ranges, port
+        ),
+        ingress=IngressOptions(
+            INGRESS not in config.disabled, (config.ingress_http_port, config.ingress_https_port)
         ),
     )
     await parts.start(

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -49,13 +49,17 @@ class Finished(Struct, frozen=True):
 
 
 async def run_program(
-    arguments: Sequence[str], *, stdin: bytes = b"", timeout_seconds: float
+    arguments: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    timeout_seconds: float,
+    environment: Mapping[str, str] | None = None,
 ) -> Finished:
-    """Run a program to its end; cancelling the call kills it.
+    """Run a program to its end; cancelling the call kills it. `environment` is added to that of this process.
 
     Raises ProgramMissing, ProgramTooSlow and ProgramTooLoud. An exit code other than 0 is not an error here.
     """
-    program = _Program(arguments, stdin, timeout_seconds)
+    program = _Program(arguments, stdin, timeout_seconds, environment)
     running = asyncio.ensure_future(asyncio.to_thread(program.run))  # noqa: TID251 - awaited right here
     try:
         return await asyncio.shield(running)
@@ -145,11 +149,55 @@ class Conversation:
         self._process.wait()
 
 
+class Companion:
+    """A program that runs beside this process and has some of its descriptors. `start` and `end` block."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._arguments = list(arguments)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id, 0 before the start."""
+        return self._process.pid if self._process is not None else 0
+
+    def start(self, descriptors: Sequence[int]) -> None:
+        """Start the program with these descriptors, which keep their numbers. Raises ProgramMissing."""
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - no shell; the callers name the program
+                self._arguments,
+                stdin=subprocess.DEVNULL,
+                pass_fds=tuple(descriptors),
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ProgramMissing(
+                f"cannot run {_name_of(self._arguments)}: {error.strerror}"
+            ) from error
+
+    def end(self, grace_seconds: float) -> int:
+        """Wait for the program's end, kill it after `grace_seconds`; return its exit code."""
+        process = self._process
+        if process is None:
+            return 0
+        with suppress(subprocess.TimeoutExpired):
+            return process.wait(grace_seconds)
+        _kill(process)
+        return process.wait()
+
+
 class _Program:
     """One run of a program; `run` belongs to a thread, `cancel` to any other."""
 
-    def __init__(self, arguments: Sequence[str], stdin: bytes, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        stdin: bytes,
+        timeout_seconds: float,
+        environment: Mapping[str, str] | None,
+    ) -> None:
         self._arguments = list(arguments)
+        self._environment = None if environment is None else {**os.environ, **environment}
         self._stdin = memoryview(stdin)
         self._timeout_seconds = timeout_seconds
         self._lock = threading.Lock()  # guards the event descriptor, which `run` closes
@@ -191,6 +239,7 @@ class _Program:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
+                env=self._environment,
             )
         except OSError as error:
             raise ProgramMissing(f"cannot run {self._name}: {error.strerror}") from error

@@ -16,14 +16,15 @@ from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.api.kinds.networking import ServiceCIDR
+from kubelite.api.kinds.networking import IngressClass, IngressClassSpec, ServiceCIDR
 from kubelite.api.kinds.scheduling import PriorityClass
 from kubelite.api.kinds.storage import StorageClass
-from kubelite.api.machinery.default_classes import DEFAULT_STORAGE
+from kubelite.api.machinery import ingress_classes
+from kubelite.api.machinery.default_classes import DEFAULT_INGRESS, DEFAULT_STORAGE
 from kubelite.api.machinery.local_volumes import PROVISIONER_NAME
 from kubelite.api.registry import bootstrap
 from kubelite.clock import Clock
-from kubelite.config import LOCAL_STORAGE, Config
+from kubelite.config import INGRESS, LOCAL_STORAGE, Config
 from kubelite.control.needs import Need, NeedKey, Reader, need_key
 from kubelite.net import kube_dns
 
@@ -78,6 +79,8 @@ def system_needs(
     yield _settings(config)
     if LOCAL_STORAGE not in config.disabled:
         yield Need(StorageClass, LOCAL_PATH, local_path_class, stage=REST)
+    if INGRESS not in config.disabled:
+        yield Need(IngressClass, ingress_classes.NAME, ingress_class, stage=REST)
 
 
 def _settings(config: Config) -> Need:
@@ -107,6 +110,17 @@ def local_path_class() -> StorageClass:
         reclaimPolicy="Delete",
         volumeBindingMode="WaitForFirstConsumer",
         allowVolumeExpansion=True,
+    )
+
+
+def ingress_class() -> IngressClass:
+    """Return the default IngressClass, whose Ingresses every node serves.
+
+    It is created again when it is missing but never revised, so a user's change stays, such as another default.
+    """
+    return IngressClass(
+        metadata=ObjectMeta(name=ingress_classes.NAME, annotations={DEFAULT_INGRESS[0]: "true"}),
+        spec=IngressClassSpec(controller=ingress_classes.CONTROLLER),
     )
 
 

@@ -207,6 +207,8 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
         raise Refused("cannot stop the container engine: it does not end") from error
     except (RulesUnavailable, RulesRefused, OSError) as error:
         raise Refused(f"cannot remove the network: {error}") from error
+    if left := asyncio.run(_disconnect(config)):
+        say(f"{left} pods could not be disconnected by the CNI plugins of --cni-bin-dir")
     if is_removed:
         say("removed the network")
     else:
@@ -221,6 +223,18 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
             say("removed the settings of logind")
     except OSError as error:
         raise Refused(f"cannot remove {error.filename}: {error.strerror}") from error
+
+
+async def _disconnect(config: Config) -> int:
+    """Undo the connections that CNI plugins made; return how many could not be undone."""
+    from kubelite.net.cni.network import CniNetwork
+
+    network = CniNetwork(
+        files=config.cni_connections,
+        configs=Path(config.cni_conf_dir),
+        programs=[Path(folder) for folder in config.cni_bin_dirs],
+    )
+    return await network.disconnect_all()
 
 
 def _remove_root_link(config: Config) -> None:

@@ -8,18 +8,15 @@ import logging
 import os
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, contextmanager, suppress
-from ipaddress import ip_network
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kubelite.api.auth.secret_files import write_file
 from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
-from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.machinery.csi_volumes import MANAGED_ATTACH
@@ -29,19 +26,10 @@ from kubelite.api.machinery.times import parse_duration
 from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
 from kubelite.grpc.client import GrpcClient
-from kubelite.net.announcer import Announcer
-from kubelite.net.dns import CannotListen, DNSServer
-from kubelite.net.dns_loops import LoopGuard
-from kubelite.net.families import IPV6, family_of
-from kubelite.net.ipv6_host import ipv6_problem
+from kubelite.ingress.node import NodeIngress
+from kubelite.net.dns import CannotListen
 from kubelite.net.nftables import RulesUnavailable
-from kubelite.net.overlay import Overlay
-from kubelite.net.pod_network import PodNetwork
-from kubelite.net.records import ZoneSettings
-from kubelite.net.ruleset import ProxySettings
-from kubelite.net.service_proxy import ServiceProxy
-from kubelite.net.upstream import HostServers, Upstream
-from kubelite.network_config import parts
+from kubelite.network_config import listening_address
 from kubelite.node.allocatable import (
     MEMORY_RESOURCE,
     InvalidReservation,
@@ -64,6 +52,7 @@ from kubelite.node.eviction.oom_watch import SYSTEM_OOM, OOMWatch, Victim
 from kubelite.node.eviction.pod_group import PodGroup
 from kubelite.node.eviction.readings import HostReadings, MeasuredReadings
 from kubelite.node.eviction.reclaim import EndedContainers
+from kubelite.node.healthz import Healthz
 from kubelite.node.http import NodeAPI
 from kubelite.node.images.archives import LocalImages
 from kubelite.node.images.collection import CollectionPolicy
@@ -110,21 +99,19 @@ from kubelite.node.usage_files import Filesystem, read_filesystem
 from kubelite.node.user_namespaces import host_ids
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.local_folders import LocalFolders
+from kubelite.node_network import NodeNetwork
 from kubelite.offload import Offload
 from kubelite.prerequisites import CannotStart, in_url
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
+if TYPE_CHECKING:
+    from kubelite.ingress.service import IngressService
+
 log = logging.getLogger(__name__)
 
 RESOLV_CONF = Path("/etc/resolv.conf")
-DNS_PORT = 53
-RANGE_SECONDS = 10.0  # that a node which had a pod CIDR before waits for the API to tell it
-NO_RANGE = "Network plugin returns error: no pod CIDR is assigned to the node"
-
-
-class RangeChanged(Exception):
-    """The node was assigned another pod CIDR."""
+DEFAULT_HOST = "ingress.kubelite.local"  # in the certificate for hosts that have none
 
 
 class Identities(Struct, frozen=True):
@@ -162,9 +149,10 @@ class Worker:
         self._randomness = randomness
         self._offload = offload
         self._tasks = TaskSet()
-        self._network_error = NO_RANGE
         self._running = AsyncExitStack()  # the started components; stopped in reverse order
-        self._network = PodNetwork(local_addresses=cluster.dns_addresses)
+        self._network = NodeNetwork(
+            config, cluster, identities.node, identities.network, clock, randomness, offload
+        )
         self._followers: list[Callable[[tuple[str, ...]], None]] = []  # of the node's addresses
 
     @property
@@ -180,7 +168,7 @@ class Worker:
     @property
     def pod_addresses(self) -> Sequence[str]:
         """The addresses of the node's pods, as the node gave them; the API is not asked."""
-        return self._network.pod_addresses
+        return self._network.pods.pod_addresses
 
     def move(self, addresses: tuple[str, ...]) -> None:
         """Change the node's addresses: in its status, in its pods' status and in the overlay network."""
@@ -192,11 +180,11 @@ class Worker:
         """Start the node. Raises NetworkForbidden, RulesUnavailable or CannotListen before any pod runs."""
         config = self._config
         data = config.agent_dir
-        _check_families(self._cluster)
+        self._network.check()
         machine = await asyncio.to_thread(_machine, data)
         identity = identity_of(config, self._addresses)
         _check_reservations(identity, machine)
-        self._running.push_async_callback(self._network.stop)
+        self._running.push_async_callback(self._network.pods.stop)
         await self._choose_engine(identity.name, machine)
         self._events = self._recorder()
         self._running.push_async_callback(self._events.close)
@@ -224,13 +212,14 @@ class Worker:
         )
         self._api.files = HostFiles(data, self._volumes.claims_of, self._volumes.statistics)
         self._running.push_async_callback(self._api.stop)
-        await self._api.start(config.kubelet_address, config.kubelet_port, self._tls)
-        registration = self._registration = NodeRegistration(
+        listening = listening_address(config.kubelet_address, self._cluster.cluster_cidr)
+        await self._api.start(listening, config.kubelet_port, self._tls)
+        registration = NodeRegistration(
             replace(identity, kubelet_port=self._api.port),
             machine,
             self._identities.node,
             self._clock,
-            EngineWatch(self._runtime, kubelet, lambda: self._network_error),
+            EngineWatch(self._runtime, kubelet, lambda: self._network.problem),
         )
         eviction = self._eviction(kubelet, measure, identity, machine)
         registration.pressure = lambda: eviction.conditions
@@ -238,31 +227,26 @@ class Worker:
         eviction.on_change = registration.wake
         shutdown = self._node_shutdown(kubelet, registration)
         self._followers = [registration.move, kubelet.move]
+        self._network.on_change = registration.wake
         _connect(devices, kubelet, registration)
         images = LocalImages(data / "images", self._runtime)
 
-        async def make_ready() -> None:
-            """Make the engine ready before the first pods, which would pull these images from a registry."""
+        async def before_pods() -> None:
+            """Make the engine ready before pods, which would pull these images from a registry."""
             await self._engine.prepare()
             await images.load()
-
-        async def before_pods() -> None:
-            await make_ready()
             await self._records.load(await self._runtime.images())
 
-        def engine_changed() -> None:
-            registration.wake()
-            if not kubelet.engine_error:
-                self._tasks.start(make_ready(), name="prepare the container engine")
-
-        kubelet.on_engine_change = engine_changed
+        kubelet.on_engine_change = registration.wake
         collector = eviction.images = self._collector(kubelet)
         # Before the first pods, which would pull those images from a registry, and use others that they may not use.
         kubelet.before_pods = before_pods
-        proxy = self._service_proxy()
+        proxy = self._network.service_proxy()
         self._running.push_async_callback(proxy.stop)
         await proxy.start()
-        self._network.listener = proxy  # a pod's policies are in force before its containers start
+        self._network.pods.listener = (
+            proxy  # a pod's policies are in force before its containers start
+        )
         self.move(self._addresses)  # it may have changed during the start
         parts = {
             "node registration": registration.run,
@@ -275,8 +259,11 @@ class Worker:
             "CSI drivers": csi.run,
             "plugins": plugins.run,
             "devices": devices.run,
+            "ingress": self._ingress().run,
             "kubelet": lambda: self._run_pods(kubelet),
         }
+        if config.healthz_port:
+            parts["healthz"] = Healthz(config.healthz_bind_address, config.healthz_port).run
         if shutdown is not None:
             parts["shutdown of the node"] = shutdown.run
         for part, run in parts.items():
@@ -365,7 +352,8 @@ class Worker:
             parse_duration(config.minimum_image_ttl_duration),
             parse_duration(config.image_maximum_gc_age),
         )
-        return ImageSettings(config.pulls_at_once, registries, verification, collection)
+        rate = (config.registry_qps, config.registry_burst)
+        return ImageSettings(config.pulls_at_once, registries, verification, collection, *rate)
 
     def _collector(self, kubelet: Kubelet) -> ImageCollector:
         async def disk() -> Filesystem | None:
@@ -410,7 +398,7 @@ class Worker:
         return Collaborators(
             client,
             self._runtime,
-            self._network,
+            self._network.pods,
             volumes,
             NetworkProber(self._runtime),
             self._clock,
@@ -485,118 +473,50 @@ class Worker:
         self._running.push_async_callback(logs.close)
         return logs
 
-    def _proxy_settings(self) -> list[ProxySettings]:
-        """Return the settings of the rules of each family."""
-        cluster = self._cluster
-        ranges = zip(
-            cluster.cluster_cidrs, cluster.service_cidrs, cluster.dns_addresses, strict=True
-        )
-        return [
-            ProxySettings(self._config.name_of_node, pods, services, local_addresses=(dns,))
-            for pods, services, dns in ranges
-        ]
+    def _ingress(self) -> NodeIngress:
+        """Return what serves Ingresses; its parts are imported with the first of them."""
 
-    def _service_proxy(self) -> ServiceProxy:
-        events = EventRecorder(
-            self._identities.network, self._clock, self._randomness, component="kube-proxy"
-        )
-        return ServiceProxy(self._identities.network, self._proxy_settings(), self._offload, events)
+        def make() -> "IngressService":
+            from kubelite.api.auth.self_signed import self_signed
+            from kubelite.ingress.front import FrontSettings
+            from kubelite.ingress.service import IngressService
+
+            config, identities = self._config, self._identities
+            return IngressService(
+                node=identities.node,
+                network=identities.network,
+                node_name=config.name_of_node,
+                events=EventRecorder(
+                    identities.network,
+                    self._clock,
+                    self._randomness,
+                    component="kubelite-ingress",
+                    host=config.name_of_node,
+                ),
+                offload=self._offload,
+                settings=FrontSettings(
+                    config.ingress_http_port,
+                    config.ingress_https_port,
+                    access_log=config.ingress_access_log,
+                ),
+                default_certificate=lambda: self_signed(DEFAULT_HOST, self._clock.now()),
+            )
+
+        return NodeIngress(self._identities.network, make)
 
     async def _run_pods(self, kubelet: Kubelet) -> None:
-        """Wait for the node's pod CIDRs, set up network and DNS, then run pods."""
-        pod_cidrs = await self._pod_cidrs()
-        await asyncio.to_thread(_remember_ranges, self._range_file, pod_cidrs)
-        await self._network.start(*pod_cidrs)
-        name, client = self._config.name_of_node, self._identities.network
-        overlay = Overlay(client, name, self._addresses, *pod_cidrs)
-        announcers = [
-            Announcer(client, settings, self._addresses) for settings in self._proxy_settings()
-        ]
-        moved = [overlay.move, *(announcer.move for announcer in announcers)]
-        self._followers += moved
-        dns = self._dns_server()
-        await dns.start()
-        try:
-            async with (
-                self._engine.networking(self._network, kubelet.memories),
-                asyncio.TaskGroup() as group,
-            ):
-                group.create_task(dns.run())
-                group.create_task(overlay.run())
-                for announcer in announcers:
-                    group.create_task(announcer.run())
-                group.create_task(kubelet.run())
-                group.create_task(self._leave_ranges(pod_cidrs))
-        finally:
-            for follower in moved:
-                self._followers.remove(follower)
-            await dns.stop()
-
-    async def _pod_cidrs(self) -> tuple[str, ...]:
-        """Wait until the control plane has assigned pod CIDRs to this node, and return them.
-
-        If the API is silent for some seconds, return those of the last run: static pods run without it.
-        """
-        known = await asyncio.to_thread(_remembered_ranges, self._range_file)
-        async with asyncio.timeout(RANGE_SECONDS if known else None) as patience:
-            with suppress(TimeoutError):
-                known = await self._assigned_ranges(lambda _: True)
-        if patience.expired():
-            log.warning("the API does not answer; going on with the pod CIDR of the last run")
-        self._network_error = ""
-        self._registration.wake()
-        return known
-
-    async def _leave_ranges(self, used: tuple[str, ...]) -> None:
-        """Raise once the control plane has assigned other pod CIDRs than those in use; so all starts anew."""
-        assigned = await self._assigned_ranges(lambda cidrs: cidrs != used)
-        raise RangeChanged(
-            f"the pod CIDR of this node is {','.join(assigned)}, no longer {','.join(used)}"
-        )
-
-    @property
-    def _range_file(self) -> Path:
-        return self._config.agent_dir / "pod-cidr"
-
-    async def _assigned_ranges(
-        self, is_wanted: Callable[[tuple[str, ...]], bool]
-    ) -> tuple[str, ...]:
-        name = self._config.name_of_node
-        given: asyncio.Future[tuple[str, ...]] = asyncio.get_running_loop().create_future()
-
-        def look(_: Node | None, node: Node | None) -> None:
-            if node is None or given.done():
-                return
-            ranges = pod_ranges(node, self._cluster)
-            if ranges and is_wanted(ranges):
-                given.set_result(ranges)
-
-        mirror = self._identities.node.mirror(Node, field_selector=f"metadata.name={name}")
-        unsubscribe = mirror.subscribe(look)
-        try:
-            return await given
-        finally:
-            unsubscribe()
-
-    def _dns_server(self) -> DNSServer:
-        cluster = self._cluster
-        networks = tuple(map(ip_network, (*cluster.cluster_cidrs, *cluster.service_cidrs)))
-        domain = tuple(label.encode() for label in cluster.cluster_domain.split("."))
-        upstream = Upstream(
-            HostServers(own_addresses=cluster.dns_addresses),
-            self._randomness,
-            LoopGuard(self._randomness),
-        )
-        return DNSServer(
-            self._identities.network,
-            upstream,
-            ZoneSettings(domain, networks),
-            [(address, DNS_PORT) for address in cluster.dns_addresses],
-            self._offload,
-            EventRecorder(
-                self._identities.network, self._clock, self._randomness, component="kube-dns"
-            ),
-        )
+        """Set up network and DNS, then run pods."""
+        async with self._network.serving(self._addresses) as runs:
+            self._followers.append(self._network.move)
+            try:
+                async with (
+                    self._engine.networking(self._network.pods, kubelet.memories),
+                    asyncio.TaskGroup() as group,
+                ):
+                    for run in (kubelet.run, *runs):
+                        group.create_task(run())
+            finally:
+                self._followers.remove(self._network.move)
 
     async def stop(self) -> None:
         """Stop the started components; containers, network links and rules stay."""
@@ -616,20 +536,6 @@ def node_failures(config: Config | AgentConfig) -> Iterator[None]:
             f"cannot listen on {in_url(config.kubelet_address)}:{config.kubelet_port}: "
             f"{os.strerror(error.errno or 0)}; see --kubelet-port"
         ) from error
-
-
-def pod_ranges(node: Node, cluster: ClusterSettings) -> tuple[str, ...]:
-    """Return the pod CIDRs of a node in the families of the cluster; none until it has one of each."""
-    of_family = {family_of(text): text for text in node.spec.podCIDRs or (node.spec.podCIDR,)}
-    wanted = tuple(of_family.get(family_of(text), "") for text in cluster.cluster_cidrs)
-    return wanted if all(wanted) else ()
-
-
-def _check_families(cluster: ClusterSettings) -> None:
-    has_ipv6 = any(family_of(text) is IPV6 for text in cluster.cluster_cidrs)
-    if has_ipv6 and (problem := ipv6_problem()):
-        ranges = f"--cluster-cidr {cluster.cluster_cidr}"
-        raise CannotStart(f"cannot give pods addresses of IPv6 ({ranges}): {problem}")
 
 
 def identity_of(config: NodeConfig, addresses: tuple[str, ...]) -> NodeIdentity:
@@ -682,19 +588,6 @@ def facts_of(
         ),
         recursive_read_only=machine.recursive_read_only,
     )
-
-
-def _remembered_ranges(file: Path) -> tuple[str, ...]:
-    try:
-        return tuple(str(ip_network(text)) for text in parts(read_host_file(file)))
-    except ValueError:
-        return ()
-
-
-def _remember_ranges(file: Path, pod_cidrs: tuple[str, ...]) -> None:
-    text = ",".join(pod_cidrs)
-    if read_host_file(file) != text:
-        write_file(file, text.encode())
 
 
 def _configuration(config: Config | AgentConfig, cluster: ClusterSettings) -> dict[str, Any]:

@@ -41,7 +41,6 @@ EXEMPT = {
     "resume_writing": "asyncio calls it",
     "rotate_signing_key": "keys are rotated by hand so far",
     "stream_count": "how tests see how many streams a tunnel carries",
-    "times_reached": "how tests see that a limit bit",
     "trust": "authorities can be replaced while running",
     "trusted_by_hash": "checks what a join token names; joining comes later",
     "watch_count": "how tests see how many watches there are",

@@ -8,7 +8,12 @@ ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "kubelite"
 MODULES = sorted(SOURCE.rglob("*.py"))
 # Entered from outside: by the interpreter, or by name from pyproject.toml or from `joining.keys`.
-ENTRIES = {"kubelite.__main__", "kubelite.cli", "kubelite.joining.key_program"}
+ENTRIES = {
+    "kubelite.__main__",
+    "kubelite.cli",
+    "kubelite.joining.key_program",
+    "kubelite.ingress.process",
+}
 # Ready for what comes next, and for now used by tests and examples only.
 AHEAD = {
     "kubelite.node.simulated",

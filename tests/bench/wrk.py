@@ -36,6 +36,10 @@ def wrk(
     line += ["-s", str(script)] if script else []
     url = f"https://127.0.0.1:{server.port}{path}"
     printed = subprocess.run([*line, url], capture_output=True, text=True, check=True).stdout
+    return _load(printed)
+
+
+def _load(printed: str) -> Load:
     if "Non-2xx" in printed or "Socket errors" in printed:
         raise RuntimeError(f"requests failed:\n{printed}")
     rate = re.search(r"Requests/sec:\s+([\d.]+)", printed)
@@ -43,6 +47,13 @@ def wrk(
     assert rate is not None
     assert requests is not None
     return Load(int(requests[1]), float(rate[1]), _latency(printed, 50), _latency(printed, 99))
+
+
+def wrk_host(url: str, host: str, clients: int, *, seconds: int = SECONDS) -> Load:
+    """Send requests for a host from one thread; raises RuntimeError unless every answer is a success."""
+    line = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--latency", "-H", f"Host: {host}", url]
+    printed = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    return _load(printed)
 
 
 def free_port() -> int:

@@ -1,6 +1,6 @@
 """All fuzz targets, in the order they run."""
 
-from fuzz import archives, documents, expressions, grpc, images, network, wire
+from fuzz import archives, documents, expressions, grpc, images, ingress, network, wire
 
 TARGETS = (
     *documents.TARGETS,
@@ -10,4 +10,5 @@ TARGETS = (
     *images.TARGETS,
     *wire.TARGETS,
     *grpc.TARGETS,
+    *ingress.TARGETS,
 )

@@ -83,6 +83,9 @@ def outside(address: str = "198.51.100.2", node_address: str = "198.51.100.1") -
     """Connect a machine outside the cluster with this namespace; yields the pid of a process on it."""
     with process_in_namespace() as pid:
         shell(f"ip link add uplink0 type veth peer name eth0 netns {pid}")
+        for where in ("", f"nsenter -t {pid} -n"):
+            # Until a link's own address is known to be unique, the kernel looks for no next hop on it.
+            shell(f'for dad in {OF_UPLINKS}; do {where} sh -c "echo 0 > $dad"; done 2>/dev/null; :')
         shell(f"ip addr add {node_address}/24 dev uplink0 && ip link set uplink0 up")
         shell(
             f"nsenter -t {pid} -n sh -c 'ip addr add {address}/24 dev eth0; ip link set eth0 up;"
@@ -93,6 +96,7 @@ def outside(address: str = "198.51.100.2", node_address: str = "198.51.100.1") -
         yield pid
 
 
+OF_UPLINKS = "/proc/sys/net/ipv6/conf/uplink0/accept_dad /proc/sys/net/ipv6/conf/eth0/accept_dad"
 FAR_V6, NODE_V6 = "2001:db8:1::2", "2001:db8:1::1"
 
 

@@ -1,6 +1,7 @@
 """Engines of the tests' own, each with all its state in one folder, for the contract of container runtimes."""
 
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from testbed.crio import CrioFolders
 from testbed.waiting import wait_for
 
 from integration.node_host import ARCHITECTURE, HELLO, NAME
@@ -21,6 +23,7 @@ from kubelite.node.cni.server import PluginCalls, PluginServer
 from kubelite.node.container_owner import ensure_owner
 from kubelite.node.containerd import ContainerdFolders
 from kubelite.node.cri.runtime import CriRuntime
+from kubelite.node.cri_socket import cri_answers
 from kubelite.node.docker import DockerRuntime
 from kubelite.node.engine import EngineFolders, answers
 from kubelite.node.network import HostPort
@@ -94,6 +97,7 @@ def _running(folder: Path, line: list[str], socket: Path) -> Iterator[None]:
 @contextmanager
 def _folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="kubelite-engine-"))
+    folder.chmod(0o711)  # as the folders of engines are, for users of other user namespaces
     try:
         yield folder
     finally:
@@ -176,14 +180,48 @@ def _plugin_served(path: Path) -> Iterator[None]:
         loop.close()
 
 
-def _cri_open(folders: ContainerdFolders) -> Open:
+def _cri_open(socket: Path, logs: Path) -> Open:
     def open_runtime(agent: Path) -> ContainerRuntime:
         owner = ensure_owner(agent, "node-1", SystemRandomness())
         profiles = Profiles(agent / "seccomp")
-        logs = folders.top.parent / "logs"
-        return CriRuntime(folders.socket, owner, SystemClock(), profiles, logs=logs)
+        return CriRuntime(socket, owner, SystemClock(), profiles, logs=logs)
 
     return open_runtime
+
+
+@contextmanager
+def programs_first(folder: str) -> Iterator[None]:
+    """Find programs in a folder before all others; an empty name changes nothing."""
+    before = os.environ["PATH"]
+    if folder:
+        os.environ["PATH"] = f"{folder}{os.pathsep}{before}"
+    try:
+        yield
+    finally:
+        os.environ["PATH"] = before
+
+
+@contextmanager
+def crio() -> Iterator[RunningEngine]:
+    """Run a CRI-O, with the image of sandboxes."""
+    with _folder() as folder, _plugin_served(folder / "cni.sock"):
+        folders = CrioFolders(folder / "c")
+        folders.prepare()
+        install(folder / "cni.sock", folders.programs, folders.networks)
+        with (folder / "engine.log").open("ab") as log:
+            process = subprocess.Popen(
+                folders.arguments(), stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            open_runtime = _cri_open(folders.socket, folder / "logs")
+            wait_for(lambda: _apart(cri_answers(folders.socket)), "CRI-O")
+            pause = folder / "pause.tar"
+            pause.write_bytes(pause_archive(ARCHITECTURE))
+            _apart(_loaded(open_runtime, folder, pause))
+            yield RunningEngine(folder, folders.socket, open_runtime)
+        finally:
+            process.terminate()
+            process.wait(30)
 
 
 @contextmanager
@@ -201,8 +239,9 @@ def containerd() -> Iterator[RunningEngine]:
             wait_for(lambda: _apart(folders.answers()), "containerd")
             pause = folder / "pause.tar"
             pause.write_bytes(pause_archive(ARCHITECTURE))
-            _apart(_loaded(_cri_open(folders), folder, pause))
-            yield RunningEngine(folder, folders.socket, _cri_open(folders))
+            open_runtime = _cri_open(folders.socket, folder / "logs")
+            _apart(_loaded(open_runtime, folder, pause))
+            yield RunningEngine(folder, folders.socket, open_runtime)
         finally:
             process.terminate()
             process.wait(30)

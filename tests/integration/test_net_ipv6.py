@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 import pytest
 from fakes.dns_servers import dns_server
 from fakes.network_objects import NODE, endpoint, endpoint_slice, port, service
+from unit.net.questions import question as encoded
 
 from integration.net_namespaces import FAR_V6, NODE_V6, ask, needs_root, server, shell
 from integration.net_node import PODS, V4, V6, Node, on_a_node_of
@@ -35,6 +37,7 @@ from kubelite.api.kinds.networking import (
 from kubelite.api.machinery.load_balancing import ANNOUNCED
 from kubelite.net import ipv6_host
 from kubelite.net.announcer import Announcer
+from kubelite.net.dns_wire import AAAA, parse_query, parse_response
 from kubelite.net.reset import remove_network
 from kubelite.net.upstream import Upstream
 from kubelite.randomness import SystemRandomness
@@ -238,8 +241,11 @@ async def test_names(node: Node) -> None:
     both = service(ip=CLUSTER_V6, clusterIPs=[CLUSTER_V6, "10.43.0.5"])
     await node.put(both, service("bare", "None"))
     await node.put(endpoint_slice(endpoint(PODS_V6[1]), service_name="bare"))
+    while "tentative" in (inside := shell("ip -6 address show dev kubelite0 scope link")):
+        await asyncio.sleep(0.01)  # the kernel takes a moment, also without asking the link
+    own = f"{inside.partition('inet6 ')[2].partition('/')[0]}%kubelite0"
     upstream = Upstream(lambda: (), SystemRandomness())
-    names = dns_server(node.client, upstream, ("fd43::a", 53), ("10.43.0.10", 53))
+    names = dns_server(node.client, upstream, ("fd43::a", 53), ("10.43.0.10", 53), (own, 53))
     await names.start()
     running = asyncio.create_task(names.run())
     try:
@@ -251,6 +257,12 @@ async def test_names(node: Node) -> None:
         name = "bare.default.svc.cluster.local"
         question = f"nsenter -t {node.one} -n busybox nslookup -type=aaaa {name} fd43::a"
         assert f"Address: {PODS_V6[1]}" in await asyncio.to_thread(shell, question)
+        # A resolver outside may have an address of a link's own, which needs the link's name.
+        outside = Upstream(lambda: ((own, 53),), SystemRandomness())
+        asked = encoded("web.default.svc.cluster.local", AAAA)
+        for by_tcp in (False, True):
+            answered = await outside.ask(asked, parse_query(asked), by_tcp=by_tcp)
+            assert parse_response(answered).answers[0].data == IPv6Address(CLUSTER_V6).packed
     finally:
         running.cancel()
         with suppress(asyncio.CancelledError):

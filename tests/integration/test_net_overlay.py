@@ -3,7 +3,7 @@
 import asyncio
 import queue
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -27,13 +27,17 @@ from kubelite.node.network import namespace_path
 pytestmark = needs_root
 
 LEFT, RIGHT = "198.51.100.1", "203.0.113.1"
+LEFT_V6, RIGHT_V6 = "2001:db8:1::1", "2001:db8:2::1"
+RANGES = {"left": ("10.42.0.0/24", "fd42::/64"), "right": ("10.42.1.0/24", "fd42:0:0:1::/64")}
 
 
-def node(name: str, address: str, pod_cidr: str) -> Node:
+def node(name: str, addresses: str, *pod_cidrs: str) -> Node:
+    """A node with addresses that have a comma between them."""
+    listed = [NodeAddress(type="InternalIP", address=one) for one in addresses.split(",")]
     return Node(
         metadata=ObjectMeta(name=name),
-        spec=NodeSpec(podCIDR=pod_cidr),
-        status=NodeStatus(addresses=[NodeAddress(type="InternalIP", address=address)]),
+        spec=NodeSpec(podCIDR=pod_cidrs[0], podCIDRs=list(pod_cidrs)),
+        status=NodeStatus(addresses=listed),
     )
 
 
@@ -43,24 +47,24 @@ NODES = [node("left", LEFT, "10.42.0.0/24"), node("right", RIGHT, "10.42.1.0/24"
 class Side:
     """A node with one pod that answers with the node's name."""
 
-    def __init__(self, item: Node, stack: ExitStack) -> None:
+    def __init__(self, item: Node, stack: ExitStack, nodes: Sequence[Node] = NODES) -> None:
         self._item = item
         self._stack = stack
         self.pod = 0
         self.client = MirroringClient()
-        self.client.put(*NODES)
+        self.client.put(*nodes)
 
     async def run(self) -> None:
-        name, cidr = self._item.metadata.name, self._item.spec.podCIDR
+        name, cidrs = self._item.metadata.name, self._item.spec.podCIDRs
         self._network = PodNetwork()
-        await self._network.start(cidr)
+        await self._network.start(*cidrs)
         self.pod = self._stack.enter_context(process_in_namespace())
         await self._network.attach(name, f"default/{name}", namespace_path(self.pod))
         self._stack.enter_context(server(name, 8080, self.pod))
-        address = self._item.status.addresses[0].address
-        overlay = Overlay(self.client.as_client(), name, [address], cidr)
+        addresses = [entry.address for entry in self._item.status.addresses]
+        overlay = Overlay(self.client.as_client(), name, addresses, *cidrs)
         self._task = asyncio.create_task(overlay.run())
-        await asyncio.wait_for(overlay.applied(1), 5)
+        await asyncio.wait_for(overlay.applied(len(cidrs)), 5)
         self.overlay = overlay
 
     async def stop(self) -> None:
@@ -77,8 +81,12 @@ MOVED = "198.51.100.77"
 class Stage:
     """Two nodes with a link between them; the right one runs in a thread of its own, in a namespace of its own."""
 
-    def __init__(self, prefix: int, is_tunnelled: bool) -> None:
+    def __init__(
+        self, prefix: int, is_tunnelled: bool, nodes: Sequence[Node] = NODES, prefix_v6: int = 16
+    ) -> None:
+        self._nodes = nodes
         self._prefix = prefix
+        self._prefix_v6 = prefix_v6
         self._is_tunnelled = is_tunnelled
         self._is_right_up = threading.Event()
         self._updates: queue.SimpleQueue[Node | None] = queue.SimpleQueue()  # None: the end
@@ -91,7 +99,7 @@ class Stage:
             self._connect(machine)
             beside = asyncio.create_task(asyncio.to_thread(in_namespace_of, machine, self._right))
             try:
-                side = Side(NODES[0], stack)
+                side = Side(self._nodes[0], stack, self._nodes)
                 await side.run()
                 await asyncio.to_thread(self._is_right_up.wait, 10)
                 await story(side)
@@ -113,12 +121,17 @@ class Stage:
             (f"nsenter -t {machine} -n", RIGHT, (LEFT, MOVED)),
         ):
             shell(f"{where} ip addr add {own}/{self._prefix} dev up0")
+            # Until a link's own address is known to be unique, the kernel looks for no next hop on it.
+            shell(f"{where} sh -c 'echo 0 > /proc/sys/net/ipv6/conf/up0/accept_dad'")
             shell(f"{where} ip link set up0 up")
             for other in others if self._is_tunnelled else ():
                 shell(f"{where} ip route add {other}/32 dev up0")
+            own_v6, other_v6 = (LEFT_V6, RIGHT_V6) if own == LEFT else (RIGHT_V6, LEFT_V6)
+            shell(f"{where} ip addr add {own_v6}/{self._prefix_v6} dev up0 nodad")
+            shell(f"{where} ip route replace {other_v6}/128 dev up0")
 
     async def _right(self, stack: ExitStack) -> None:
-        side = Side(NODES[1], stack)
+        side = Side(self._nodes[1], stack, self._nodes)
         try:
             await side.run()
             self._is_right_up.set()
@@ -170,3 +183,38 @@ def test_a_node_that_moves_is_reached_at_its_new_address(prefix: int, is_tunnell
         assert LEFT not in shell("ip -d link; ip route")
 
     stage.play(story)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "families", "prefixes"),
+    [
+        ((f"{LEFT},{LEFT_V6}", f"{RIGHT},{RIGHT_V6}"), (0, 1), (1, 16)),  # neighbours
+        ((f"{LEFT},{LEFT_V6}", f"{RIGHT},{RIGHT_V6}"), (0, 1), (1, 128)),  # by IPv4 only
+        ((LEFT, RIGHT), (0, 1), (32, 128)),  # both in a tunnel over IPv4
+        ((f"{LEFT_V6},{LEFT}", f"{RIGHT_V6},{RIGHT}"), (1, 0), (32, 128)),  # or over IPv6
+        ((LEFT_V6, RIGHT_V6), (1,), (1, 128)),
+        ((LEFT_V6, RIGHT_V6), (1,), (1, 16)),
+    ],
+)
+def test_pods_of_both_families(
+    addresses: tuple[str, str], families: tuple[int, ...], prefixes: tuple[int, int]
+) -> None:
+    nodes = [
+        node(name, address, *(RANGES[name][family] for family in families))
+        for name, address in zip(RANGES, addresses, strict=True)
+    ]
+    is_tunnelled = prefixes[1] == 128
+
+    async def story(side: Side) -> None:
+        for family in families:
+            target, own = (("10.42.1.2", "10.42.0.2"), ("fd42:0:0:1::2", "fd42::2"))[family]
+            assert await ask(target, 8080, pid=side.pod) == [f"right {own}"]
+        assert (TUNNEL in shell("ip link")) is is_tunnelled
+        side.client.mirror(Node).remove("", "right")
+        await asyncio.wait_for(side.overlay.applied(0), 5)
+        assert "proto 142" not in shell("ip -6 route; ip -4 route")
+        await side.stop()
+        await asyncio.to_thread(remove_routes)
+        assert TUNNEL not in shell("ip link")
+
+    Stage(prefixes[0], prefixes[0] == 32, nodes, prefixes[1]).play(story)

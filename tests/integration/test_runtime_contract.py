@@ -13,6 +13,11 @@ from integration.node_host import NAME, needs_engine
 from integration.runtime_engines import RunningEngine
 
 pytestmark = needs_engine
+# Folders of programs that no package of the host has: containerd 2 with its shim and ctr; crio and pinns.
+CRIO_CAPABILITIES = (
+    0x5FB  # of Docker's 14, all but NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE and SETFCAP
+)
+NEWER_CONTAINERD, CRIO = "KUBELITE_NEWER_CONTAINERD", "KUBELITE_CRIO"
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +35,22 @@ def podman_engine() -> Iterator[RunningEngine]:
 @pytest.fixture(scope="module")
 def containerd_engine() -> Iterator[RunningEngine]:
     with runtime_engines.containerd() as running:
+        yield running
+
+
+@pytest.fixture(scope="class")
+def newer_containerd_engine() -> Iterator[RunningEngine]:
+    with (
+        runtime_engines.programs_first(os.environ[NEWER_CONTAINERD]),
+        runtime_engines.containerd() as running,
+    ):
+        yield running
+
+
+@pytest.fixture(scope="class")
+def crio_engine() -> Iterator[RunningEngine]:
+    folder = os.environ.get(CRIO, "")
+    with runtime_engines.programs_first(folder), runtime_engines.crio() as running:
         yield running
 
 
@@ -59,4 +80,35 @@ class TestContainerd(ProcessContract):
     @pytest.fixture
     async def place(self, containerd_engine: RunningEngine, tmp_path: Path) -> AsyncIterator[Place]:
         async with using(place_on(containerd_engine, tmp_path)) as made:
+            yield made
+
+
+@pytest.mark.skipif(NEWER_CONTAINERD not in os.environ, reason=f"needs {NEWER_CONTAINERD}")
+class TestNewerContainerd(ProcessContract):
+    @pytest.fixture
+    async def place(
+        self, newer_containerd_engine: RunningEngine, tmp_path: Path
+    ) -> AsyncIterator[Place]:
+        engine = newer_containerd_engine
+        made = Place(engine.open, engine.image, NAME, tmp_path, bars_programs=None)
+        async with using(made):
+            yield made
+
+
+@pytest.mark.skipif(
+    CRIO not in os.environ and shutil.which("crio") is None, reason=f"needs crio or {CRIO}"
+)
+class TestCRIO(ProcessContract):
+    @pytest.fixture
+    async def place(self, crio_engine: RunningEngine, tmp_path: Path) -> AsyncIterator[Place]:
+        made = Place(
+            crio_engine.open,
+            crio_engine.image,
+            NAME,
+            tmp_path,
+            starts_process_late=False,
+            bars_programs=False,
+            capabilities=CRIO_CAPABILITIES,
+        )
+        async with using(made):
             yield made

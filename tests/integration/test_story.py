@@ -144,6 +144,26 @@ def test_4_roll_out_and_back(server: Server) -> None:
     wait_for(lambda: set(_values(server, "image")) == {before}, "old image", 60)
 
 
+def test_4_and_an_ingress_leads_to_them(server: Server) -> None:
+    host = server.host
+    assert host is not None
+    refused = _ask(server, "http://127.0.0.1/")
+    assert "Connection refused" in refused or not refused
+    server.kubectl("create", "ingress", "hello", "--rule=hello.test/*=hello:http")
+    by_host = ("curl", "-sS", "--max-time", "5", "-H", "Host: hello.test", "http://127.0.0.1/")
+    names = set(_values(server, "name"))
+    wait_for(lambda: host.run(*by_host, check=False).strip() in names, "answer", 30)
+    shown = server.kubectl("get", "ingress", "hello")
+    assert ADDRESS in shown
+    assert "kubelite" in shown
+    server.kubectl("rollout", "restart", "deployment/hello")
+    answers = {host.run(*by_host, check=False).strip() for _ in range(60)}
+    server.kubectl("rollout", "status", "deployment/hello", "--timeout=60s")
+    assert all(answer.startswith("hello-") for answer in answers), answers
+    server.kubectl("delete", "ingress", "hello")
+    wait_for(lambda: not host.run(*by_host, check=False).strip(), "closed port", 30)
+
+
 def test_5_killed_and_started_again_nothing_is_lost(server: Server) -> None:
     assert server.host is not None
     wait_for(lambda: _values(server, "phase") == ["Running"] * 3, "three pods", 60)

@@ -69,6 +69,8 @@ def test_pulls_are_bounded_or_one_after_the_other() -> None:
     assert load({"serialize_image_pulls": True}, {}, NOWHERE).pulls_at_once == 1
     with pytest.raises(InvalidConfig, match=r"^cannot use --max-parallel-image-pulls 0: must be"):
         load({"max_parallel_image_pulls": 0}, {}, NOWHERE)
+    with pytest.raises(InvalidConfig, match=r"^cannot use --registry-qps -1: must not be"):
+        load({"registry_qps": -1}, {}, NOWHERE)
 
 
 def test_the_verification_of_logins_has_a_policy_and_only_one_of_them_a_list() -> None:

@@ -232,6 +232,7 @@ NETWORK_READS = {
     *(("", plural) for plural in ("services", "endpoints", "pods", "namespaces", "nodes")),
     ("discovery.k8s.io", "endpointslices"),
     *(("networking.k8s.io", name) for name in ("networkpolicies", "servicecidrs", "ipaddresses")),
+    *(("networking.k8s.io", name) for name in ("ingresses", "ingressclasses")),
 }
 EVERYBODYS_WRITES = {
     ("create", "authentication.k8s.io", "selfsubjectreviews"),

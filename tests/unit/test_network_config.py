@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from kubelite.config import ClusterSettings, Config, InvalidConfig, load, load_agent
+from kubelite.network_config import listening_address
 
 NOWHERE = Path("/nowhere/config.yaml")
 DUAL = {"cluster_cidr": "10.42.0.0/16,fd00:42::/56", "service_cidr": "10.43.0.0/16,fd00:43::/112"}
@@ -118,6 +119,10 @@ def test_parts_of_nodes_by_family(given: dict[str, object], sizes: dict[int, int
         ),
         ({"node_ip": "192.0.2.1,192.0.2.2"}, "--node-ip 192.0.2.1,192.0.2.2: must be one value"),
         ({"node_ip": "192.0.2.1,::"}, "--node-ip ::: must be an address of this host"),
+        ({"network_plugin": "flannel"}, "--network-plugin flannel: must be kubelite or cni"),
+        ({"cni_conf_dir": "net.d"}, "--cni-conf-dir net.d: must be an absolute path"),
+        ({"cni_bin_dir": "/opt/cni/bin,bin"}, "--cni-bin-dir bin: must be an absolute path"),
+        ({"cni_bin_dir": ","}, "must be an absolute path"),
         ({"node_external_ip": "192.0.2.1,ff02::1"}, "ff02::1: must be an address of this host"),
     ],
 )
@@ -140,3 +145,17 @@ def test_an_agent_may_expect_two_families(field: str) -> None:
     assert getattr(load_agent({field: value}, {}, NOWHERE), field) == value
     with pytest.raises(InvalidConfig, match="must be one value, or one of IPv4 and one of IPv6"):
         load_agent({field: f"{value},{value}"}, {}, NOWHERE)
+
+
+@pytest.mark.parametrize(
+    ("address", "ranges", "listening"),
+    [
+        ("0.0.0.0", "10.42.0.0/16", "0.0.0.0"),
+        ("0.0.0.0", "10.42.0.0/16,fd42::/56", "::"),
+        ("0.0.0.0", "fd42::/56", "::"),
+        ("192.0.2.1", "fd42::/56", "192.0.2.1"),
+        ("::", "10.42.0.0/16", "::"),
+    ],
+)
+def test_all_addresses_are_those_of_all_families(address: str, ranges: str, listening: str) -> None:
+    assert listening_address(address, ranges) == listening

@@ -19,6 +19,7 @@ from kubelite.control.endpointslice_mirroring import EndpointSliceMirroringContr
 from kubelite.control.ephemeral_volumes import EphemeralVolumeController
 from kubelite.control.garbage import GarbageCollector
 from kubelite.control.horizontal_autoscaler import HorizontalAutoscalerController
+from kubelite.control.ingresses import IngressController
 from kubelite.control.job import JobController
 from kubelite.control.load_balancers import LoadBalancerController
 from kubelite.control.local_provisioner import LocalPathProvisioner
@@ -71,6 +72,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         EndpointSliceController,
         EndpointSliceMirroringController,
         LoadBalancerController,
+        IngressController,
         ServiceCIDRController,
         NodeIPAMController,
         NodeLifecycleController,

@@ -99,6 +99,13 @@ class LoadBalancing(Struct, frozen=True):
     api_port: int = 6443  # which no Service may have on nodes
 
 
+class IngressOptions(Struct, frozen=True):
+    """Whether the cluster has an IngressClass of kubelite's, and where nodes listen."""
+
+    is_on: bool = True
+    ports: tuple[int, ...] = (80, 443)  # of the nodes
+
+
 class Options(Struct, frozen=True):
     """Settings of this cluster, and services outside of the API, that controllers need."""
 
@@ -115,5 +122,6 @@ class Options(Struct, frozen=True):
     serves_metrics: bool = False  # whether metrics.k8s.io is served here
     system: SystemObjects = SystemObjects()  # required objects; empty except in a server
     load_balancing: LoadBalancing = LoadBalancing()
+    ingress: IngressOptions = IngressOptions()
     node_grace_seconds: float = 50.0  # without a report a node becomes Unknown
     terminated_pods_limit: int = 12_500

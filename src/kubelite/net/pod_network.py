@@ -10,10 +10,8 @@ import asyncio
 import errno
 import hashlib
 import logging
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -21,6 +19,7 @@ from typing import Protocol, TypeVar
 from kubelite.net import ipv6_host
 from kubelite.net.addresses import AddressPool
 from kubelite.net.families import family_of
+from kubelite.net.namespaces import opened_namespace
 from kubelite.net.netlink import SCOPE_HOST, Link, Route, RouteSocket, open_in
 from kubelite.net.netlink import inside as inside_namespace
 
@@ -33,7 +32,6 @@ POD_INTERFACE = "eth0"
 DEFAULT_MTU = 1500
 CARRIER_SECONDS_MAX = 2.0
 IP_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
-OWN_NAMESPACE = Path("/proc/thread-self/ns/net")
 
 T = TypeVar("T")
 
@@ -240,7 +238,7 @@ class PodNetwork:
     def _connect(self, pod_uid: str, netns: str, addresses: Sequence[str]) -> None:
         name = link_name(pod_uid)
         with (
-            _opened_namespace(netns) as namespace,
+            opened_namespace(netns) as namespace,
             RouteSocket() as host,
             open_in(namespace) as pod,
         ):
@@ -292,18 +290,6 @@ class PodNetwork:
                 pod.replace_route(Route("", 0, link.index, gateway))
 
 
-@contextmanager
-def _opened_namespace(path: str) -> Iterator[int]:
-    """Open a network namespace that is not the host's own, whose link and routes would be replaced. Raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if os.path.samestat(os.fstat(descriptor), OWN_NAMESPACE.stat()):
-            raise OSError(errno.EINVAL, f"{path} is the network namespace of the host")
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def _length(address: str) -> int:
     """Return the prefix length of a range of one address."""
     return family_of(address).bits
@@ -321,7 +307,7 @@ def _addresses_in(pod_uid: str, netns: str) -> tuple[str, ...]:
     if owner is None:
         return ()
     try:
-        with _opened_namespace(netns) as namespace, open_in(namespace) as pod:
+        with opened_namespace(netns) as namespace, open_in(namespace) as pod:
             inside = pod.find_link(POD_INTERFACE)
             if inside is not None and _has(pod, inside, owner[1]):
                 return owner[1]

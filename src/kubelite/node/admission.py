@@ -1,6 +1,6 @@
 """Decides whether a node can take a pod that was bound to it; pure. Upstream's node admission has the same words."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -25,6 +25,20 @@ class Rejection(Struct, frozen=True):
 
     reason: str
     message: str
+
+
+class Shortage(Struct, frozen=True):
+    """A resource that does not suffice for a pod, in the units of `resources.amount_of`."""
+
+    name: str
+    requested: int
+    used: int
+    capacity: int
+
+    @property
+    def missing(self) -> int:
+        """How much has to be freed."""
+        return self.requested + self.used - self.capacity
 
 
 def host_ports(pod: Pod) -> list[HostPort]:
@@ -71,8 +85,11 @@ def wants_apparmor(pod: Pod, container: AnyContainer) -> bool:
 
 def rejection(pod: Pod, others: Sequence[Pod], node: NodeView) -> Rejection | None:
     """Return why `pod` does not fit beside the `others` that run already, or None."""
-    if insufficient := _lacks(pod, others, node):
-        return insufficient
+    return _lacks(pod, others, node) or unsuited(pod, others, node)
+
+
+def unsuited(pod: Pod, others: Sequence[Pod], node: NodeView) -> Rejection | None:
+    """Return why `pod` cannot be on the node however much room there is, or None."""
     taken = [port for other in others for port in host_ports(other)]
     if any(_collides(port, other) for port in host_ports(pod) for other in taken):
         return _failed("NodePorts", "node(s) didn't have free ports for the requested pod ports")
@@ -87,9 +104,16 @@ def rejection(pod: Pod, others: Sequence[Pod], node: NodeView) -> Rejection | No
 
 def _lacks(pod: Pod, others: Sequence[Pod], node: NodeView) -> Rejection | None:
     """Return which resource the node has too little of for `pod`, or None."""
+    for lack in shortages(pod, others, node):
+        return _insufficient(lack.name, lack.requested, lack.used, lack.capacity)
+    return None
+
+
+def shortages(pod: Pod, others: Sequence[Pod], node: NodeView) -> Iterator[Shortage]:
+    """Yield each resource that the node has too little of for `pod` beside the `others`."""
     allowed_pods = int(node.allocatable.get("pods", "110"))
     if len(others) >= allowed_pods:
-        return _insufficient("pods", 1, len(others), allowed_pods)
+        yield Shortage("pods", 1, len(others), allowed_pods)
     used = used_by(others)
     for name, amount in sorted(pod_requests(pod).items()):
         # An extended resource that the node does not know may be the cluster's: the scheduler has accounted for it.
@@ -97,8 +121,7 @@ def _lacks(pod: Pod, others: Sequence[Pod], node: NodeView) -> Rejection | None:
             continue
         available = amount_of(name, node.allocatable.get(name, "0"))
         if used.get(name, 0) + amount > available:
-            return _insufficient(name, amount, used.get(name, 0), available)
-    return None
+            yield Shortage(name, amount, used.get(name, 0), available)
 
 
 def is_extended(name: str) -> bool:

@@ -34,6 +34,10 @@ class ShownFlags(Flags, Protocol):
     @property
     def pulls_at_once(self) -> int: ...
     @property
+    def registry_qps(self) -> int: ...
+    @property
+    def registry_burst(self) -> int: ...
+    @property
     def image_pull_credentials_verification_policy(self) -> str: ...
     @property
     def preloaded_images_verification_allowlist(self) -> tuple[str, ...]: ...
@@ -129,6 +133,8 @@ def _images(flags: ShownFlags) -> dict[str, Any]:
     return {
         "serializeImagePulls": flags.serialize_image_pulls,
         "maxParallelImagePulls": flags.pulls_at_once,
+        "registryPullQPS": flags.registry_qps,
+        "registryBurst": flags.registry_burst,
         "imagePullCredentialsVerificationPolicy": policy,
         **({"preloadedImagesVerificationAllowlist": list(listed)} if listed else {}),
         "imageGCHighThresholdPercent": flags.image_gc_high_threshold,

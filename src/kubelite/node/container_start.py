@@ -1,5 +1,7 @@
 """Creates and starts containers, and runs their postStart hooks."""
 
+import logging
+
 import msgspec
 
 from kubelite.api.client.events import NORMAL, WARNING
@@ -16,7 +18,13 @@ from kubelite.node.environment import ConfigUnavailable, Environment
 from kubelite.node.lifecycle import StartContainer
 from kubelite.node.observed import Trouble
 from kubelite.node.pod_memory import ContainerState, PodMemory
-from kubelite.node.pods import AnyContainer, WantedImage, reference_to, wanted_images
+from kubelite.node.pods import (
+    AnyContainer,
+    WantedImage,
+    pod_key,
+    reference_to,
+    wanted_images,
+)
 from kubelite.node.probe_starts import ProbeStarts
 from kubelite.node.probes import Outcome, ProbeTarget
 from kubelite.node.resources import limits_of
@@ -28,6 +36,12 @@ from kubelite.node.runtime import (
     RuntimeFailure,
     StartRefused,
 )
+
+log = logging.getLogger(__name__)
+
+
+class _ImageRemoved(Exception):
+    """The image was there when the container was planned, and is not any more."""
 
 
 class ContainerStart:
@@ -55,6 +69,10 @@ class ContainerStart:
             async with self._shared.starting:
                 container_id = await self._create(memory, pod, action)
                 record = await self._started(memory, pod, container, container_id)
+        except _ImageRemoved as error:
+            # The next plan fetches it; until then the state of the pull tells what the container waits for.
+            log.info("image was removed", extra={"image": str(error), "pod": pod_key(pod)})
+            memory.troubles.pop(container.name, None)
         except (ConfigUnavailable, APIError) as error:
             self._start_failed(memory, pod, container, "CreateContainerConfigError", str(error))
         except StartRefused as error:
@@ -121,13 +139,13 @@ class ContainerStart:
         return msgspec.structs.replace(injection, mounts=free)
 
     async def _image(self, memory: PodMemory, wanted: WantedImage) -> Image:
-        """Return an image that was there when the container was planned. Raises RuntimeFailure if it was removed."""
+        """Return an image that was there when the container was planned. Raises _ImageRemoved."""
         # Another container that mounts the same volume may have found it removed, and taken the state away.
         state = memory.images.get(wanted.key)
         image = None if state is None else await self._runtime.image(state.image_id)
         if image is None:
             memory.images.pop(wanted.key, None)
-            raise RuntimeFailure(f"image {wanted.reference} was removed")
+            raise _ImageRemoved(wanted.reference)
         return image
 
     def _tell_reductions(

@@ -120,7 +120,9 @@ class ContainerdFolders(Struct, frozen=True):
 
     def prepare(self) -> None:
         """Make its folders and write its configuration. Blocking; raises OSError."""
-        self.run.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.run.mkdir(mode=0o711, parents=True, exist_ok=True)
+        # The roots of containers lie in it, and those with a user namespace are prepared by a user of that.
+        self.run.chmod(0o711)
         self.top.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (self.data, self.programs, self.networks, self.registries):
             folder.mkdir(mode=0o711, parents=True, exist_ok=True)

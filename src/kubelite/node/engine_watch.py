@@ -47,7 +47,9 @@ class EngineWatch:
             return EngineView(error=str(error))
         self._last = EngineView(version=version, images=tuple(images), handlers=handlers)
         self._seen_at = self._time()
-        return replace(self._last, error=self._kubelet.engine_error)
+        return replace(
+            self._last, error=self._kubelet.engine_error, network_error=self._network_error()
+        )
 
     def _silent(self) -> EngineView:
         if self._seen_at is None:

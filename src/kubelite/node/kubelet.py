@@ -98,7 +98,7 @@ class Kubelet:
         self.engine_error = "container engine has not answered yet"  # empty while it answers
         self.engine_known = asyncio.Event()  # set once it has answered, or failed to
         self.on_engine_change: Callable[[], None] = lambda: None
-        # Awaited once the engine answers, before the first pod is started.
+        # Awaited each time that the engine answers again, before any pod is started.
         self.before_pods: Callable[[], Awaitable[None]] = _nothing
 
     @property
@@ -234,10 +234,12 @@ class Kubelet:
 
     async def _resynced(self, records: tuple[ContainerRecord, ...]) -> None:
         """Handle the list of all containers that the engine gives at each connect; the first starts the pod workers."""
+        self._worker.hold()
         self._worker.containers_listed(records)
         if not self._restored:
             await self._worker.restore(records)
-            await self.before_pods()
+        await self.before_pods()  # which an engine that was replaced needs like one that is new
+        if not self._restored:
             self._restored = True
             self._tasks.supervise(self._worker.run, name=f"pods of {self._facts.name}")
         for record in records:
@@ -246,5 +248,4 @@ class Kubelet:
         self.engine_error = ""
         self.engine_known.set()
         self.on_engine_change()
-        for uid in list(self._worker.memories):
-            self._worker.wake(uid)
+        self._worker.release()

@@ -174,19 +174,33 @@ class _Draft:
         )
 
     def is_due(self, retry_at: datetime | None) -> bool:
-        """Whether a trouble may be tried again; if not yet, the plan waits for it."""
-        if retry_at is None or retry_at <= self.now:
-            return retry_at is not None
-        self.wait_until(retry_at)
-        return False
+        """Whether a trouble may be tried again; if not yet, the plan waits for it.
+
+        A date beyond every back-off is one of a clock that has been set back since, so it is due.
+        """
+        if retry_at is None:
+            return False
+        if self.now < retry_at <= self.now + timedelta(seconds=BACKOFF_MAX_SECONDS):
+            self.wait_until(retry_at)
+            return False
+        return True
+
+    def is_past(self, date: datetime) -> bool:
+        """Whether a date has come; if not yet, the plan waits for it."""
+        if date > self.now:
+            self.wait_until(date)
+        return date <= self.now
 
     def plan(self) -> Plan:
         return Plan(tuple(self.actions), self.wait_seconds)
 
 
 def backoff_remaining(record: ContainerRecord, now: datetime) -> float:
-    """Return the seconds of back-off left before an exited container is restarted; 0 if none."""
-    if record.finished_at is None:
+    """Return the seconds of back-off left before an exited container is restarted; 0 if none.
+
+    There is none after an end in the future: the clock has been set back since.
+    """
+    if record.finished_at is None or record.finished_at > now:
         return 0.0
     return (record.finished_at + timedelta(seconds=backoff_of(record)) - now).total_seconds()
 
@@ -204,6 +218,8 @@ def next_backoff(record: ContainerRecord | None) -> int:
     """Return the pause that follows the next run: 10 s, doubling to 5 min."""
     if record is None:
         return 0
+    if record.phase == "created":
+        return backoff_of(record)  # it is replaced, and never ran
     return min(max(backoff_of(record) * 2, BACKOFF_FIRST_SECONDS), BACKOFF_MAX_SECONDS)
 
 
@@ -290,6 +306,11 @@ def _run(draft: _Draft) -> None:
     if sandbox is None or not sandbox.is_running:
         _run_without_sandbox(draft, sandbox)
         return
+    if strays := [one for one in _running_sandboxes(draft) if one.id != sandbox.id]:
+        # Left by an agent that was killed while it made them; the pod's address is that of the newest.
+        for stray in strays:
+            draft.add(RemoveContainer(stray))
+        return
     limits = group_limits(draft.pod)
     if observed.group_limits != limits:
         trouble = observed.sandbox_trouble
@@ -335,13 +356,28 @@ def _run_without_sandbox(draft: _Draft, old: ContainerRecord | None) -> None:
             message = "Pod sandbox changed, it will be killed and re-created."
             draft.add(StopContainer(record, grace_seconds(pod), message))
         return
+    if older := _running_sandboxes(draft):
+        for record in older:
+            draft.add(StopSandbox(record))
+        return
     if old is not None and _is_finished(draft):
         return
     _is_prepared(draft)
     _ensure_images(draft, _first_containers(draft))
     trouble = observed.sandbox_trouble
     if trouble is None or draft.is_due(trouble.retry_at):
-        draft.add(CreateSandbox(0 if old is None else old.attempt + 1))
+        draft.add(CreateSandbox(_attempt_after(old)))
+
+
+def _running_sandboxes(draft: _Draft) -> list[ContainerRecord]:
+    return [one for one in draft.observed.records if one.is_sandbox and one.is_running]
+
+
+def _attempt_after(last: ContainerRecord | None) -> int:
+    """Return the attempt that follows; one that was made and never ran, as after a kill of the agent, is replaced."""
+    if last is None:
+        return 0
+    return last.attempt if last.phase == "created" else last.attempt + 1
 
 
 def _is_finished(draft: _Draft) -> bool:
@@ -383,7 +419,7 @@ def _initialize(draft: _Draft, sandbox: ContainerRecord) -> bool:
         elif has_started or (record is not None and _succeeded(record)):
             continue
         else:
-            if record is None or record.phase == "exited":
+            if record is None or not record.is_running:
                 _keep_running(draft, container, record, sandbox, is_init=True)
             if _is_finished(draft):
                 _end(draft, grace_seconds(pod))
@@ -433,8 +469,9 @@ def _is_under_way(draft: _Draft, container: AnyContainer, record: ContainerRecor
 
 def _start_ephemeral(draft: _Draft, sandbox: ContainerRecord) -> None:
     for container in draft.pod.spec.ephemeralContainers:
-        if draft.observed.newest(container.name) is None:
-            _start(draft, container, None, sandbox)
+        record = draft.observed.newest(container.name)
+        if record is None or record.phase == "created":
+            _start(draft, container, record, sandbox)
 
 
 def _keep_running(
@@ -451,8 +488,7 @@ def _keep_running(
     elif record.is_running:
         _replace_if_needed(draft, container, record)
     elif record.phase == "created":
-        if not draft.observed.troubles.get(container.name):
-            _start(draft, container, record, sandbox)
+        _start(draft, container, record, sandbox)
     elif should_restart(draft.pod, container, record.exit_code, is_init=is_init):
         remaining = backoff_remaining(record, draft.now)
         if remaining > 0:
@@ -504,7 +540,7 @@ def _start(
 
 def _next_attempt(draft: _Draft, container: AnyContainer, last: ContainerRecord | None) -> int:
     if last is not None:
-        return last.attempt + 1
+        return _attempt_after(last)
     # The containers of a pod that had run were removed from outside, so its restarts are read from its status.
     status = draft.pod.status
     for known in (*status.containerStatuses, *status.initContainerStatuses):
@@ -533,7 +569,7 @@ def _prune(draft: _Draft) -> None:
     kept = draft.dead.kept
     for container in all_containers(draft.pod) if kept >= 0 else ():
         for record in draft.observed.attempts(container.name)[1 + kept :]:
-            if not record.is_running and draft.is_due(record.created_at + draft.dead.age):
+            if not record.is_running and draft.is_past(record.created_at + draft.dead.age):
                 draft.add(RemoveContainer(record))
     for record in draft.observed.records:
         if record.is_sandbox and not record.is_running:

@@ -58,6 +58,7 @@ class Ending(Struct, frozen=True):
     disruption: str = (
         ""  # reason of the condition DisruptionTarget; empty: the end is no disruption
     )
+    disruption_message: str = ""  # of that condition, if it is another one
 
     def is_within(self, grace_seconds: int) -> bool:
         """Return whether the pod ends within a grace period anyway."""

@@ -14,12 +14,15 @@ from kubelite.api.client.events import NORMAL, WARNING
 from kubelite.api.errors import APIError, failure_kind
 from kubelite.api.kinds.core.pods import Pod, PodStatus
 from kubelite.log import Complaint
+from kubelite.node import preemption
 from kubelite.node.admission import (
     REJECTED,
     Rejection,
     rejection,
     resize_refusal,
+    shortages,
     unexpected,
+    unsuited,
     unsupported,
 )
 from kubelite.node.dependencies import ActionDependencies, Collaborators, NodeFacts
@@ -39,6 +42,7 @@ from kubelite.node.pod_memory import ContainerState, PodMemory
 from kubelite.node.pods import (
     all_containers,
     grace_seconds,
+    is_critical,
     is_terminal,
     pod_key,
     reference_to,
@@ -82,6 +86,7 @@ class PodWorker:
         )
         self.memories: dict[str, PodMemory] = {}
         self._are_all_known = True
+        self._is_held = False
         self._left_volumes: set[str] = set()  # by uid, of pods that the API has not told yet
         # Each returns why the node takes no such pod now, or None; a pod that has containers is not asked about.
         self.admission_checks: list[Callable[[Pod], Rejection | None]] = []
@@ -150,6 +155,15 @@ class PodWorker:
         self._left_volumes.clear()
         self._wake_all()
 
+    def hold(self) -> None:
+        """Work on no pod until `release`: the engine is not ready for any."""
+        self._is_held = True
+
+    def release(self) -> None:
+        """End `hold`."""
+        self._is_held = False
+        self._wake_all()
+
     def mirror_changed(self, uid: str, mirror: Pod | None) -> None:
         """Store the mirror pod of a static pod."""
         if (memory := self.memories.get(uid)) is not None:
@@ -184,13 +198,13 @@ class PodWorker:
 
     async def restore(self, records: Sequence[ContainerRecord]) -> None:
         """Recover after a restart: re-attach running sandboxes, and find the volumes that deleted pods left."""
-        live = {r.pod_uid: r.pid for r in records if r.is_sandbox and r.is_running and r.pid}
-        await self._parts.network.restore(live)
+        live = _live_sandboxes(records)
+        await self._parts.network.restore({uid: sandbox.pid for uid, sandbox in live.items()})
         # A pod without its addresses would be reported and probed without them.
-        for record in records:
-            memory = self.memory(record.pod_uid)
-            if record.pod_uid in live and record.is_sandbox and memory.pod is not None:
-                await self._actions.sandboxes.attach(memory, memory.pod, record)
+        for uid, sandbox in live.items():
+            memory = self.memory(uid)
+            if memory.pod is not None:
+                await self._actions.sandboxes.attach(memory, memory.pod, sandbox)
         await self._parts.logs.add(records)
         for uid in self._parts.devices.leftovers():
             self.memory(uid)  # of a pod that is gone, its claims are given back
@@ -272,7 +286,7 @@ class PodWorker:
 
     async def _attend(self, uid: str) -> None:
         memory = self.memories.get(uid)
-        if memory is None or (memory.pod is None and not self._are_all_known):
+        if memory is None or self._is_held or (memory.pod is None and not self._are_all_known):
             return
         try:
             wait_seconds = await self.reconcile(memory)
@@ -431,7 +445,27 @@ class PodWorker:
             return None
         # The scheduler may have seen a newer Node than this node's mirror, so read it before refusing.
         view = await self.node.read()
-        return rejection(pod, self._others(memory), view)
+        refusal = rejection(pod, self._others(memory), view)
+        return await self._make_room(memory, pod, view) if refusal and is_critical(pod) else refusal
+
+    async def _make_room(self, memory: PodMemory, pod: Pod, view: NodeView) -> Rejection | None:
+        """End lesser pods for a critical one and wait until their containers have; return why it cannot be, or None."""
+        others = self._others(memory)
+        if refusal := unsuited(pod, others, view):
+            return refusal
+        lacks = list(shortages(pod, others, view))
+        victims = preemption.pods_to_preempt(pod, others, lacks)
+        if victims is None:
+            return preemption.refused(lacks)
+        memory.admitted, memory.allocated = True, asked_resources(pod)  # the room is its own now
+        for victim in victims:
+            about = reference_to(victim)
+            self._events.event(about, WARNING, preemption.REASON, preemption.MESSAGE)
+            self.end(victim.metadata.uid, preemption.ENDING)
+        for ending in [self.memories[victim.metadata.uid] for victim in victims]:
+            for record in [one for one in ending.records.values() if not one.is_sandbox]:
+                await ending.ended(record.id)
+        return None
 
     def _others(self, memory: PodMemory) -> list[Pod]:
         """Return the admitted pods except one, with their allocated resources."""
@@ -504,6 +538,12 @@ class PodWorker:
                 message = f"Back-off restarting failed container {container.name} in pod "
                 message += f"{pod.metadata.name}_{pod.metadata.namespace}({pod.metadata.uid})"
                 self._events.event(reference_to(pod, container), WARNING, "BackOff", message)
+
+
+def _live_sandboxes(records: Sequence[ContainerRecord]) -> dict[str, ContainerRecord]:
+    """Return the newest running sandbox of each pod; only that has the pod's addresses."""
+    running = [one for one in records if one.is_sandbox and one.is_running and one.pid]
+    return {one.pod_uid: one for one in sorted(running, key=lambda one: one.attempt)}
 
 
 def _forget_addresses(memory: PodMemory, ended: ContainerRecord) -> None:

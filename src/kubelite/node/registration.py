@@ -447,7 +447,10 @@ class NodeRegistration:
             before,
             self.devices(),
         )
-        is_due = self._reported is None or now - self._reported >= STATUS_REPORT
+        # A report in the future is one of a clock that has been set back since.
+        is_due = (
+            self._reported is None or not self._reported <= now < self._reported + STATUS_REPORT
+        )
         if not is_due and _without_dates(status) == _without_dates(before):
             return
         try:

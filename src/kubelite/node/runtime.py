@@ -86,6 +86,7 @@ class Mount(Struct, frozen=True):
     propagation: str = ""  # rprivate when empty; rslave, rshared
     image: str = ""  # id of the image whose files are shown; `source` is then a folder for the runtime to mount them in
     sub_path: str = ""  # below the image's root
+    image_name: str = ""  # of `image`, for engines that ask for it
 
 
 class HostDevice(Struct, frozen=True):

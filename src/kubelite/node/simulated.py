@@ -144,8 +144,12 @@ class SimulatedNode:
         eviction: EvictionSettings | None = None,
         static: StaticSource | None = None,
         devices: PodDevices | None = None,
+        around: Callable[[Collaborators], Collaborators] | None = None,
     ) -> None:
-        """Pods are evicted only if there are `readings` to do so by."""
+        """Pods are evicted only if there are `readings` to do so by.
+
+        `around` may put something between the agent and its dependencies, at each start.
+        """
         number = zlib.crc32(name.encode())
         self.name = name
         self.runtime = SimulatedRuntime(clock, randomness, behaviour)
@@ -167,6 +171,7 @@ class SimulatedNode:
         self.eviction: EvictionManager | None = None
         self._static = static
         self._devices = devices or NoDevices()
+        self._around = around
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
         self._identity = NodeIdentity(
             name, (address,), 10250, labels or {}, annotations={STORAGE_PATH: str(STORAGE)}
@@ -209,6 +214,8 @@ class SimulatedNode:
             events,
             devices=self._devices,
         )
+        if self._around is not None:
+            parts = self._around(parts)
         facts = NodeFacts(
             self.name,
             self._identity.addresses,

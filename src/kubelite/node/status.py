@@ -488,7 +488,7 @@ def _with_disruption(
         type=DISRUPTION_TARGET,
         status="True",
         reason=ending.disruption,
-        message=ending.message,
+        message=ending.disruption_message or ending.message,
         lastTransitionTime=format_time(now),
         observedGeneration=pod.metadata.generation,
     )

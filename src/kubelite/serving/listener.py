@@ -10,10 +10,10 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from typing import Protocol
 
 from kubelite.limits import HANDSHAKE_SECONDS, HANDSHAKES, HANDSHAKES_PER_ADDRESS
-from kubelite.serving.connection import ConnectionServer
-from kubelite.serving.table import LOOPBACK, Slot
+from kubelite.serving.table import LOOPBACK, ConnectionTable, Slot
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -24,10 +24,28 @@ ACCEPT_PAUSE_SECONDS = 0.1
 Handshakes = dict[str, dict[Slot, "asyncio.Task[bool]"]]  # by source, oldest first
 
 
+class Server(Protocol):
+    """Makes the protocol of each connection that its table admitted, and ends them."""
+
+    table: ConnectionTable
+
+    def connect(self, slot: Slot) -> asyncio.BaseProtocol:
+        """Return the protocol of a new connection."""
+        ...
+
+    def pre_shutdown(self) -> None:
+        """Close the connections that are idle."""
+        ...
+
+    async def shutdown(self, timeout: float) -> None:  # noqa: ASYNC109 - as aiohttp's
+        """Let the other connections finish, and end them after `timeout` seconds."""
+        ...
+
+
 class Listener:
     """Serves the connections of listening sockets."""
 
-    def __init__(self, server: ConnectionServer, tls: Callable[[], ssl.SSLContext | None]) -> None:
+    def __init__(self, server: Server, tls: Callable[[], ssl.SSLContext | None]) -> None:
         """`tls` is called on each connection, so that its context can be replaced; None serves plain text."""
         self._server = server
         self._tls = tls
@@ -38,7 +56,10 @@ class Listener:
     def open(self, host: str, port: int, name: str) -> int:
         """Listen and return the port; `port` 0 picks a free one. Raises OSError if the address is taken."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        is_both = host == "::"  # all addresses are those of IPv4 too, as with any other server
+        listener = socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, dualstack_ipv6=is_both
+        )
         self.serve(listener, name)
         bound: int = listener.getsockname()[1]
         return bound

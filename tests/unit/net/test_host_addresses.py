@@ -5,6 +5,7 @@ from ipaddress import ip_network
 import pytest
 
 from kubelite.net import host_addresses
+from kubelite.net.families import IPV4, IPV6
 from kubelite.net.host_addresses import (
     ADDRESS,
     IFA_ADDRESS,
@@ -124,5 +125,28 @@ async def test_the_address_of_an_interface(monkeypatch: pytest.MonkeyPatch) -> N
         view = host.read()
         assert view.primary == "198.51.100.9"  # and an interface that is gone may come back
         assert view.addresses == ("192.0.2.1",)
+    finally:
+        host.close()
+
+
+async def test_the_addresses_of_both_families(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = [
+        HostAddress("192.0.2.1", 0, 0, 2),
+        HostAddress("2001:db8::7", 0, 0, 2),
+        HostAddress("fd42::1", 0, 0, 3),
+    ]
+    monkeypatch.setattr(host_addresses, "_addresses", lambda: found)
+    monkeypatch.setattr(host_addresses, "preferred_source", lambda _: "")
+    pods = [ip_network("fd42::/56")]
+    host = HostAddresses(besides=pods, families=(IPV6, IPV4))
+    try:
+        assert host.read().node_addresses == ("2001:db8::7", "192.0.2.1")
+        del found[1]
+        assert host.read().node_addresses == ("::1", "192.0.2.1")
+    finally:
+        host.close()
+    host = HostAddresses(fixed="192.0.2.9", fixed_secondary="2001:db8::9", families=(IPV4, IPV6))
+    try:
+        assert host.read().node_addresses == ("192.0.2.9", "2001:db8::9")
     finally:
         host.close()

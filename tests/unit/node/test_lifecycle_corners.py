@@ -134,16 +134,51 @@ def test_a_sidecar_that_does_not_run_has_not_started() -> None:
     pod = pod_of({"initContainers": inits})
     images = {**IMAGES, "first": ImageState(image_id="sha256:1")}
     assert started(pod, up(record("first"), images=images)) == [("init", 0)]
-    assert started(pod, up(record("first", "created"), images=images)) == [("first", 1)]
+    assert started(pod, up(record("first", "created"), images=images)) == [("first", 0)]
     held = up(record("first"), images=images, hooks_running=frozenset({"first-id"}))
     assert started(pod, held) == []
 
 
-def test_a_container_that_was_made_and_not_started_is_started_anew_unless_why_is_known() -> None:
-    made = record(phase="created")
-    assert started(pod_of(), up(made)) == [("app", 1)]
-    trouble = Trouble("RunContainerError", "no", NOW - timedelta(seconds=1))
-    assert started(pod_of(), up(made, troubles={"app": trouble})) == []
+def test_a_container_that_was_made_and_not_started_is_made_anew_in_its_place() -> None:
+    """An attempt that never ran is no restart. It waits for the back-off of its trouble, if that has one."""
+    made = record(phase="created", labels={BACKOFF_LABEL: "40"})
+    [action] = [a for a in plan(pod_of(), up(made), NOW).actions if isinstance(a, StartContainer)]
+    assert (action.attempt, action.backoff_seconds) == (0, 40)
+    due = Trouble("CreateContainerError", "no", NOW - timedelta(seconds=1))
+    assert started(pod_of(), up(made, troubles={"app": due})) == [("app", 0)]
+    later = Trouble("CreateContainerError", "no", NOW + timedelta(seconds=1))
+    decision = plan(pod_of(), up(made, troubles={"app": later}), NOW)
+    assert (decision.actions, decision.wait_seconds) == ((), 1)
+    known = Trouble("RunContainerError", "no")
+    assert started(pod_of(), up(made, troubles={"app": known})) == []
+
+
+def test_an_init_container_that_was_made_and_not_started_is_made_anew() -> None:
+    pod = pod_of({"initContainers": [{"name": "init", "image": "i:1"}]})
+    images = {**IMAGES, "init": ImageState(image_id="sha256:1")}
+    assert started(pod, up(record("init", "created"), images=images)) == [("init", 0)]
+
+
+def test_an_ephemeral_container_that_was_made_and_not_started_is_made_anew() -> None:
+    pod = pod_of({"ephemeralContainers": [{"name": "look", "image": "i:1"}]})
+    images = {**IMAGES, "look": ImageState(image_id="sha256:1")}
+    seen = up(record(), record("look", "created"), images=images)
+    assert started(pod, seen) == [("look", 0)]
+
+
+def test_of_two_running_sandboxes_only_the_newest_stays() -> None:
+    old, new = record(SANDBOX, id="old"), record(SANDBOX, attempt=1)
+    seen = msgspec.structs.replace(up(), records=(old, new), addresses=())
+    assert plan(pod_of(), seen, NOW).actions == (RemoveContainer(old),)
+
+
+def test_a_sandbox_that_runs_beside_a_newer_one_that_does_not_is_stopped_first() -> None:
+    old, new = record(SANDBOX, id="old"), record(SANDBOX, "created", attempt=1)
+    seen = msgspec.structs.replace(up(), records=(old, new), addresses=())
+    assert plan(pod_of(), seen, NOW).actions == (StopSandbox(old),)
+    seen = msgspec.structs.replace(seen, records=(new,))
+    made = [a for a in plan(pod_of(), seen, NOW).actions if isinstance(a, CreateSandbox)]
+    assert made == [CreateSandbox(1)]
 
 
 def test_a_removed_containers_count_is_its_own() -> None:

@@ -284,7 +284,7 @@ def test_a_static_pod_that_does_not_fit_is_rejected_once() -> None:
         async with StaticCluster() as cluster:
             cluster.static.put({"containers": [container(resources={"requests": {"cpu": "99"}})]})
             pod = await cluster.until(lambda pod: pod.status.phase == "Failed", NAME)
-            assert pod.status.reason == "OutOfcpu"
+            assert pod.status.reason == "UnexpectedAdmissionError"
             await asyncio.sleep(60)
             assert not cluster.running()
 

@@ -25,10 +25,12 @@ from kubelite.api.auth.rbac import Decision
 from kubelite.api.auth.rules import allows, asked, compiled
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.networking import Ingress, IngressClass
 from kubelite.api.kinds.rbac import PolicyRule
 from kubelite.api.kinds.resource import ResourceSlice
 from kubelite.api.kinds.storage import VolumeAttachment
 from kubelite.api.machinery.field_selectors import required_values
+from kubelite.api.machinery.ingress_classes import is_ours, own_classes, secrets_of
 from kubelite.api.machinery.local_volumes import NODE_LABEL, keeper_of
 from kubelite.api.machinery.selectors import requires_label
 
@@ -58,11 +60,16 @@ class NodeGraph:
         lookup.subscribe(PersistentVolume, self._volume_changed)
         lookup.subscribe(VolumeAttachment, self._attachment_changed)
         lookup.subscribe(ResourceSlice, self._slice_changed)
+        self._ingresses: dict[tuple[str, str], Ingress] = {}  # those with a TLS section
+        self._ingress_classes: dict[str, IngressClass] = {}
+        self._ingress_secrets: frozenset[Reference] = frozenset()  # which every node needs
+        lookup.subscribe(IngressClass, self._ingress_class_changed)
+        lookup.subscribe(Ingress, self._ingress_changed)
 
     def concerns(self, node: str, resource: str, namespace: str, name: str) -> bool:
         """Return whether a node needs an object, directly or through a claim of a persistent volume."""
         reference = Reference(resource, namespace, name)
-        if node in self._nodes.get(reference, ()):
+        if node in self._nodes.get(reference, ()) or reference in self._ingress_secrets:
             return True
         return any(node in self._nodes.get(c, ()) for c in self._claims.get(reference, ()))
 
@@ -110,6 +117,38 @@ class NodeGraph:
             if attachment is not None:
                 own = {Reference(ATTACHMENTS, "", attachment.metadata.name)}
                 self._count(attachment.spec.nodeName, own, by)
+
+    def _ingress_changed(self, before: Ingress | None, after: Ingress | None) -> None:
+        was_secured = before is not None and bool(before.spec.tls)
+        if not was_secured and (after is None or not after.spec.tls):
+            return
+        item = after or before
+        assert item is not None
+        key = item.metadata.namespace, item.metadata.name
+        if after is not None and after.spec.tls:
+            self._ingresses[key] = after
+        else:
+            self._ingresses.pop(key, None)
+        self._find_ingress_secrets()
+
+    def _ingress_class_changed(
+        self, before: IngressClass | None, after: IngressClass | None
+    ) -> None:
+        if after is not None:
+            self._ingress_classes[after.metadata.name] = after
+        elif before is not None:
+            self._ingress_classes.pop(before.metadata.name, None)
+        self._find_ingress_secrets()
+
+    def _find_ingress_secrets(self) -> None:
+        """Every node serves every Ingress of kubelite's, so each one needs their certificates."""
+        own = own_classes(self._ingress_classes.values())
+        self._ingress_secrets = frozenset(
+            Reference(SECRETS, namespace, name)
+            for (namespace, _), ingress in self._ingresses.items()
+            if is_ours(ingress, own)
+            for name in secrets_of(ingress)
+        )
 
     def _slice_changed(self, before: ResourceSlice | None, after: ResourceSlice | None) -> None:
         for item, by in ((before, -1), (after, 1)):

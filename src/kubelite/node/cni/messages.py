@@ -43,7 +43,8 @@ class _Result(Struct):
 class _Config(Struct):
     version: str = msgspec.field(name="cniVersion", default="")
     previous: _Result | None = msgspec.field(name="prevResult", default=None)
-    valid: list[_Attachment] = msgspec.field(name="cni.dev/valid-attachments", default_factory=list)
+    # CRI-O says null for none.
+    valid: list[_Attachment] | None = msgspec.field(name="cni.dev/valid-attachments", default=None)
 
 
 class Call(Struct, frozen=True):
@@ -93,7 +94,7 @@ def read_call(data: bytes) -> Call:
         arguments.get("K8S_POD_UID", ""),
         f"{namespace}/{name}",
         tuple(ip.address for ip in config.previous.ips) if config.previous else (),
-        frozenset(attachment.container_id for attachment in config.valid),
+        frozenset(attachment.container_id for attachment in config.valid or ()),
     )
 
 

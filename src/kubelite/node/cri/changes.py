@@ -82,8 +82,9 @@ async def _announced(answers: AsyncGenerator[M, None]) -> AsyncGenerator[M | Non
     first = asyncio.ensure_future(anext(answers, None))  # noqa: TID251 - awaited, or cancelled, right here
     try:
         await asyncio.wait((first,), timeout=REFUSAL_SECONDS)
-        if first.done():
-            first.result()  # raises what refused it
+        if first.done() and first.result() is None:  # or it raises what refused it
+            # CRI-O ends the stream at once, without an error, while its settings switch events off.
+            raise Unsupported("the container engine tells no events")
         yield None
         answer = await first
     finally:

@@ -2,14 +2,19 @@
 
 import asyncio
 import logging
-import shutil
+import os
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from kubelite.node.cri import messages as cri
 from kubelite.node.cri import wire
 from kubelite.node.cri.calls import EngineCalls
+from kubelite.node.cri.crio import CRIO
+from kubelite.node.cri.image_programs import Ctr, ImageProgram, Podman
 from kubelite.node.docker_wire import is_reference
 from kubelite.node.image_files import open_archive
 from kubelite.node.image_mounts import folder_of, shown
@@ -24,23 +29,24 @@ from kubelite.node.runtime import (
     RegistryUnavailable,
     RuntimeFailure,
 )
-from kubelite.node.volumes.tmpfs import bar_programs, unmount
-from kubelite.spawn import ProgramFailed, run_program
+from kubelite.node.volumes.tmpfs import bar_programs, mount_overlay, unmount
 
 log = logging.getLogger(__name__)
 
-NAMESPACE: Final = "k8s.io"  # in which containerd keeps what belongs to the interface
 PULL_SECONDS: Final = 6 * 3600.0  # the caller gives up sooner, or not at all
-LOAD_SECONDS: Final = 3600.0
 _UNREACHABLE: Final = ("dial tcp", "no such host", "i/o timeout", "connection refused", "TLS")
 
 
 class EngineImages:
     """Reads, fetches, loads and removes images."""
 
-    def __init__(self, calls: EngineCalls, socket: Path) -> None:
+    def __init__(
+        self, calls: EngineCalls, socket: Path, engine: Callable[[], Awaitable[str]]
+    ) -> None:
+        """`engine` returns the name that the engine gives itself."""
         self._calls = calls
         self._socket = socket
+        self._engine = engine
         self._showing = asyncio.Lock()
 
     async def all(self) -> list[Image]:
@@ -57,7 +63,7 @@ class EngineImages:
         """Return the verbose status of an image; raises InvalidImageName."""
         if not is_reference(reference):
             raise invalid_name(reference)
-        spec = cri.ImageSpec(wire.full_name(reference))
+        spec = wire.image_spec(reference, is_crio=await self._is_crio())
         return await self._calls(cri.IMAGE_STATUS, cri.ImageStatusRequest(spec, True))
 
     async def pull(self, reference: str, credentials: Credentials | None) -> Image:
@@ -82,10 +88,10 @@ class EngineImages:
     async def load(self, archive: Path) -> None:
         """Bring in the images of an archive, a regular file; raises OSError.
 
-        The interface has no call for it, so containerd's own program does it, which comes with it.
+        The interface has no call for it, so a program of the host does it.
         """
         open_archive(archive).close()  # says what is wrong with the file
-        await self._ctr("import", "--all-platforms", str(archive), what="load image")
+        await (await self._program()).load(archive)
 
     async def show(self, mount: Mount, snapshotter: str) -> Mount:
         """Mount an image in the folder `mount.source`, once; return the mount of what a container sees of it.
@@ -96,11 +102,22 @@ class EngineImages:
         folder = folder_of(mount)
         async with self._showing:  # two containers that start at once may mount the same
             if not await asyncio.to_thread(_is_shown, folder):
+                empty = await asyncio.to_thread(os.open, folder, os.O_PATH | os.O_DIRECTORY)
                 chosen = [f"--snapshotter={snapshotter}"] if snapshotter else []
                 line = ["mount", *chosen, mount.image, str(folder)]
-                await self._ctr(*line, what="show an image as a volume")
-                await asyncio.to_thread(_restrict, folder)
+                try:
+                    await Ctr(self._socket)(*line, what="show an image as a volume")
+                    await asyncio.to_thread(_restrict, folder, empty)
+                finally:
+                    os.close(empty)
         return await asyncio.to_thread(shown, mount)
+
+    async def named(self, mount: Mount) -> Mount:
+        """Return the mount of an image with the image's name. Raises RuntimeFailure if it is not there."""
+        found = await self.find(mount.image)
+        if found is None or not found.names:
+            raise RuntimeFailure(f"No such image: {mount.image}")
+        return replace(mount, image_name=found.names[-1])
 
     async def tag(self, image_id: str, name: str) -> None:
         """Give an image that is on the node another name, with a tag; the image that had the name loses it."""
@@ -108,20 +125,13 @@ class EngineImages:
         if found is None:
             raise ContainerNotFound(f"No such image: {image_id}")
         source = next((one for one in found.names if "@" not in one), found.id)
-        await self._ctr("tag", "--force", source, wire.full_name(name), what="name image")
+        await (await self._program()).tag(source, wire.full_name(name))
 
-    async def _ctr(self, *arguments: str, what: str) -> None:
-        program = shutil.which("ctr")
-        if program is None:
-            raise RuntimeFailure(f"cannot {what}: the program ctr of containerd is not installed")
-        line = [program, f"--address={self._socket}", f"--namespace={NAMESPACE}", "images"]
-        try:
-            done = await run_program([*line, *arguments], timeout_seconds=LOAD_SECONDS)
-        except ProgramFailed as error:
-            raise RuntimeFailure(f"cannot {what}: {error}") from error
-        if done.code:
-            reason = done.errors.decode("utf-8", "replace").strip().rpartition("ctr: ")[2]
-            raise RuntimeFailure(f"cannot {what}: {reason}")
+    async def _program(self) -> ImageProgram:
+        return Podman(self._socket) if await self._is_crio() else Ctr(self._socket)
+
+    async def _is_crio(self) -> bool:
+        return await self._engine() == CRIO
 
     async def folder(self) -> Path | None:
         """Return the folder of the filesystem of images; None if this host does not have it."""
@@ -133,7 +143,8 @@ class EngineImages:
 
     async def remove(self, image_id: str) -> None:
         """Delete an image with all its names; harmless if there is none."""
-        await self._calls(cri.REMOVE_IMAGE, cri.RemoveImageRequest(cri.ImageSpec(image_id)))
+        spec = wire.image_spec(image_id, is_crio=await self._is_crio())
+        await self._calls(cri.REMOVE_IMAGE, cri.RemoveImageRequest(spec))
 
 
 def _is_shown(folder: Path) -> bool:
@@ -145,9 +156,21 @@ def _is_shown(folder: Path) -> bool:
         raise RuntimeFailure(f"cannot show an image as a volume: {error.strerror}") from error
 
 
-def _restrict(folder: Path) -> None:
+def _restrict(folder: Path, empty: int) -> None:
+    """Let nothing be written to or run from an image that is mounted at a folder; `empty` is the folder below.
+
+    runc since 1.2 drops the flags of what it mounts in a container, and an image of one layer is the engine's own
+    folder of it. An overlay without an upper folder is read-only by itself.
+    """
     try:
         bar_programs(folder)
+        top = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        try:
+            # One more than the kernel stacks if the image is an overlay on one; but then it is read-only as it is.
+            with suppress(OSError):
+                mount_overlay(folder, [f"/proc/self/fd/{top}", f"/proc/self/fd/{empty}"])
+        finally:
+            os.close(top)
     except OSError as error:
         with suppress(OSError):
             unmount(folder)

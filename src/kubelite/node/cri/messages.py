@@ -18,6 +18,8 @@ CREATED, RUNNING, EXITED = 0, 1, 2
 PROFILES: Final = {"RuntimeDefault": 0, "Unconfined": 1, "Localhost": 2}
 # MountPropagation
 PROPAGATIONS: Final = {"": 0, "rprivate": 0, "rslave": 1, "rshared": 2}
+# CgroupDriver
+SYSTEMD_DRIVER: Final = 0
 # ContainerEventType
 STARTED_EVENT, STOPPED_EVENT, DELETED_EVENT = 1, 2, 3
 
@@ -289,6 +291,9 @@ class ContainerStatus(Message):
     labels: Annotated[dict[str, str], 12] = {}
     annotations: Annotated[dict[str, str], 13] = {}
     log_path: Annotated[str, 15] = ""
+    image_id: Annotated[str, 17] = (
+        ""  # of newer engines, whose `image_ref` may be a name with a digest
+    )
 
 
 class ContainerStatusResponse(Message):
@@ -399,6 +404,14 @@ class StatusResponse(Message):
     runtime_handlers: Annotated[list[RuntimeHandler], 3] = []
 
 
+class LinuxRuntimeConfig(Message):
+    cgroup_driver: Annotated[Int32, 1] = SYSTEMD_DRIVER
+
+
+class RuntimeConfigResponse(Message):
+    linux: Annotated[LinuxRuntimeConfig | None, 1] = None
+
+
 class ContainerEvent(Message):
     container_id: Annotated[str, 1] = ""
     type: Annotated[Int32, 2] = 0
@@ -445,6 +458,7 @@ class ContainerDelete(Message):
 _RUNTIME, _IMAGES = "/runtime.v1.RuntimeService/", "/runtime.v1.ImageService/"
 VERSION = Method(_RUNTIME + "Version", Nothing, VersionResponse)
 STATUS = Method(_RUNTIME + "Status", StatusRequest, StatusResponse)
+RUNTIME_CONFIG = Method(_RUNTIME + "RuntimeConfig", Nothing, RuntimeConfigResponse)
 RUN_SANDBOX = Method(_RUNTIME + "RunPodSandbox", RunSandboxRequest, SandboxId)
 STOP_SANDBOX = Method(_RUNTIME + "StopPodSandbox", SandboxId, Nothing)
 REMOVE_SANDBOX = Method(_RUNTIME + "RemovePodSandbox", SandboxId, Nothing)

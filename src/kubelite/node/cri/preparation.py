@@ -23,6 +23,10 @@ log = logging.getLogger(__name__)
 # Where engines look that do not say it, such as CRI-O.
 USUAL_PROGRAMS: Final = Path("/opt/cni/bin")
 USUAL_NETWORKS: Final = Path("/etc/cni/net.d")
+# The defaults of containerd 2.0 to 2.4, which does not tell its own.
+DEFAULT_SANDBOX_IMAGES: Final = tuple(
+    f"registry.k8s.io/pause:{version}" for version in ("3.10", "3.10.1", "3.10.2")
+)
 
 
 @runtime_checkable
@@ -91,10 +95,11 @@ async def install_plugin(engine: EngineStatus, agent: Path, plugin_socket: Path)
 
 async def provide_sandbox_image(engine: EngineStatus, architecture: str) -> None:
     """Load the image that an engine makes sandboxes of. Raises OSError, EngineUnavailable, RuntimeFailure."""
-    name = examine(await engine.status_info()).sandbox_image
-    if name and await engine.image(name) is None:
-        await _load_sandbox_image(engine, name, architecture)
-        log.info("sandbox image loaded", extra={"image": name})
+    told = examine(await engine.status_info()).sandbox_image
+    for name in (told,) if told else DEFAULT_SANDBOX_IMAGES:
+        if await engine.image(name) is None:
+            await _load_sandbox_image(engine, name, architecture)
+            log.info("sandbox image loaded", extra={"image": name})
 
 
 async def _load_sandbox_image(engine: EngineStatus, name: str, architecture: str) -> None:

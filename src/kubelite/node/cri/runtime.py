@@ -21,8 +21,10 @@ from kubelite.node.cri import messages as cri
 from kubelite.node.cri import wire
 from kubelite.node.cri.calls import EngineCalls, Unsupported
 from kubelite.node.cri.changes import Change, changes
+from kubelite.node.cri.crio import CRIO, read_config, with_folders
 from kubelite.node.cri.executions import Executions
 from kubelite.node.cri.images import EngineImages
+from kubelite.node.cri.layers import Layers
 from kubelite.node.cri.log_files import read_log
 from kubelite.node.cri.streams import CRISession, open_session
 from kubelite.node.devices.cdi import read_specs, with_edits
@@ -62,7 +64,7 @@ SANDBOX_SECONDS: Final = 240.0  # to make one, as the kubelet
 STATUSES_AT_ONCE: Final = 16
 # The status follows the event of an end by some 50 ms; an engine that never follows is not waited for longer.
 ENDED_TRIES, ENDED_PAUSE_SECONDS = 200, 0.015
-RESERVED: Final = "is reserved for"
+RESERVED: Final = ("is reserved for", "name is reserved")  # in the words of containerd and CRI-O
 IMAGE_MOUNTS_SINCE: Final = (2, 1)  # containerd
 
 
@@ -80,14 +82,16 @@ class CriRuntime:
         offload: "Offload | None" = None,
     ) -> None:
         """Containers can name the profiles of `profiles`, none without it. `logs` is the host's folder for logs."""
+        self._socket = socket
         self._calls = EngineCalls(socket, offload)
-        self._images = EngineImages(self._calls, socket)
+        self._images = EngineImages(self._calls, socket, self._engine_name)
         self._owner = owner
         self._clock = clock
         self._profiles = profiles
         self._logs = str(logs / "pods")
         self._tasks = TaskSet()
         self._executions = Executions(self._tasks)
+        self._layers = Layers()
         self._notices = Inotify()
         self._sessions: set[CRISession] = set()
         self._configs: dict[str, cri.SandboxConfig] = {}  # by the id of the sandbox
@@ -119,8 +123,11 @@ class CriRuntime:
         return wire.handlers_of(await self._status())
 
     async def status_info(self) -> Mapping[str, str]:
-        """Return the details of the engine's status, each a document in JSON."""
-        return (await self._status()).info
+        """Return the details of the engine's status, each a document in JSON. Raises UnknownConfig."""
+        info = (await self._status()).info
+        if await self._engine_name() != CRIO:
+            return info
+        return with_folders(info, await asyncio.to_thread(read_config, self._socket))
 
     async def _status(self) -> cri.StatusResponse:
         return await self._calls(cri.STATUS, cri.StatusRequest(verbose=True))
@@ -176,15 +183,29 @@ class CriRuntime:
         return record
 
     async def _run_sandbox(self, request: cri.RunSandboxRequest, spec: SandboxSpec) -> str:
+        if await self._engine_name() == CRIO:
+            await self._refuse_second(spec)
+            await self._remove_leftovers(spec)
         try:
             made = await self._calls(cri.RUN_SANDBOX, request, SANDBOX_SECONDS)
         except RuntimeFailure as error:
-            if RESERVED not in str(error):
+            if not is_reserved(error):
                 raise
             if not await self._remove_leftovers(spec):
                 raise
             made = await self._calls(cri.RUN_SANDBOX, request, SANDBOX_SECONDS)
         return made.pod_sandbox_id
+
+    async def _refuse_second(self, spec: SandboxSpec) -> None:
+        """Raise RuntimeFailure if the sandbox of a pod's attempt runs: CRI-O returns it as if it were new."""
+        for one in await self._sandboxes_of(spec):
+            if one.state == cri.SANDBOX_READY:
+                raise RuntimeFailure(f"the sandbox of this attempt runs: it is {one.id}")
+
+    async def _sandboxes_of(self, spec: SandboxSpec) -> list[cri.Sandbox]:
+        wanted = {UID_LABEL: spec.pod_uid, ATTEMPT_LABEL: str(spec.attempt)}
+        request = cri.ListSandboxesRequest(cri.SandboxFilter(wanted))
+        return (await self._calls(cri.LIST_SANDBOXES, request)).items
 
     async def _sandbox_config(self, spec: SandboxSpec) -> cri.SandboxConfig:
         parent = await self._parent(spec.cgroup_parent)
@@ -194,14 +215,13 @@ class CriRuntime:
             self._logs,
             may_protect=self._may_protect,
             has_ipv6=self._has_ipv6,
+            is_crio=await self._engine_name() == CRIO,
         )
 
     async def _remove_leftovers(self, spec: SandboxSpec) -> bool:
         """Remove the sandboxes of a pod's attempt that do not run; return whether there was one."""
-        wanted = {UID_LABEL: spec.pod_uid, ATTEMPT_LABEL: str(spec.attempt)}
-        request = cri.ListSandboxesRequest(cri.SandboxFilter(wanted))
         try:
-            found = (await self._calls(cri.LIST_SANDBOXES, request)).items
+            found = await self._sandboxes_of(spec)
             ended = [one.id for one in found if one.state != cri.SANDBOX_READY]
             for sandbox_id in ended:
                 await self._remove_sandbox(sandbox_id)
@@ -224,13 +244,19 @@ class CriRuntime:
             apparmor,
             may_protect=self._may_protect,
             has_apparmor=self._has_apparmor,
+            is_crio=await self._engine_name() == CRIO,
         )
         sandbox_config = await self._config_of(spec.sandbox_id)
+        await asyncio.to_thread(_make_log_folder, sandbox_config, config)
         request = cri.CreateContainerRequest(spec.sandbox_id, config, sandbox_config)
+        if (
+            await self._engine_name() == CRIO
+        ):  # which would return the former one as if it were made anew
+            await self._remove_former(spec)
         try:
             made = await self._calls(cri.CREATE_CONTAINER, request)
         except RuntimeFailure as error:
-            if RESERVED not in str(error) or not await self._remove_former(spec):
+            if not is_reserved(error) or not await self._remove_former(spec):
                 raise
             made = await self._calls(cri.CREATE_CONTAINER, request)
         return made.container_id
@@ -242,6 +268,11 @@ class CriRuntime:
         engine = self._version or await self.version()
         parts = engine.version.lstrip("v").split(".")
         number = tuple(int(part) for part in parts[:2] if part.isdecimal())
+        if engine.name == CRIO:  # which looks for the image's name in its policy of signatures
+            mounts = [
+                await self._images.named(mount) if mount.image else mount for mount in spec.mounts
+            ]
+            return msgspec.structs.replace(spec, mounts=tuple(mounts))
         if engine.name != "containerd" or number >= IMAGE_MOUNTS_SINCE:
             return spec
         snapshotter = wire.snapshotter_of(await self._status())
@@ -275,7 +306,10 @@ class CriRuntime:
         return config
 
     async def _remove_former(self, spec: ContainerSpec) -> bool:
-        """Remove the containers that an earlier call for the same attempt left; return whether there was one."""
+        """Remove the containers that an earlier call for the same attempt left; return whether there was one.
+
+        Raises RuntimeFailure if one runs.
+        """
         wanted = {
             UID_LABEL: spec.pod_uid,
             "io.kubernetes.container.name": spec.name,
@@ -283,7 +317,9 @@ class CriRuntime:
         }
         request = cri.ListContainersRequest(cri.ContainerFilter(wanted))
         found = (await self._calls(cri.LIST_CONTAINERS, request)).containers
-        former = [one.id for one in found if one.state != cri.RUNNING]
+        if running := [one.id for one in found if one.state == cri.RUNNING]:
+            raise RuntimeFailure(f"the container of this attempt runs: it is {running[0]}")
+        former = [one.id for one in found]
         for container_id in former:
             await self._remove_container(container_id)
         return bool(former)
@@ -297,10 +333,19 @@ class CriRuntime:
     async def _parent(self, path: str) -> str:
         """Spell a control group as the engine's driver wants it."""
         if self._uses_systemd is None:
-            self._uses_systemd = wire.uses_systemd(await self._status())
+            self._uses_systemd = await self._has_systemd_driver()
         if not self._uses_systemd or not path or path.endswith(".slice"):
             return path
         return engine_host.systemd_slice(path)
+
+    async def _has_systemd_driver(self) -> bool:
+        try:
+            linux = (await self._calls(cri.RUNTIME_CONFIG, cri.Nothing())).linux
+        except Unsupported:  # by containerd before 2
+            linux = None
+        if linux is not None:
+            return linux.cgroup_driver == cri.SYSTEMD_DRIVER
+        return wire.uses_systemd(await self._status())
 
     async def start(self, container_id: str) -> ContainerRecord:
         """Start a container that was created; raises StartRefused, and then its record tells why it ended."""
@@ -443,11 +488,18 @@ class CriRuntime:
         if found.status is None:
             return None
         record = wire.container_record(found.status, found.info, self._owner)
-        return None if record is None else await self._named(record)
+        if record is None:
+            return None
+        layer = await self._layers.of(
+            record.id, wire.detail(found.info), is_running=record.is_running
+        )
+        return await self._named(msgspec.structs.replace(record, layer_path=layer))
 
     async def _named(self, record: ContainerRecord) -> ContainerRecord:
-        engine = self._version or await self.version()
-        return msgspec.structs.replace(record, engine=engine.name)
+        return msgspec.structs.replace(record, engine=await self._engine_name())
+
+    async def _engine_name(self) -> str:
+        return (self._version or await self.version()).name
 
     async def events(self) -> AsyncGenerator[RuntimeEvent | Resynced, None]:
         """Yield `Resynced` first and then every change. Raises EngineUnavailable when the connection ends."""
@@ -477,6 +529,7 @@ class CriRuntime:
     async def _event(self, change: Change) -> RuntimeEvent | None:
         container_id = change.container_id
         if change.kind == "removed":
+            self._layers.forget(container_id)
             self._started.discard(container_id)
             self._configs.pop(container_id, None)
             return RuntimeEvent(container_id, None)
@@ -575,6 +628,20 @@ class CriRuntime:
     async def usage(self, record: ContainerRecord) -> Usage | None:
         """Return the usage of a running container; None if it cannot be read, as when the container has just ended."""
         return await engine_host.usage_of(record, self._clock)
+
+
+def is_reserved(error: RuntimeFailure) -> bool:
+    """Return whether a name is refused because a container or sandbox has it."""
+    return any(words in str(error) for words in RESERVED)
+
+
+def _make_log_folder(sandbox: cri.SandboxConfig, container: cri.ContainerConfig) -> None:
+    """Make the folder of a container's output, as the kubelet does: not every engine makes it. Blocking."""
+    folder = Path(sandbox.log_directory, container.log_path).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RuntimeFailure(f"cannot make the folder {folder}: {error.strerror}") from error
 
 
 def _is_alive(record: ContainerRecord) -> bool:

@@ -1,5 +1,6 @@
 """Translates between the node's words and the messages of the Container Runtime Interface; pure."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -40,6 +41,8 @@ PIDS_ANNOTATION: Final = "kubelite.io/pids"  # which the interface cannot limit
 # The pod's end of the link is there before the settings are made, so the default for links to come is too late for it.
 NO_IPV6_ON_LINK: Final = "net.ipv6.conf.eth0.disable_ipv6"
 DEFAULT_DOMAIN: Final = "docker.io"
+DIGEST: Final = "sha256:"
+_BARE_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)  # as CRI-O spells the id of an image
 HUB: Final = "https://registry-1.docker.io"
 # Hidden from, and read-only for, containers whose procMount is Default; an engine knows none of its own.
 MASKED_PATHS: Final = (
@@ -68,7 +71,13 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def sandbox_config(
-    spec: SandboxSpec, owner: ContainerOwner, logs: str, *, may_protect: bool, has_ipv6: bool
+    spec: SandboxSpec,
+    owner: ContainerOwner,
+    logs: str,
+    *,
+    may_protect: bool,
+    has_ipv6: bool,
+    is_crio: bool = False,
 ) -> cri.SandboxConfig:
     """Return the settings of a sandbox.
 
@@ -78,14 +87,17 @@ def sandbox_config(
         logs: The host's folder of the logs of pods.
         may_protect: Whether the host allows negative out-of-memory scores.
         has_ipv6: Whether the host's kernel speaks IPv6.
+        is_crio: Whether it is for CRI-O, which gives a sandbox a process only if containers share its PID namespace.
     """
     sysctls = dict(spec.sysctls)
     if has_ipv6 and not spec.host_network:
-        sysctls |= {NO_IPV6: "1", NO_IPV6_ON_LINK: "1"}  # whatever the pod says
+        sysctls |= {NO_IPV6: "1"}  # whatever the pod says
+        if not is_crio:  # which makes the settings before the link
+            sysctls |= {NO_IPV6_ON_LINK: "1"}
     security = cri.SandboxSecurity(
         namespace_options=cri.NamespaceOptions(
             network=cri.NODE if spec.host_network else cri.POD,
-            pid=cri.NODE if spec.host_pid else cri.CONTAINER,
+            pid=cri.POD if is_crio else cri.NODE if spec.host_pid else cri.CONTAINER,
             ipc=cri.NODE if spec.host_ipc else cri.POD,
             userns_options=_user_namespace(spec.ids),
         ),
@@ -120,6 +132,7 @@ def container_config(
     *,
     may_protect: bool,
     has_apparmor: bool,
+    is_crio: bool = False,
 ) -> cri.ContainerConfig:
     """Return the settings of a container.
 
@@ -130,6 +143,7 @@ def container_config(
         apparmor: The name of its AppArmor profile of type Localhost.
         may_protect: Whether the host allows negative out-of-memory scores.
         has_apparmor: Whether the host's kernel enforces AppArmor profiles; else an engine refuses to name one.
+        is_crio: Whether it is for CRI-O.
     """
     labels = own_labels(spec, owner)
     labels |= {IMAGE_LABEL: spec.image_name, DIGEST_LABEL: spec.image_digest}
@@ -140,12 +154,12 @@ def container_config(
         annotations[PIDS_ANNOTATION] = str(spec.limits.pids)
     return cri.ContainerConfig(
         metadata=cri.ContainerMetadata(spec.name, spec.attempt),
-        image=cri.ImageSpec(spec.image, spec.image_name),
+        image=cri.ImageSpec(image_spec(spec.image, is_crio=is_crio).image, spec.image_name),
         command=list(spec.command),
         args=list(spec.args),
         working_dir=spec.working_dir,
         envs=[cri.KeyValue(name, value.encode()) for name, value in spec.environment],
-        mounts=[_mount(mount, spec.ids) for mount in spec.mounts],
+        mounts=[_mount(mount, spec.ids, is_crio=is_crio) for mount in spec.mounts],
         devices=[
             cri.Device(device.target, device.source, device.permissions) for device in spec.devices
         ],
@@ -172,12 +186,15 @@ def _user_namespace(ids: IdRange | None) -> cri.UserNamespace | None:
     return cri.UserNamespace(cri.POD, _mappings(ids), _mappings(ids))
 
 
-def _mount(mount: Mount, ids: IdRange | None) -> cri.Mount:
-    image = cri.ImageSpec(mount.image, image_ref=mount.image) if mount.image else None
+def _mount(mount: Mount, ids: IdRange | None, *, is_crio: bool) -> cri.Mount:
+    image = None
+    if mount.image:
+        name = image_spec(mount.image, is_crio=is_crio).image
+        image = cri.ImageSpec(name, mount.image_name, name)
     return cri.Mount(
         container_path=mount.target,
         host_path="" if mount.image else mount.source,
-        readonly=mount.read_only,
+        readonly=mount.read_only or bool(mount.image),  # containerd 2 refuses others
         propagation=cri.PROPAGATIONS[mount.propagation],
         uid_mappings=_mappings(ids),
         gid_mappings=_mappings(ids),
@@ -309,7 +326,7 @@ def container_record(
         oom_killed=status.reason == "OOMKilled",
         error=status.message if was_refused else "",
         image=labels.get(IMAGE_LABEL, ""),
-        image_id=labels.get(DIGEST_LABEL) or status.image_ref,
+        image_id=labels.get(DIGEST_LABEL) or _image_id(status.image_id or status.image_ref),
         pid=_pid(detail(info)) if phase == "running" else 0,
         log_path=status.log_path,
         labels=labels,
@@ -341,6 +358,10 @@ def _date(nanoseconds: int) -> datetime | None:
     return _EPOCH + timedelta(microseconds=nanoseconds // 1000)
 
 
+def _image_id(text: str) -> str:
+    return f"{DIGEST}{text}" if _BARE_ID.fullmatch(text) else text
+
+
 def image_of(found: cri.Image, info: Mapping[str, str] | None = None) -> Image:
     """Return an image; `info` has the details of a verbose status."""
     config = detail(info or {}).get("imageSpec")
@@ -350,7 +371,7 @@ def image_of(found: cri.Image, info: Mapping[str, str] | None = None) -> Image:
     user = str(found.uid.value) if found.uid is not None else found.username
     own_user = config.get("User")
     return Image(
-        id=found.id,
+        id=_image_id(found.id),
         names=(*found.repo_digests, *found.repo_tags),
         digest=found.repo_digests[0] if found.repo_digests else "",
         size_bytes=found.size,
@@ -358,6 +379,12 @@ def image_of(found: cri.Image, info: Mapping[str, str] | None = None) -> Image:
         pinned=found.pinned or pause_image.NAME in found.repo_tags,
         volumes=tuple(volumes) if isinstance(volumes, dict) else (),
     )
+
+
+def image_spec(reference: str, *, is_crio: bool = False) -> cri.ImageSpec:
+    """Return an image as an engine finds it, by id or by its name in full; CRI-O takes `sha256:` for a name."""
+    name = full_name(reference)
+    return cri.ImageSpec(name.removeprefix(DIGEST) if is_crio else name)
 
 
 def stop_signal_of(info: Mapping[str, str]) -> str:
@@ -370,7 +397,7 @@ def stop_signal_of(info: Mapping[str, str]) -> str:
 
 def full_name(reference: str) -> str:
     """Return a reference with its registry, as engines of the interface want it; an id stays as it is."""
-    if reference.startswith("sha256:"):
+    if reference.startswith(DIGEST):
         return reference
     first, slash, _ = reference.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost" or first != first.lower()):

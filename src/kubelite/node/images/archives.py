@@ -10,15 +10,28 @@ log = logging.getLogger(__name__)
 
 
 class LocalImages:
-    """Image archives (``*.tar``) in a folder, loaded into the engine once per modification."""
+    """Image archives (``*.tar``) in a folder, loaded once per change, and again after the engine lost images."""
 
     def __init__(self, folder: Path, runtime: ContainerRuntime) -> None:
         self._folder = folder
         self._runtime = runtime
         self._loaded: set[tuple[Path, float]] = set()
+        self._had: frozenset[str] = frozenset()  # ids of the engine's images after the last load
 
     async def load(self) -> None:
-        """Load the archives that are new or were modified; a failure is logged and not retried."""
+        """Load the archives that are new or were modified; a failure is logged and not retried.
+
+        Raises EngineUnavailable.
+        """
+        if self._had - await self._present():
+            self._loaded.clear()  # the engine was replaced or emptied
+        await self._load_new()
+        self._had = await self._present()
+
+    async def _present(self) -> frozenset[str]:
+        return frozenset(image.id for image in await self._runtime.images())
+
+    async def _load_new(self) -> None:
         for path, changed in await asyncio.to_thread(_archives, self._folder):
             if (path, changed) in self._loaded:
                 continue

@@ -7,13 +7,16 @@ from msgspec import Struct
 
 from kubelite.node.images.logins import Login
 from kubelite.node.images.names import ImageName, parse_name
+from kubelite.node.images.rate import PullRate
 from kubelite.node.images.registries import Source
 from kubelite.node.runtime import (
     ContainerRuntime,
+    EngineUnavailable,
     Image,
     ImagePullFailed,
     InvalidImageName,
     RegistryUnavailable,
+    RuntimeFailure,
 )
 from kubelite.tasks import TaskSet
 
@@ -36,11 +39,16 @@ class Pulled(Struct, frozen=True):
 class Puller:
     """Pulls images on one node."""
 
-    def __init__(self, runtime: ContainerRuntime, tasks: TaskSet, places: int) -> None:
+    def __init__(
+        self, runtime: ContainerRuntime, tasks: TaskSet, places: int, rate: PullRate
+    ) -> None:
         self._runtime = runtime
         self._tasks = tasks
+        self._rate = rate
         self._places = asyncio.Semaphore(places)  # first come, first served
-        self._in_flight: dict[tuple[str, tuple[Attempt, ...]], asyncio.Task[Pulled]] = {}
+        self._in_flight: dict[
+            tuple[str, tuple[Attempt, ...]], asyncio.Task[Pulled | Exception]
+        ] = {}
 
     async def pull(self, name: ImageName, attempts: Sequence[Attempt]) -> Pulled:
         """Pull an image; equal pulls that wait or run are one. Raises ImagePullFailed, EngineUnavailable.
@@ -50,10 +58,20 @@ class Puller:
         key = name.full, tuple(attempts)
         task = self._in_flight.get(key)
         if task is None:
-            work = self._pull(name, attempts)
+            work = self._outcome(name, attempts)
             task = self._in_flight[key] = self._tasks.start(work, name=f"pull {name.full}")
             task.add_done_callback(lambda _: self._in_flight.pop(key, None))
-        return await asyncio.shield(task)
+        outcome = await asyncio.shield(task)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    async def _outcome(self, name: ImageName, attempts: Sequence[Attempt]) -> Pulled | Exception:
+        """Pull an image; an expected failure is an outcome for those who wait, and no fault of the task."""
+        try:
+            return await self._pull(name, attempts)
+        except (RuntimeFailure, EngineUnavailable) as error:
+            return error
 
     async def _pull(self, name: ImageName, attempts: Sequence[Attempt]) -> Pulled:
         loop = asyncio.get_running_loop()
@@ -74,6 +92,7 @@ class Puller:
     async def _from(self, name: ImageName, attempt: Attempt) -> Image:
         source, login = attempt.source, attempt.login
         server = parse_name(source.reference).registry
+        await self._rate.take()
         image = await self._runtime.pull(
             source.reference, None if login is None else login.credentials(server)
         )

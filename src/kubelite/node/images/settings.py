@@ -16,3 +16,5 @@ class ImageSettings(Struct, frozen=True):
     registries: Registries = Registries()
     verification: Verification = Verification()
     collection: CollectionPolicy = CollectionPolicy()
+    pulls_per_second: int = 5  # 0: as many as there are
+    pulls_burst: int = 10

@@ -14,6 +14,7 @@ from kubelite.node.images.logins import Login, find_logins
 from kubelite.node.images.names import ImageName, parse_name
 from kubelite.node.images.pull_secrets import PullSecrets
 from kubelite.node.images.puller import Attempt, Puller
+from kubelite.node.images.rate import PullRate
 from kubelite.node.images.records import PullRecords
 from kubelite.node.images.settings import ImageSettings
 from kubelite.node.images.verification import access_known, access_of, find_access
@@ -51,7 +52,12 @@ class ImageSource:
         self._secrets = secrets
         self._records = records
         self._settings = settings
-        self._puller = Puller(runtime, tasks, settings.pulls_at_once)
+        self._puller = Puller(
+            runtime,
+            tasks,
+            settings.pulls_at_once,
+            PullRate(settings.pulls_per_second, settings.pulls_burst),
+        )
 
     async def ensure(self, pod: Pod, wanted: WantedImage, failures: int, report: Report) -> None:
         """Report the state of an image: at once, and again after the pull if one is needed.

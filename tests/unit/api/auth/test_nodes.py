@@ -9,9 +9,11 @@ from kubelite.api.auth.lookup import FixedLookup
 from kubelite.api.auth.nodes import NodeAuthorizer, NodeGraph
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume
 from kubelite.api.kinds.core.pods import Pod, PodStatus
+from kubelite.api.kinds.networking import Ingress, IngressClass
 from kubelite.api.kinds.rbac import PolicyRule
 from kubelite.api.kinds.resource import ResourceSlice
 from kubelite.api.kinds.storage import VolumeAttachment
+from kubelite.api.machinery.ingress_classes import CONTROLLER
 from kubelite.api.machinery.local_volumes import NODE_LABEL, PROVISIONED_BY, PROVISIONER_NAME
 
 NODE = Caller("system:node:one", ("system:nodes",))
@@ -492,3 +494,36 @@ def test_a_node_lists_the_volumes_with_its_own_label(
     assert may is allowed
     wide = nodes.may("deletecollection", "persistentvolumes", namespace="", label_selector=selector)
     assert not wide
+
+
+def test_a_node_reads_the_certificates_of_kubelites_ingresses_and_of_no_others(
+    nodes: Nodes,
+) -> None:
+    def a_class(controller: str) -> IngressClass:
+        return convert(
+            {"metadata": {"name": "way-in"}, "spec": {"controller": controller}}, IngressClass
+        )
+
+    spec = {"ingressClassName": "way-in", "tls": [{"hosts": ["a.x"], "secretName": "web-tls"}]}
+    ingress = convert({"metadata": {"name": "web", "namespace": "shop"}, "spec": spec}, Ingress)
+
+    def may(namespace: str = "shop", name: str = "web-tls") -> bool:
+        answers = {
+            nodes.may(verb, "secrets", name, namespace=namespace)
+            for verb in ("get", "list", "watch")
+        }
+        assert len(answers) == 1
+        return answers.pop()
+
+    nodes.lookup.put(ingress)
+    assert not may()
+    nodes.lookup.put(a_class("example.com/other"))
+    assert not may()
+    nodes.lookup.put(a_class(CONTROLLER))
+    assert may()
+    assert not may(namespace="bank")  # a Secret of the same name elsewhere
+    assert not may(name="other")
+    assert not nodes.may("list", "secrets")
+    assert not nodes.may("update", "secrets", "web-tls")
+    nodes.lookup.remove(Ingress, "web", "shop")
+    assert not may()

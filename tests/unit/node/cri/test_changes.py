@@ -129,3 +129,17 @@ async def test_an_engine_that_goes_ends_it(tmp_path: Path) -> None:
         with pytest.raises(EngineUnavailable):
             await anext(stream)
     await calls.close()
+
+
+async def silent(request: cri.Nothing) -> AsyncGenerator[cri.ContainerEvent, None]:
+    return
+    yield cri.ContainerEvent()
+
+
+async def test_an_engine_whose_events_are_switched_off_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(told, "LIST_SECONDS", 0.01)
+    async with engine(tmp_path, {cri.CONTAINER_EVENTS: silent}) as calls:
+        found = await first(calls, Lists({"c": cri.RUNNING}, {"c": cri.EXITED}), 2)
+    assert found == [None, Change("c", "changed")]

@@ -9,6 +9,7 @@ import pytest
 
 from kubelite.node.cni.plugin import CONFIG_FILE, remove_noted
 from kubelite.node.cri.preparation import (
+    DEFAULT_SANDBOX_IMAGES,
     Examined,
     examine,
     install_plugin,
@@ -93,3 +94,11 @@ def test_a_damaged_note_does_not_keep_a_reset_from_its_end(tmp_path: Path) -> No
     (tmp_path / "cni.json").write_text("{")
     remove_noted(tmp_path)
     assert not (tmp_path / "cni.json").exists()
+
+
+async def test_an_engine_that_names_no_sandbox_image_gets_the_usual_ones(tmp_path: Path) -> None:
+    engine = Engine(tmp_path)
+    engine.info = {"config": json.dumps({"cni": {}})}
+    await provide_sandbox_image(engine, "amd64")
+    await provide_sandbox_image(engine, "amd64")
+    assert engine.loaded == list(DEFAULT_SANDBOX_IMAGES)

@@ -11,6 +11,7 @@ from kubelite.grpc.protobuf import decode, encode
 from kubelite.node.container_owner import ContainerOwner
 from kubelite.node.cri import messages as cri
 from kubelite.node.cri import wire
+from kubelite.node.docker_wire import own_labels
 from kubelite.node.runtime import (
     SANDBOX,
     ContainerLimits,
@@ -368,3 +369,42 @@ def test_handlers() -> None:
         ]
     )
     assert wire.handlers_of(newer) == (Handler("", True), Handler("runc"))
+
+
+BARE = "ab" * 32
+
+
+def test_a_sandbox_of_crio_has_a_process_whatever_namespaces_it_shares() -> None:
+    for spec in (sandbox(), sandbox(host_pid=True)):
+        linux = sandbox_config(spec, is_crio=True).linux
+        assert linux is not None
+        assert linux.security_context is not None
+        assert linux.security_context.namespace_options is not None
+        assert linux.security_context.namespace_options.pid == cri.POD
+        # It makes the settings of the kernel before the pod has a link.
+        assert wire.NO_IPV6_ON_LINK not in linux.sysctls
+        assert linux.sysctls["net.ipv6.conf.default.disable_ipv6"] == "1"
+
+
+def test_crio_takes_ids_of_images_without_their_kind() -> None:
+    reference = f"sha256:{BARE}"
+    assert wire.image_spec(reference).image == reference
+    assert wire.image_spec(reference, is_crio=True).image == BARE
+    assert wire.image_spec("web", is_crio=True).image == "docker.io/library/web:latest"
+    mount = Mount("/made", "/seen", image=reference, image_name="web:1")
+    [made] = config_of(container(mounts=(mount,)), is_crio=True).mounts
+    assert made.image == cri.ImageSpec(BARE, "web:1", BARE)
+    assert wire.image_of(cri.Image(id=BARE)).id == reference
+
+
+def test_an_image_is_mounted_read_only_in_any_case() -> None:
+    [made] = config_of(container(mounts=(Mount("/made", "/seen", image="sha256:1"),))).mounts
+    assert made.readonly
+
+
+def test_the_id_of_a_containers_image_is_preferred_to_its_name() -> None:
+    labels = own_labels(container(), OWNER)
+    status = cri.ContainerStatus("c", labels=labels, image_ref="web@sha256:1", image_id=BARE)
+    record = wire.container_record(status, {}, OWNER)
+    assert record is not None
+    assert record.image_id == f"sha256:{BARE}"

@@ -1,0 +1,88 @@
+"""What the node's process and the proxy's tell each other: msgpack behind its length in four bytes."""
+
+import asyncio
+import struct
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from kubelite.ingress.routes import Route
+
+LENGTH = struct.Struct(">I")
+MESSAGE_BYTES_MAX = 256 * 1024 * 1024
+DURATION_BUCKETS_SECONDS = (0.005, 0.025, 0.1, 0.25, 1.0, 5.0, 30.0)
+
+T = TypeVar("T")
+
+
+class Certificate(Struct, frozen=True):
+    """A certificate chain with its key, and the host names that get it: names and *.domains."""
+
+    hosts: tuple[str, ...]
+    pem: bytes
+
+
+class Routes(Struct, frozen=True, tag=True):
+    """All routes."""
+
+    routes: tuple[Route, ...]
+
+
+class EndpointChanges(Struct, frozen=True, tag=True):
+    """Sets of endpoints that changed, by key, with the addresses that they have now."""
+
+    changed: dict[str, tuple[str, ...]]
+
+
+class Certificates(Struct, frozen=True, tag=True):
+    """All certificates, and the one for names that have none."""
+
+    default: bytes
+    certificates: tuple[Certificate, ...]
+
+
+Order = Routes | EndpointChanges | Certificates
+
+
+class Count(Struct):
+    """What was counted for one owner of routes ("": no route) and one class of statuses."""
+
+    owner: str
+    status_class: int
+    requests: int = 0
+    bytes_sent: int = 0
+    seconds: float = 0.0
+    buckets: list[int] = msgspec.field(
+        default_factory=lambda: [0] * (len(DURATION_BUCKETS_SECONDS) + 1)
+    )
+
+
+class Counts(Struct, tag=True):
+    """What was counted since the last report."""
+
+    counts: list[Count]
+    connections: int
+    malformed: int
+    limits: dict[str, int] = {}  # how often each was reached
+
+
+class Ready(Struct, frozen=True, tag=True):
+    """The proxy accepts connections."""
+
+
+Report = Counts | Ready
+
+
+def encode(message: Struct) -> bytes:
+    """Return a message behind its length."""
+    body = msgspec.msgpack.encode(message)
+    return LENGTH.pack(len(body)) + body
+
+
+async def receive(reader: asyncio.StreamReader, decoder: "msgspec.msgpack.Decoder[T]") -> T:
+    """Read one message. Raises IncompleteReadError when the other side is gone, ValueError for what is no message."""
+    (length,) = LENGTH.unpack(await reader.readexactly(LENGTH.size))
+    if length > MESSAGE_BYTES_MAX:
+        raise ValueError("a message is too large")
+    return decoder.decode(await reader.readexactly(length))

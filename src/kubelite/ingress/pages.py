@@ -1,0 +1,41 @@
+"""The answers that the proxy gives itself."""
+
+REASONS = {
+    308: b"Permanent Redirect",
+    400: b"Bad Request",
+    404: b"Not Found",
+    408: b"Request Timeout",
+    413: b"Content Too Large",
+    431: b"Request Header Fields Too Large",
+    500: b"Internal Server Error",
+    502: b"Bad Gateway",
+    503: b"Service Unavailable",
+    504: b"Gateway Timeout",
+}
+TEXTS = {
+    404: b"no route matches this host and path",
+    408: b"the request did not arrive in time",
+    413: b"the body is larger than this route takes",
+    502: b"the backend did not give a valid answer",
+    503: b"no endpoint of the backend is ready",
+    504: b"the backend did not answer in time",
+}
+
+
+def page(status: int, *, closes: bool, has_body: bool = True, location: bytes = b"") -> bytes:
+    """Return a whole response of plain text."""
+    reason = REASONS[status]
+    text = b"%d %b: %b\n" % (status, reason, TEXTS.get(status, b"refused"))
+    if location:
+        text = b""
+    lines = [
+        b"HTTP/1.1 %d %b" % (status, reason),
+        b"Content-Type: text/plain; charset=utf-8",
+        b"X-Content-Type-Options: nosniff",
+        b"Content-Length: %d" % len(text),
+    ]
+    if location:
+        lines.append(b"Location: " + location)
+    if closes:
+        lines.append(b"Connection: close")
+    return b"\r\n".join((*lines, b"", text if has_body else b""))

@@ -1,0 +1,218 @@
+"""The state of the proxy that all its connections share: routes, endpoints, deadlines, counts and the log."""
+
+import asyncio
+import os
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from kubelite.ingress.endpoints import Endpoints
+from kubelite.ingress.exchange import Exchange
+from kubelite.ingress.messages import DURATION_BUCKETS_SECONDS, Count, Counts
+from kubelite.ingress.routes import Route, Table
+from kubelite.ingress.upstream import Pool
+from kubelite.ingress.wire import Request
+from kubelite.limits import INGRESS_LOG_WAITING, LIMITS
+from kubelite.tasks import TaskSet
+
+READ_BYTES = 64 * 1024
+SWEEP_SECONDS = 1.0
+LOG_SECONDS = 0.2
+LOGGED_TEXT_MAX = 512
+NO_ENDPOINTS = Endpoints()
+
+
+class Connection(Protocol):
+    """A client's connection, as the sweep sees it."""
+
+    deadline: float
+    address: str
+
+    def late(self) -> None: ...
+    def stop(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Proxy:
+    """See the module."""
+
+    def __init__(self, *, https_port: int = 443, log_file: int = -1) -> None:
+        """`log_file` is the descriptor of the access log; -1: none is written."""
+        self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
+        self.https_port = https_port
+        # One buffer for all connections: the loop reads into it and hands it over before it reads again.
+        self.buffer = memoryview(bytearray(READ_BYTES))
+        self.pool = Pool(self.buffer)
+        self.tasks = TaskSet()
+        self.clients: set[Connection] = set()
+        self.is_stopping = False
+        self._empty = asyncio.Event()
+        self.malformed = 0
+        self._table = Table(())
+        self._endpoints: dict[str, Endpoints] = {}
+        self._reached: dict[str, int] = {}  # limits of this process, as last reported
+        self._turns: dict[str, int] = {}
+        self._counts: dict[tuple[str, int], Count] = {}
+        self._log_file = log_file
+        self._lines: list[bytes] = []
+        self._waiting_bytes = 0
+
+    # Configuration
+
+    def use_routes(self, routes: Sequence[Route]) -> None:
+        """Route by these from now on."""
+        self._table = Table(routes)
+        self._turns.clear()
+
+    def use_endpoints(self, changed: Mapping[str, tuple[str, ...]]) -> None:
+        """Replace the addresses of some sets of endpoints; a set without addresses is forgotten."""
+        for key, addresses in changed.items():
+            if addresses:
+                self._endpoints.setdefault(key, Endpoints()).replace(addresses)
+            elif (gone := self._endpoints.pop(key, None)) is not None:
+                gone.replace(())  # also for the exchanges that hold it
+        self.pool.use(
+            frozenset(one for found in self._endpoints.values() for one in found.addresses)
+        )
+
+    # What exchanges ask
+
+    def find(self, request: Request) -> Route | None:
+        """Return the route of a request."""
+        host, path = request.host.decode("ascii"), request.path.decode("ascii")
+        if not self._table.has_conditions:
+            return self._table.find(host, path)
+        headers: dict[str, str] = {}
+        for name, value in request.fields:
+            lowered, text = name.lower().decode("ascii"), value.decode("latin-1")
+            headers[lowered] = f"{headers[lowered]},{text}" if lowered in headers else text
+        return self._table.find(host, path, request.method.decode("ascii"), headers)
+
+    def endpoints_of(self, route: Route) -> Endpoints:
+        """Return the endpoints of a backend of the route, by weight in turn; none if the set is empty."""
+        backends = route.backends
+        if not backends:
+            return NO_ENDPOINTS
+        if len(backends) == 1:
+            return self._endpoints.get(backends[0].key, NO_ENDPOINTS)
+        total = sum(one.weight for one in backends)
+        if not total:
+            return NO_ENDPOINTS
+        turn = self._turns.get(route.owner, 0)
+        self._turns[route.owner] = turn + 1
+        # A stride that has no divisor in common with most totals spreads the shares over the turns.
+        left = turn * 7919 % total
+        for one in backends:
+            left -= one.weight
+            if left < 0:
+                return self._endpoints.get(one.key, NO_ENDPOINTS)
+        raise AssertionError
+
+    def count(self, exchange: Exchange) -> None:
+        """Count an exchange that is over, and log it."""
+        seconds = self.now() - exchange.started
+        owner = exchange.route.owner if exchange.route is not None else ""
+        key = owner, exchange.status // 100
+        count = self._counts.get(key)
+        if count is None:
+            count = self._counts[key] = Count(owner, key[1])
+        count.requests += 1
+        count.bytes_sent += exchange.sent_bytes
+        count.seconds += seconds
+        count.buckets[bisect_left(DURATION_BUCKETS_SECONDS, seconds)] += 1
+        if self._log_file >= 0:
+            self._log(exchange, seconds, owner)
+
+    def take_counts(self) -> Counts:
+        """Return what was counted since the last call."""
+        counts, self._counts = list(self._counts.values()), {}
+        malformed, self.malformed = self.malformed, 0
+        reached = {name: one.times_reached for name, one in LIMITS.items() if one.times_reached}
+        before, self._reached = self._reached, reached
+        limits = {
+            name: times - before.get(name, 0)
+            for name, times in reached.items()
+            if times > before.get(name, 0)
+        }
+        return Counts(counts, len(self.clients), malformed, limits)
+
+    # The access log
+
+    def _log(self, exchange: Exchange, seconds: float, owner: str) -> None:
+        request = exchange.request
+        line = b"%b %b %b%b %d %d %.3f %b\n" % (
+            exchange.client_address.encode() or b"-",
+            shown(request.method),
+            shown(request.host),
+            shown(request.target),
+            exchange.status,
+            exchange.sent_bytes,
+            seconds,
+            owner.encode() or b"-",
+        )
+        if self._waiting_bytes + len(line) > INGRESS_LOG_WAITING.value:
+            INGRESS_LOG_WAITING.reached()
+            return
+        if not self._lines:
+            self._loop.call_later(LOG_SECONDS, self._write_log)
+        self._lines.append(line)
+        self._waiting_bytes += len(line)
+
+    def _write_log(self) -> None:
+        text, self._lines, self._waiting_bytes = b"".join(self._lines), [], 0
+        self.tasks.start(asyncio.to_thread(_write, self._log_file, text), name="ingress log")
+
+    # Deadlines
+
+    async def sweep(self) -> None:
+        """End what has passed its deadline.
+
+        One look a second over all connections costs less than a timer for each step of each request, and none while
+        there is no connection.
+        """
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self.now()
+            self.pool.sweep(now)
+            for client in [one for one in self.clients if one.deadline < now]:
+                client.late()
+
+    def left(self, client: Connection) -> None:
+        """Forget a connection that was lost."""
+        self.clients.discard(client)
+        if not self.clients:
+            self._empty.set()
+
+    async def _emptied(self) -> None:
+        while self.clients:
+            self._empty.clear()
+            await self._empty.wait()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Close idle connections, let the others finish within `grace_seconds`, and end them then."""
+        self.is_stopping = True
+        for client in tuple(self.clients):
+            client.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await self._emptied()
+        for client in tuple(self.clients):
+            client.abort()
+        self.pool.close()
+        await self.tasks.stop()
+
+
+def shown(text: bytes) -> bytes:
+    """Return text as it may stand in a log line: short, and nothing in it but visible ASCII."""
+    if len(text) > LOGGED_TEXT_MAX:
+        text = text[:LOGGED_TEXT_MAX] + b"..."
+    return bytes(byte if 0x20 < byte < 0x7F else 0x3F for byte in text)
+
+
+def _write(descriptor: int, text: bytes) -> None:
+    try:
+        os.write(descriptor, text)
+    except OSError:
+        INGRESS_LOG_WAITING.reached()

@@ -1,0 +1,1 @@
+"""The pod network made by CNI plugins of the host, instead of kubelite's own."""
