@@ -105,9 +105,10 @@ class _Packet:
         if target.port != PORT:
             return REFUSED
         keeps = target.keeps_source and not is_own and source.name not in ("left", "right")
-        if owner not in POD_PLACES and source.name in POD_PLACES:
-            # A pod is known by its node outside of the pod network, and by itself at its own node.
-            keeps = owner == source.node and keeps
+        if owner == at and source.name not in ("left", "right"):
+            keeps = True  # what a node takes itself does not leave it, so nobody changes the sender
+        elif owner not in POD_PLACES and source.name in POD_PLACES:
+            keeps = False  # a pod is known by its node outside of the pod network
         return f"{owner} {seen if keeps else '?'}"
 
     def _may_send(self, address: str, port: int) -> bool:
