@@ -14,6 +14,7 @@ from bench import (
     expensive,
     ingress,
     load,
+    net,
     pods,
     rights,
     scheduling,
@@ -34,6 +35,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "agent-memory": agent_memory.measure,
     "agents": agents.measure,
     "pods": pods.measure,
+    "net": net.measure,
 }
 
 

@@ -152,6 +152,8 @@ def test_pods_of_two_nodes(prefix: int, is_tunnelled: bool) -> None:
         assert (await ask("10.42.1.2", 8080))[0].startswith("right")
         links = shell("ip link")
         assert (TUNNEL in links) is is_tunnelled
+        if is_tunnelled:
+            assert "mtu 1450" in next(line for line in links.splitlines() if TUNNEL in line)
         side.client.mirror(Node).remove("", "right")
         await asyncio.wait_for(side.overlay.applied(0), 5)
         assert "10.42.1.0" not in shell("ip route")

@@ -239,7 +239,9 @@ class RouteSocket:
         with self._errors_named(tolerated=errno.ESRCH):
             self._route.route("del", **_wanted(route))
 
-    def add_vxlan(self, name: str, *, network_id: int, local: str, port: int, mac: bytes) -> None:
+    def add_vxlan(
+        self, name: str, *, network_id: int, local: str, port: int, mac: bytes, mtu: int
+    ) -> None:
         """Create a VXLAN link with static neighbours: it neither learns addresses nor floods."""
         source = {"vxlan_local6" if family_of(local).version == 6 else "vxlan_local": local}
         with self._errors_named():
@@ -248,6 +250,7 @@ class RouteSocket:
                 ifname=name,
                 kind="vxlan",
                 address=mac.hex(":"),
+                mtu=mtu,
                 vxlan_id=network_id,
                 **source,
                 vxlan_port=port,

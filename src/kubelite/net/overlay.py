@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 TUNNEL = "kubelite-vxlan"
 NETWORK_ID = 4217
 PORT = 8472  # the default of Linux and of flannel
+HEADER_BYTES = {4: 50, 6: 70}  # what the tunnel adds to a packet, by the version that carries it
+DEFAULT_MTU, MTU_MIN = 1500, 1280  # IPv6 ends on a link whose packets are smaller
 ROUND_SECONDS = 0.2
 RETRY_SECONDS = 5.0
 
@@ -166,7 +168,8 @@ class Overlay:
             uplinks: dict[int, int] = {one.version: link for one, link in reversed(own)}
             tunnel = 0
             if any(not peer.is_neighbour for peer in wanted):
-                tunnel = self._tunnel(route, addresses[0])
+                lower = next((link for _, link in own), 0)
+                tunnel = self._tunnel(route, addresses[0], lower)
             routes = [_route(peer, uplinks, tunnel) for peer in wanted]
             for peer in wanted:
                 if not peer.is_neighbour:
@@ -183,10 +186,14 @@ class Overlay:
                 route.replace_route(missing)
         return wanted
 
-    def _tunnel(self, route: RouteSocket, address: str) -> int:
+    def _tunnel(self, route: RouteSocket, address: str, lower: int) -> int:
+        """Return the tunnel's link, which sends from `address`, an address of the link `lower`."""
         link = route.find_link(TUNNEL)
-        if link is not None and link.tunnel_source != address:
-            # Its packets would come from an address that the host no longer has, also after a restart.
+        mtus = {one.index: one.mtu for one in route.links()}
+        mtu = max(MTU_MIN, mtus.get(lower, DEFAULT_MTU) - HEADER_BYTES[family_of(address).version])
+        if link is not None and (link.tunnel_source != address or link.mtu != mtu):
+            # Its packets would come from an address that the host no longer has, also after a restart, or be sent in
+            # fragments, which many networks drop.
             route.delete_link(link.index)
             link = None
         if link is None:
@@ -196,6 +203,7 @@ class Overlay:
                 local=address,
                 port=PORT,
                 mac=tunnel_mac(self._pod_cidrs[0]),
+                mtu=mtu,
             )
             link = route.find_link(TUNNEL)
             assert link is not None

@@ -28,7 +28,7 @@ async def remove_network(own: Collection[str]) -> bool:
         for family in (IPV4, IPV6):
             with suppress(RulesRefused) if family is IPV6 else nullcontext():
                 await nftables.run(remove_all(family))  # a kernel may lack IPv6
-            await ForeignFirewall(BRIDGE, family.iptables).close_again()
+            await ForeignFirewall(BRIDGE, family).close_again()
         await asyncio.to_thread(remove_routes)
         await network.remove_all()
         await asyncio.to_thread(ipv6_host.restore)

@@ -152,6 +152,7 @@ def base_chains(settings: ProxySettings) -> str:
     ip, loopback = family.keyword, family.loopback
     address = f"{ip} daddr . meta l4proto . th dport"
     links_own = LINKS_OWN if family.version == IPV6.version else ""
+    # Segments fit the routes both ways, of a tunnel or a VPN too, also where no router tells that they do not.
     # A pod's host port is at all addresses of the node but those of the cluster's services that the node answers.
     own = "".join(f"{ip} daddr {text} return\n    " for text in settings.local_addresses)
     return f"""
@@ -174,6 +175,7 @@ def base_chains(settings: ProxySettings) -> str:
   }}
   chain filter-forward {{
     type filter hook forward priority filter; policy accept;
+    tcp flags syn tcp option maxseg size set rt mtu
     {ip} daddr {services} ct state new goto refuse
     {ip} daddr @{BALANCED} ct state new goto refuse
   }}

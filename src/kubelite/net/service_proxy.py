@@ -9,6 +9,7 @@ into one transaction, since each costs the kernel a commit. A round begins at on
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from msgspec.structs import replace
@@ -21,7 +22,7 @@ from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.model import Kind
 from kubelite.net.conntrack import forget_stale
-from kubelite.net.foreign_firewall import ForeignFirewall
+from kubelite.net.foreign_firewall import ForeignFirewall, droppers
 from kubelite.net.health_ports import HealthPorts
 from kubelite.net.nftables import Nftables, RulesRefused, RulesUnavailable
 from kubelite.net.policy_source import PolicySource
@@ -44,6 +45,9 @@ ATTACH_SECONDS_MAX = 30.0
 TOO_MANY_RULES = (
     "It asks for more rules than a node takes; some endpoints, addresses or peers are left out"
 )
+FOREIGN_SECONDS = 10.0  # between two looks at the tables of other programs
+LIST_TABLES = "list tables\n"
+DROPS = "The nftables table {table} of another program drops what pods send and receive: accept the link {bridge} in it"
 
 
 class FamilyRules:
@@ -52,7 +56,7 @@ class FamilyRules:
     def __init__(self, settings: ProxySettings, offload: Offload, nftables: Nftables) -> None:
         self.settings = settings  # with the node's addresses as last seen
         self.table = RuleTable(settings, offload, nftables)
-        self.firewall = ForeignFirewall(settings.bridge, settings.family.iptables)
+        self.firewall = ForeignFirewall(settings.bridge, settings.family, settings.local_addresses)
         self.parts: dict[str, Ruleset] = {}
 
 
@@ -87,7 +91,10 @@ class ServiceProxy:
         self._wake = asyncio.Event()
         self._round_ended = asyncio.Condition()
         self._unsubscribe: list[Callable[[], None]] = []
-        self._check_firewall = True
+        self._check_firewall = True  # iptables
+        self._check_tables = True  # those of other users of nftables
+        self._tables_timer: asyncio.TimerHandle | None = None  # while they are not to be read
+        self._droppers: set[str] = set()  # the tables that were told of
 
     async def start(self) -> None:
         """Open the kernel handles. Raises RulesUnavailable."""
@@ -145,6 +152,8 @@ class ServiceProxy:
     async def stop(self) -> None:
         """Release the kernel handles after `run` has ended; the rules stay, so services keep working."""
         self._watch.stop()
+        if self._tables_timer is not None:
+            self._tables_timer.cancel()
         await self._nftables.close()
         await self._health.stop()
         await self._events.close()
@@ -219,6 +228,7 @@ class ServiceProxy:
 
     def _changed_by_others(self, tables: set[str]) -> None:
         self._check_firewall |= not tables.isdisjoint({"filter", UNKNOWN})
+        self._check_tables |= tables != {TABLE}
         if self._nftables.is_by_program and self._nftables.running:
             tables = tables - {TABLE}  # of our own transaction, whose process has another name
         for family in self._families:
@@ -314,6 +324,46 @@ class ServiceProxy:
             self._check_firewall = False
             for family in self._families:
                 await family.firewall.open()
+        if self._check_tables and self._tables_timer is None:
+            self._check_tables = False
+            # A program that changes its table all the time must not have it read all the time.
+            loop = asyncio.get_running_loop()
+            self._tables_timer = loop.call_later(FOREIGN_SECONDS, self._tables_rested)
+            await self._tell_of_droppers()
+
+    def _tables_rested(self) -> None:
+        self._tables_timer = None
+        if self._check_tables:
+            self._wake.set()
+
+    async def _tell_of_droppers(self) -> None:
+        """Report the tables of other programs that drop what pods send: no rule of ours overrules a drop."""
+        listed = await self._nftables.run(LIST_TABLES)
+        found: set[str] = set()
+        for name in _foreign_tables(listed):
+            with suppress(RulesRefused):  # removed meanwhile
+                body = await self._nftables.run(f"list table {name}\n")
+                for family in self._families:
+                    settings = family.settings
+                    work = partial(droppers, body, settings.bridge, settings.family)
+                    found.update(await self._offload.run(len(body), work))
+        for table in sorted(found - self._droppers):
+            bridge = self._families[0].settings.bridge
+            message = DROPS.format(table=table, bridge=bridge)
+            log.warning(message)
+            if (node := self._nodes.get(self._node_name)) is not None:
+                self._events.event(node, WARNING, "ForeignFirewall", message)
+        self._droppers = found
+
+
+def _foreign_tables(listed: str) -> list[str]:
+    """Return family and name of the tables of others that can drop packets of a family, as `nft list tables` prints."""
+    lines = [line.removeprefix("table ") for line in listed.splitlines()]
+    return [
+        line
+        for line in lines
+        if line.startswith(("ip ", "ip6 ", "inet ")) and line.partition(" ")[2] != TABLE
+    ]
 
 
 def _key(item: Kind | None) -> str:
