@@ -57,6 +57,7 @@ def endless(head: bytes, part: bytes) -> tuple[Serve, list[int]]:
             while not writer.is_closing():
                 writer.write(part)
                 await writer.drain()
+                await asyncio.sleep(0)  # else the loop never tells that the connection is lost
                 sent[0] += len(part)
         writer.transport.abort()
 
