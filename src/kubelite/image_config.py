@@ -46,6 +46,15 @@ class ImageConfig(PodConfig, frozen=True, kw_only=True):
             "Image, or prefix and /*, that NeverVerifyAllowlistedImages exempts from this", "IMAGE"
         ),
     ] = ()
+    image_credential_provider_config: Annotated[
+        str,
+        Setting(
+            "File, or folder of files, that says which programs give logins for images", "PATH"
+        ),
+    ] = ""
+    image_credential_provider_bin_dir: Annotated[
+        str, Setting("Folder of those programs", "FOLDER")
+    ] = ""
     image_gc_high_threshold: Annotated[
         int,
         Setting("Use of the images' disk from which on unused images are removed", "PERCENT"),

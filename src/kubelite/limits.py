@@ -1221,6 +1221,22 @@ INGRESS_SECRETS = Limit(
     beyond="the hosts of the youngest Ingresses get the default certificate, and an event tells so",
     reason="a watch and some 30 KiB of TLS settings each",
 )
+GATEWAY_ROUTES = Limit(
+    "gateway-routes",
+    20_000,
+    "routes",
+    bounds="host names times matches of all HTTPRoutes",
+    beyond="the youngest HTTPRoutes are not accepted",
+    reason="some 20 MiB in each node's proxy, as for Ingresses",
+)
+GATEWAY_ROUTES_PER_HTTP_ROUTE = Limit(
+    "gateway-routes-per-httproute",
+    2_000,
+    "routes",
+    bounds="host names times matches of one HTTPRoute",
+    beyond="it is not accepted",
+    reason="the schema permits 16 host names with 128 matches each; one must not use up the routes of all",
+)
 INGRESS_LOG_WAITING = Limit(
     "ingress-log-waiting",
     1 * MIB,
@@ -1388,6 +1404,22 @@ PULL_LOGINS = Limit(
     bounds="logins that are tried for one pull from one registry",
     beyond="not tried; those of the longest places come first",
     reason="a secret can hold thousands, and each try asks the registry while other pods wait for their pulls",
+)
+CREDENTIAL_CONFIG = Limit(
+    "credential-provider-config",
+    1 * MIB,
+    "bytes",
+    bounds="a file of the configuration of credential provider plugins",
+    beyond="the node does not start, and says why",
+    reason="a provider takes some hundred bytes",
+)
+CREDENTIAL_ANSWERS = Limit(
+    "credential-answers",
+    1_000,
+    "answers",
+    bounds="answers of one credential provider plugin that are kept until they expire",
+    beyond="the oldest one is asked for again",
+    reason="an answer for each image, of 2 to 4 KiB with a token of a cloud",
 )
 PULL_SILENCE = Limit(
     "pull-silence",

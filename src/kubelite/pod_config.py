@@ -21,6 +21,9 @@ class PodConfig(EvictionConfig, frozen=True, kw_only=True):
     maximum_dead_containers_per_container: Annotated[
         int, Setting("Ended runs of a container kept beside its newest; -1: all", "COUNT")
     ] = 1
+    maximum_dead_containers: Annotated[
+        int, Setting("Ended containers kept on the whole node; -1: no bound", "COUNT")
+    ] = -1
     minimum_container_ttl_duration: Annotated[
         str, Setting("Age below which an ended container is kept in any case", "DURATION")
     ] = "0s"

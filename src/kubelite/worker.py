@@ -57,6 +57,10 @@ from kubelite.node.http import NodeAPI
 from kubelite.node.images.archives import LocalImages
 from kubelite.node.images.collection import CollectionPolicy
 from kubelite.node.images.collector import ImageCollector
+from kubelite.node.images.credential_config import (
+    CredentialConfigInvalid,
+    read_credential_providers,
+)
 from kubelite.node.images.hosts_files import write_hosts
 from kubelite.node.images.records import PullRecords
 from kubelite.node.images.registries import (
@@ -239,6 +243,7 @@ class Worker:
 
         kubelet.on_engine_change = registration.wake
         collector = eviction.images = self._collector(kubelet)
+        collector.is_kept = images.has
         # Before the first pods, which would pull those images from a registry, and use others that they may not use.
         kubelet.before_pods = before_pods
         proxy = self._network.service_proxy()
@@ -353,7 +358,17 @@ class Worker:
             parse_duration(config.image_maximum_gc_age),
         )
         rate = (config.registry_qps, config.registry_burst)
-        return ImageSettings(config.pulls_at_once, registries, verification, collection, *rate)
+        try:
+            providers = await asyncio.to_thread(
+                read_credential_providers,
+                config.image_credential_provider_config,
+                config.image_credential_provider_bin_dir,
+            )
+        except CredentialConfigInvalid as error:
+            raise CannotStart(f"failed to register CRI auth plugins: {error}") from error
+        return ImageSettings(
+            config.pulls_at_once, registries, verification, collection, *rate, providers
+        )
 
     def _collector(self, kubelet: Kubelet) -> ImageCollector:
         async def disk() -> Filesystem | None:
@@ -563,6 +578,7 @@ def _check_reservations(identity: NodeIdentity, machine: Machine) -> None:
 def _connect(devices: NodeDevices, kubelet: Kubelet, registration: NodeRegistration) -> None:
     """Let pods and the node's status follow the node's devices."""
     devices.on_health = kubelet.wake
+    devices.on_driver = kubelet.retry
     devices.pods = kubelet.workers.active_pods
     plugins = devices.plugins
     plugins.active = kubelet.active_pods
@@ -584,7 +600,9 @@ def facts_of(
         allow_list(machine.kernel, config.allowed_unsafe_sysctls),
         apparmor_enabled(),
         dead_containers=read_dead_policy(
-            config.maximum_dead_containers_per_container, config.minimum_container_ttl_duration
+            config.maximum_dead_containers_per_container,
+            config.minimum_container_ttl_duration,
+            config.maximum_dead_containers,
         ),
         recursive_read_only=machine.recursive_read_only,
     )

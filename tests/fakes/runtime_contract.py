@@ -656,6 +656,31 @@ class ProcessContract(LifecycleContract):
         await session.close()
         assert seen == [b"a\n", b"b\n"]
 
+    @pytest.mark.parametrize("tty", [False, True])
+    async def test_a_container_ends_although_its_clients_have_just_left(
+        self, place: Place, tty: bool
+    ) -> None:
+        sandbox = await place.sandbox()
+        for turns in (0, 3, 10, 30):
+            script = "while true; do echo x; sleep 0.01; done"
+            record = await place.run(
+                sandbox, "/bin/sh", "-c", script, name=f"c{turns}", stdin=True, tty=tty
+            )
+            for stdin in (True, False, True):
+                session = await place.runtime.attach(record.id, tty=tty, stdin=stdin)
+                await session.close()
+                given_up = asyncio.create_task(
+                    place.runtime.attach(record.id, tty=tty, stdin=stdin)
+                )
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                given_up.cancel()
+                await asyncio.wait([given_up])
+                if not given_up.cancelled():
+                    await given_up.result().close()
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await place.runtime.remove(record.id)
+
     async def test_a_command_runs_inside_a_container(self, place: Place) -> None:
         sandbox = await place.sandbox()
         record = await place.run(sandbox)

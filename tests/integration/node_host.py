@@ -181,6 +181,7 @@ class RealNode:
         self.kubelet = Kubelet(facts, parts)
         devices.plugins.active = self.kubelet.active_pods
         devices.on_health = self.kubelet.wake
+        devices.on_driver = self.kubelet.retry
         devices.pods = self.kubelet.workers.active_pods
         registry = PluginRegistry(
             self.folder / "plugins_registry", {"DRAPlugin": devices}, GrpcClient

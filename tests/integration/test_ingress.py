@@ -128,6 +128,7 @@ class Bed:
     """A control plane in memory, and a node's ingress on ports 80 and 443."""
 
     def __init__(self, plane: ControlPlane) -> None:
+        self.plane = plane
         self.root = plane.client(Caller("root", ("system:masters",)), "test")
         self.services: list[IngressService] = []
         self.node = NodeIngress(

@@ -35,7 +35,6 @@ from kubelite.api.kinds.networking import (
     NetworkPolicySpec,
 )
 from kubelite.api.machinery.load_balancing import ANNOUNCED
-from kubelite.net import ipv6_host
 from kubelite.net.announcer import Announcer
 from kubelite.net.dns_wire import AAAA, parse_query, parse_response
 from kubelite.net.reset import remove_network
@@ -51,13 +50,6 @@ PODS_V6 = ("fd42::2", "fd42::3")
 CLUSTER_V6, GATEWAY_V6 = "fd43::5", "fd42::1"
 POOLED = "2001:db8:1::50"
 SHUT = ["TimeoutError"]
-
-
-@pytest.fixture(autouse=True)
-def noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keep the note of the host's settings away from the host's own."""
-    monkeypatch.setattr(ipv6_host, "BEFORE", tmp_path / "before.json")
-    return tmp_path / "before.json"
 
 
 def dual(**spec: Any) -> Service:

@@ -1,22 +1,25 @@
 """Real engines keep the promises of a container runtime."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from fakes.runtime_contract import Place, ProcessContract, using
+from fakes.runtime_contract import TIMEOUT_SECONDS, Place, ProcessContract, using
 
 from integration import runtime_engines
 from integration.node_host import NAME, needs_engine
 from integration.runtime_engines import RunningEngine
+from kubelite.node.cri.streams import CRISession
 
 pytestmark = needs_engine
 # Folders of programs that no package of the host has: containerd 2 with its shim and ctr; crio and pinns.
 CRIO_CAPABILITIES = (
     0x5FB  # of Docker's 14, all but NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE and SETFCAP
 )
+OUTPUT_BYTES = 1 << 20
 NEWER_CONTAINERD, CRIO = "KUBELITE_NEWER_CONTAINERD", "KUBELITE_CRIO"
 
 
@@ -81,6 +84,29 @@ class TestContainerd(ProcessContract):
     async def place(self, containerd_engine: RunningEngine, tmp_path: Path) -> AsyncIterator[Place]:
         async with using(place_on(containerd_engine, tmp_path)) as made:
             yield made
+
+    async def test_a_container_ends_although_a_client_does_not_read_its_output(
+        self, place: Place
+    ) -> None:
+        record = await place.run(await place.sandbox(), "yes", "0123456789" * 100)
+        session = await place.runtime.attach(record.id, tty=False, stdin=False)
+        assert isinstance(session, CRISession)
+        held = asyncio.Event()
+        hold = session._connection._pause
+
+        def note(is_held: bool) -> None:
+            hold(is_held)
+            held.set()
+
+        session._connection._pause = note
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            if not session.is_held:
+                await held.wait()
+            # More than what buffers on the way may take, so the engine itself waits.
+            while (Path(record.log_path).stat().st_size) < OUTPUT_BYTES:
+                await asyncio.sleep(0.02)
+            await place.runtime.remove(record.id)
+        assert session.is_closed
 
 
 @pytest.mark.skipif(NEWER_CONTAINERD not in os.environ, reason=f"needs {NEWER_CONTAINERD}")

@@ -99,3 +99,31 @@ async def crashes(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_devices_over_crashes(seed: int) -> None:
     run_simulated(seed, lambda: crashes(seed))
+
+
+def ready(cluster: SimulatedCluster) -> set[str]:
+    return {
+        one.metadata.name
+        for one in cluster.all(Pod)
+        if any(each.type == "Ready" and each.status == "True" for each in one.status.conditions)
+    }
+
+
+async def runs(seed: int) -> None:
+    async with SimulatedCluster(seed, nodes=1) as cluster:
+        await offer(cluster)
+        names = [f"p{number}" for number in range(EACH + 1)]
+        for name in names:
+            await cluster.create(Pod, pod(name))
+        await cluster.until(lambda: len(ready(cluster)) == EACH, 600)
+        first = ready(cluster)
+        [waiting] = set(names) - first
+        assert set(given(cluster)) == first
+        await cluster.client.delete(Pod, min(first), "default")
+        await cluster.until(lambda: waiting in ready(cluster), 600)
+        assert set(given(cluster)) == ready(cluster)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_pods_with_claims_run_one_after_the_other(seed: int) -> None:
+    run_simulated(seed, lambda: runs(seed))

@@ -233,6 +233,9 @@ NETWORK_READS = {
     ("discovery.k8s.io", "endpointslices"),
     *(("networking.k8s.io", name) for name in ("networkpolicies", "servicecidrs", "ipaddresses")),
     *(("networking.k8s.io", name) for name in ("ingresses", "ingressclasses")),
+    # Whether custom resources are served: those of the Gateway API come and go.
+    ("apiextensions.k8s.io", "customresourcedefinitions"),
+    ("apiregistration.k8s.io", "apiservices"),
 }
 EVERYBODYS_WRITES = {
     ("create", "authentication.k8s.io", "selfsubjectreviews"),

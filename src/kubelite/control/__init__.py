@@ -18,6 +18,7 @@ from kubelite.control.endpointslice import EndpointSliceController
 from kubelite.control.endpointslice_mirroring import EndpointSliceMirroringController
 from kubelite.control.ephemeral_volumes import EphemeralVolumeController
 from kubelite.control.garbage import GarbageCollector
+from kubelite.control.gateways import GatewayController
 from kubelite.control.horizontal_autoscaler import HorizontalAutoscalerController
 from kubelite.control.ingresses import IngressController
 from kubelite.control.job import JobController
@@ -73,6 +74,7 @@ CONTROLLERS: tuple[ControllerEntry, ...] = tuple(
         EndpointSliceMirroringController,
         LoadBalancerController,
         IngressController,
+        GatewayController,
         ServiceCIDRController,
         NodeIPAMController,
         NodeLifecycleController,

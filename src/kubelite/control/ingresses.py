@@ -46,7 +46,7 @@ class IngressController:
             Watch(IngressClass, _all),
             Watch(Ingress, _all, where=_ingress_matters),
             Watch(Service, self._if_any, where=_service_matters),
-            Watch(Node, self._if_any, where=_node_matters),
+            Watch(Node, self._if_any, where=node_matters),
         )
 
     def _if_any(self, _: object) -> Iterable[Key]:
@@ -173,7 +173,8 @@ def _service_matters(before: Service | None, after: Service | None) -> bool:
     )
 
 
-def _node_matters(before: Node | None, after: Node | None) -> bool:
+def node_matters(before: Node | None, after: Node | None) -> bool:
+    """Return whether a change of a node may change the addresses of Ingresses and Gateways."""
     return _view(before) != _view(after)
 
 

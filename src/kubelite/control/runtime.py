@@ -142,6 +142,11 @@ class Context:
         self.ends.append(self.mirror(kind).subscribe(listener))
 
     @property
+    def mirrors(self) -> Client:
+        """The client of all mirrors, for those of resources that come and go; the controller closes them."""
+        return self._mirrors
+
+    @property
     def resources(self) -> ServedResources:
         """The resources served now."""
         return self.options.resources or self._mirrors.served

@@ -40,6 +40,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         "forwarded",
         "is_ending",
         "is_https",
+        "port",
     )
 
     def __init__(self, proxy: Proxy, slot: Slot, *, is_https: bool, port: int) -> None:
@@ -53,6 +54,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._is_parsing = False
         self._is_slow = False  # answers wait to be read
         self.is_https = is_https
+        self.port = port
         self.is_ending = False  # answered for the last time; what still comes is dropped
         self.address = ""
         self.deadline = proxy.now() + INGRESS_HEAD_SECONDS.value

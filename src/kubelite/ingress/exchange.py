@@ -9,7 +9,7 @@ from typing import Protocol
 
 from kubelite.ingress.endpoints import Endpoints
 from kubelite.ingress.pages import page
-from kubelite.ingress.routes import Route
+from kubelite.ingress.routes import NewPath, Redirect, Route
 from kubelite.ingress.upstream import Pool, Upstream
 from kubelite.ingress.wire import (
     HEAD_END,
@@ -39,6 +39,7 @@ class Client(Protocol):
 
     forwarded: bytes  # the fields that tell of the client, each with its CRLF
     is_https: bool
+    port: int  # of the node
     address: str
     deadline: float  # on the loop's clock
 
@@ -59,8 +60,8 @@ class Routing(Protocol):
     https_port: int
 
     def now(self) -> float: ...
-    def find(self, request: Request) -> Route | None: ...
-    def endpoints_of(self, route: Route) -> Endpoints: ...
+    def find(self, request: Request, *, is_https: bool) -> Route | None: ...
+    def endpoints_of(self, route: Route) -> Endpoints | None: ...
     def count(self, exchange: "Exchange") -> None: ...
 
 
@@ -130,19 +131,31 @@ class Exchange:
     def start(self) -> None:
         """Find the route and send the request on, or answer it."""
         request, proxy = self.request, self._proxy
-        route = self.route = proxy.find(request)
+        route = self.route = proxy.find(request, is_https=self._client.is_https)
         if route is None:
             self._answer(404)
         elif route.redirects_to_https and not self._client.is_https:
-            self._redirect()
+            self._to_https()
+        elif route.redirect is not None:
+            self._redirect(route, route.redirect)
         elif 0 < route.body_bytes_max < request.length:
             self._answer(413)
         else:
             self._endpoints = proxy.endpoints_of(route)
-            self._head = self._request_head()
+            if self._endpoints is None:
+                self._answer(500)
+                return
+            self._head = self._request_head(route)
             self._try()
 
-    def _redirect(self) -> None:
+    def _redirect(self, route: Route, redirect: Redirect) -> None:
+        location = location_of(route, redirect, self.request, self._client)
+        if location:
+            self._answer(redirect.status, location)
+        else:
+            self._answer(400)
+
+    def _to_https(self) -> None:
         host = self.request.host
         port = self._proxy.https_port
         if not host:
@@ -151,12 +164,16 @@ class Exchange:
         authority = host if port == 443 else b"%b:%d" % (host, port)
         self._answer(308, b"https://%b%b" % (authority, self.request.target))
 
-    def _request_head(self) -> bytes:
+    def _request_head(self, route: Route) -> bytes:
         request, client = self.request, self._client
-        parts = [
-            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, request.target, request.authority)
-        ]
-        parts += [b"%b: %b\r\n" % field for field in request.fields]
+        target, host, fields = request.target, request.authority, request.fields
+        if route.rewrite is not None:
+            target = rewritten(target, route.rewrite.path, route.path)
+            host = route.rewrite.host.encode() or host
+        if route.request_edits is not None:
+            fields = route.request_edits.apply(fields)
+        parts = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method, target, host)]
+        parts += [b"%b: %b\r\n" % field for field in fields]
         parts.append(client.forwarded)
         parts.append(b"X-Forwarded-Host: %b\r\n" % request.authority)
         if request.length > 0:
@@ -316,7 +333,10 @@ class Exchange:
 
     def _response_head(self, response: Response) -> bytes:
         parts = [b"HTTP/1.1 %d %b\r\n" % (response.status, response.reason)]
-        parts += [b"%b: %b\r\n" % field for field in response.fields]
+        fields = response.fields
+        if self.route is not None and self.route.response_edits is not None:
+            fields = self.route.response_edits.apply(fields)
+        parts += [b"%b: %b\r\n" % field for field in fields]
         if self._is_chunked:
             parts.append(b"Transfer-Encoding: chunked\r\n")
         if self._closes:
@@ -408,6 +428,9 @@ class Exchange:
     def _extend(self) -> None:
         assert self.route is not None
         self._client.deadline = self._proxy.now() + self.route.read_seconds
+        if self.route.total_seconds:
+            end = self.started + self.route.total_seconds
+            self._client.deadline = min(self._client.deadline, end)
 
     def late(self) -> None:
         """The deadline has passed."""
@@ -464,3 +487,25 @@ class Exchange:
     def _over(self) -> None:
         self.is_over = True
         self._proxy.count(self)
+
+
+def location_of(route: Route, redirect: Redirect, request: Request, client: Client) -> bytes:
+    """Return where a redirect leads; b"" if neither it nor the request names a host."""
+    scheme = redirect.scheme.encode() or (b"https" if client.is_https else b"http")
+    host = redirect.host.encode() or request.host
+    if not host:
+        return b""
+    port = redirect.port
+    if not port and not redirect.scheme:
+        port = client.port
+    default = 443 if scheme == b"https" else 80
+    authority = host if port in (0, default) else b"%b:%d" % (host, port)
+    return b"%b://%b%b" % (scheme, authority, rewritten(request.target, redirect.path, route.path))
+
+
+def rewritten(target: bytes, new: NewPath | None, matched: str) -> bytes:
+    """Return a target with another path and the same query."""
+    if new is None:
+        return target
+    path, question, query = target.partition(b"?")
+    return new.apply(path, matched) + question + query

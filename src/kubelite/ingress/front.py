@@ -73,7 +73,7 @@ class Front:
         self._settings = settings
         self._counted = counted
         self._taken = taken
-        self._routes: tuple[Route, ...] = ()
+        self._routes = Routes(())
         self._endpoints: dict[str, tuple[str, ...]] = {}
         self._default = b""
         self._certificates: tuple[Certificate, ...] = ()
@@ -90,9 +90,10 @@ class Front:
         """The ports that are open, by `http` and `https`."""
         return {name: found[0].getsockname()[1] for name, found in self._sockets.items() if found}
 
-    def use_routes(self, routes: Sequence[Route]) -> None:
-        """Route by these."""
-        if (wanted := tuple(routes)) != self._routes:
+    def use_routes(self, routes: Sequence[Route], scopes: Sequence[str] = ()) -> None:
+        """Route by these; `scopes` are the host names of listeners."""
+        wanted = Routes(tuple(routes), tuple(scopes))
+        if wanted != self._routes:
             self._routes = wanted
             self._mark(Routes)
 
@@ -242,7 +243,7 @@ class Front:
                     sets = {key: self._endpoints.get(key, ()) for key in changed}
                     writer.write(encode(EndpointChanges(sets)))
                 if Routes in dirty:
-                    writer.write(encode(Routes(self._routes)))
+                    writer.write(encode(self._routes))
                 if Certificates in dirty:
                     writer.write(encode(Certificates(self._default, self._certificates)))
                 await writer.drain()

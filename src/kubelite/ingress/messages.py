@@ -27,6 +27,7 @@ class Routes(Struct, frozen=True, tag=True):
     """All routes."""
 
     routes: tuple[Route, ...]
+    scopes: tuple[str, ...] = ()  # host names of listeners
 
 
 class EndpointChanges(Struct, frozen=True, tag=True):

@@ -1,13 +1,18 @@
-"""Starts a node's ingress with the first Ingress of kubelite's, and ends it with the last."""
+"""Starts a node's ingress with the first Ingress or Gateway of kubelite's, and ends it with the last."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.networking import Ingress, IngressClass
 from kubelite.api.machinery.ingress_classes import is_ours, own_classes
 from kubelite.tasks import TaskSet
+
+if TYPE_CHECKING:
+    from kubelite.ingress.gateway_source import GatewayObjects
+
+GATEWAYS = "gateway.networking.k8s.io"
 
 
 class Service(Protocol):
@@ -25,6 +30,9 @@ class NodeIngress:
         self._ingresses = client.mirror(Ingress)
         self._classes = client.mirror(IngressClass)
         self._changed = asyncio.Event()
+        self._client = client
+        # Plans of Gateways are imported with their definitions.
+        self._gateways: GatewayObjects | None = None
 
     async def run(self) -> None:
         """Serve while there is something to serve, until cancelled."""
@@ -33,7 +41,9 @@ class NodeIngress:
         ends = [
             self._ingresses.subscribe(lambda *_: self._changed.set()),
             self._classes.subscribe(lambda *_: self._changed.set()),
+            self._client.served.subscribe(self._served_changed),
         ]
+        self._served_changed()
         tasks = TaskSet()
         is_running = False
         try:
@@ -51,8 +61,20 @@ class NodeIngress:
         finally:
             for end in ends:
                 end()
+            if self._gateways is not None:
+                self._gateways.close()
             await tasks.stop()
 
+    def _served_changed(self) -> None:
+        served = self._client.served.resources()
+        if self._gateways is None and any(one.group == GATEWAYS for one in served):
+            from kubelite.ingress.gateway_source import GatewayObjects
+
+            self._gateways = GatewayObjects(self._client, self._changed.set)
+            self._changed.set()
+
     def _is_needed(self) -> bool:
+        if self._gateways is not None and not self._gateways.is_empty:
+            return True
         own = own_classes(self._classes.list())
         return bool(own) and any(is_ours(one, own) for one in self._ingresses.list())

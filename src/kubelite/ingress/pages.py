@@ -1,6 +1,10 @@
 """The answers that the proxy gives itself."""
 
 REASONS = {
+    301: b"Moved Permanently",
+    302: b"Found",
+    303: b"See Other",
+    307: b"Temporary Redirect",
     308: b"Permanent Redirect",
     400: b"Bad Request",
     404: b"Not Found",

@@ -89,7 +89,7 @@ async def serve(options: argparse.Namespace) -> None:
             order = await receive(reader, decoder)
             match order:
                 case Routes():
-                    proxy.use_routes(order.routes)
+                    proxy.use_routes(order.routes, order.scopes)
                 case EndpointChanges():
                     proxy.use_endpoints(order.changed)
                 case Certificates():

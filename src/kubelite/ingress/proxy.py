@@ -6,11 +6,12 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Protocol
+from urllib.parse import unquote_plus
 
 from kubelite.ingress.endpoints import Endpoints
 from kubelite.ingress.exchange import Exchange
 from kubelite.ingress.messages import DURATION_BUCKETS_SECONDS, Count, Counts
-from kubelite.ingress.routes import Route, Table
+from kubelite.ingress.routes import Backend, Route, Table
 from kubelite.ingress.upstream import Pool
 from kubelite.ingress.wire import Request
 from kubelite.limits import INGRESS_LOG_WAITING, LIMITS
@@ -18,6 +19,7 @@ from kubelite.tasks import TaskSet
 
 READ_BYTES = 64 * 1024
 SWEEP_SECONDS = 1.0
+PARAMETERS_MAX = 256  # of a query that routes may ask for
 LOG_SECONDS = 0.2
 LOGGED_TEXT_MAX = 512
 NO_ENDPOINTS = Endpoints()
@@ -50,10 +52,10 @@ class Proxy:
         self.is_stopping = False
         self._empty = asyncio.Event()
         self.malformed = 0
-        self._table = Table(())
+        self._table = self._secure_table = Table(())
         self._endpoints: dict[str, Endpoints] = {}
         self._reached: dict[str, int] = {}  # limits of this process, as last reported
-        self._turns: dict[str, int] = {}
+        self._turns: dict[int, int] = {}  # by id of the route
         self._counts: dict[tuple[str, int], Count] = {}
         self._log_file = log_file
         self._lines: list[bytes] = []
@@ -61,9 +63,11 @@ class Proxy:
 
     # Configuration
 
-    def use_routes(self, routes: Sequence[Route]) -> None:
-        """Route by these from now on."""
-        self._table = Table(routes)
+    def use_routes(self, routes: Sequence[Route], scopes: Sequence[str] = ()) -> None:
+        """Route by these from now on; `scopes` are the host names of listeners of HTTP."""
+        self._table = self._secure_table = Table(routes, scopes)
+        if any(one.is_http_only for one in routes):
+            self._secure_table = Table([one for one in routes if not one.is_http_only])
         self._turns.clear()
 
     def use_endpoints(self, changed: Mapping[str, tuple[str, ...]]) -> None:
@@ -79,36 +83,39 @@ class Proxy:
 
     # What exchanges ask
 
-    def find(self, request: Request) -> Route | None:
+    def find(self, request: Request, *, is_https: bool) -> Route | None:
         """Return the route of a request."""
+        table = self._secure_table if is_https else self._table
         host, path = request.host.decode("ascii"), request.path.decode("ascii")
-        if not self._table.has_conditions:
-            return self._table.find(host, path)
+        if not table.has_conditions:
+            return table.find(host, path)
         headers: dict[str, str] = {}
         for name, value in request.fields:
             lowered, text = name.lower().decode("ascii"), value.decode("latin-1")
             headers[lowered] = f"{headers[lowered]},{text}" if lowered in headers else text
-        return self._table.find(host, path, request.method.decode("ascii"), headers)
+        queries = parameters(request.target.partition(b"?")[2])
+        return table.find(host, path, request.method.decode("ascii"), headers, queries)
 
-    def endpoints_of(self, route: Route) -> Endpoints:
-        """Return the endpoints of a backend of the route, by weight in turn; none if the set is empty."""
+    def endpoints_of(self, route: Route) -> Endpoints | None:
+        """Return the endpoints of a backend of the route, by weight in turn; None if it has none that may be used."""
         backends = route.backends
-        if not backends:
-            return NO_ENDPOINTS
         if len(backends) == 1:
-            return self._endpoints.get(backends[0].key, NO_ENDPOINTS)
+            return self._of(backends[0]) if backends[0].weight else None
         total = sum(one.weight for one in backends)
         if not total:
-            return NO_ENDPOINTS
-        turn = self._turns.get(route.owner, 0)
-        self._turns[route.owner] = turn + 1
+            return None
+        turn = self._turns.get(id(route), 0)
+        self._turns[id(route)] = turn + 1
         # A stride that has no divisor in common with most totals spreads the shares over the turns.
         left = turn * 7919 % total
         for one in backends:
             left -= one.weight
             if left < 0:
-                return self._endpoints.get(one.key, NO_ENDPOINTS)
+                return self._of(one)
         raise AssertionError
+
+    def _of(self, backend: Backend) -> Endpoints | None:
+        return self._endpoints.get(backend.key, NO_ENDPOINTS) if backend.key else None
 
     def count(self, exchange: Exchange) -> None:
         """Count an exchange that is over, and log it."""
@@ -202,6 +209,15 @@ class Proxy:
             client.abort()
         self.pool.close()
         await self.tasks.stop()
+
+
+def parameters(query: bytes) -> dict[str, str]:
+    """Return the parameters of a query; of those with one name the first."""
+    found: dict[str, str] = {}
+    for part in query.split(b"&", PARAMETERS_MAX)[:PARAMETERS_MAX]:
+        name, _, value = part.decode("latin-1").partition("=")
+        found.setdefault(unquote_plus(name), unquote_plus(value))
+    return found
 
 
 def shown(text: bytes) -> bytes:

@@ -4,6 +4,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.references import ObjectReference
@@ -14,6 +16,9 @@ from kubelite.api.machinery.ingress_classes import own_classes
 from kubelite.ingress.certificates import InvalidCertificate, server_context
 from kubelite.ingress.counts import record
 from kubelite.ingress.front import Front, FrontSettings
+from kubelite.ingress.gateway_plan import GatewayPlan
+from kubelite.ingress.gateway_plan import plan as plan_gateways
+from kubelite.ingress.gateway_source import GatewayObjects
 from kubelite.ingress.messages import Certificate
 from kubelite.ingress.plan import BackendPort, Plan, SecretKey, endpoints_of, plan
 from kubelite.ingress.secrets import CertificateSecrets
@@ -48,6 +53,7 @@ class IngressService:
     ) -> None:
         """`node` reads the Secrets, `network` all else and writes the events; `default_certificate` blocks."""
         self._node_name = node_name
+        self._http_port = settings.http_port
         self._events = events
         self._offload = offload
         self._default_certificate = default_certificate
@@ -57,20 +63,23 @@ class IngressService:
         self._slices = network.mirror(EndpointSlice)
         self._slices.add_index(SERVICE_INDEX, _service_of)
         self._secrets = CertificateSecrets(node, self._secret_changed)
+        self._wake = asyncio.Event()
+        self._gateways = GatewayObjects(network, self._replan)
         self._plan = Plan()
+        self._gateway_plan = GatewayPlan()
         self._backends: dict[ServiceKey, list[BackendPort]] = {}
         self._checked: dict[bytes, str] = {}  # PEM -> why it is invalid, or ""
         self._told: dict[tuple[str, SecretKey], str] = {}
         self._is_planned = False
         self._are_certificates_current = False
         self._dirty: set[ServiceKey] = set()
-        self._wake = asyncio.Event()
         self.front = Front(settings, counted=record, taken=self._port_taken)
 
     async def run(self) -> None:
         """Serve until cancelled."""
         for mirror in (self._ingresses, self._classes, self._services, self._slices):
             await mirror.synced()
+        await self._gateways.synced()
         self._default = await asyncio.to_thread(self._default_certificate)
         self._is_planned = False
         ends = [
@@ -92,6 +101,7 @@ class IngressService:
                 end()
             await tasks.stop()
             self._secrets.close()
+            self._gateways.close()
 
     # Changes
 
@@ -108,6 +118,8 @@ class IngressService:
         item = after or before
         if item is not None and (before is None or after is None or before.spec != after.spec):
             self._mark((item.metadata.namespace, item.metadata.name))
+            if not self._gateways.is_empty:
+                self._replan()  # a backend that does not exist is answered for otherwise
 
     def _slice_changed(self, before: EndpointSlice | None, after: EndpointSlice | None) -> None:
         for item in (before, after):
@@ -139,7 +151,8 @@ class IngressService:
             for backend in self._backends.get((namespace, name), ()):
                 changes[backend.key] = endpoints_of(backend, service, slices)
         self.front.use_endpoints(changes)
-        self.front.use_routes(self._plan.routes)
+        gateways = self._gateway_plan
+        self.front.use_routes((*self._plan.routes, *gateways.routes), gateways.scopes)
         if not self._are_certificates_current:
             self._are_certificates_current = True
             await self._use_certificates()
@@ -147,17 +160,33 @@ class IngressService:
     async def _make_plan(self) -> None:
         ingresses, own = self._ingresses.list(), own_classes(self._classes.list())
         cost = ROUTE_COST_BYTES * sum(1 + len(one.spec.rules) for one in ingresses)
-        before = self._plan
+        before = self._plan.backends | self._gateway_plan.backends
         self._plan = await self._offload.run(cost, lambda: plan(ingresses, own))
+        self._gateway_plan = await self._plan_gateways()
+        backends = self._plan.backends | self._gateway_plan.backends
         self._backends = {}
-        for backend in self._plan.backends:
+        for backend in backends:
             key = backend.namespace, backend.service
             self._backends.setdefault(key, []).append(backend)
         self._dirty |= self._backends.keys()
-        self.front.use_endpoints({one.key: () for one in before.backends - self._plan.backends})
+        self.front.use_endpoints({one.key: () for one in before - backends})
         if not self._secrets.follow(terms.secret for terms in self._plan.terms):
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._replan)
         self._are_certificates_current = False
+
+    async def _plan_gateways(self) -> GatewayPlan:
+        if self._gateways.is_empty:
+            return GatewayPlan()
+        snapshot = self._gateways.snapshot()
+        services = {
+            (one.metadata.namespace, one.metadata.name): one for one in self._services.list()
+        }
+
+        def make() -> GatewayPlan:
+            world = snapshot.world()
+            return plan_gateways(replace(world, services=services, http_port=self._http_port))
+
+        return await self._offload.run(ROUTE_COST_BYTES * snapshot.size, make)
 
     async def _use_certificates(self) -> None:
         found = []

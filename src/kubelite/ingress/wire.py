@@ -85,7 +85,7 @@ def parse_request(head: bytes) -> Request:
     if match is None:
         raise Malformed("not a request of HTTP/1.1")
     method, target, minor, lines = match.groups()
-    sorted_ = _Sorted(lines, _REQUEST_FIELDS)
+    sorted_ = _Sorted(lines, REQUEST_FIELDS)
     is_http_11 = minor == b"1"
     names = _tokens(sorted_.tokens)
     authority = _authority(sorted_.hosts, target, is_http_11=is_http_11)
@@ -127,7 +127,7 @@ def parse_response(head: bytes, method: bytes) -> Response:
     if match is None:
         raise Malformed("not a response of HTTP/1.1")
     minor, status, reason, lines = match.groups()
-    sorted_ = _Sorted(lines, _RESPONSE_FIELDS)
+    sorted_ = _Sorted(lines, RESPONSE_FIELDS)
     kept = sorted_.kept
     is_http_11 = minor == b"1"
     code = int(status)
@@ -415,7 +415,7 @@ def last_chunk(trailers: list[Field]) -> bytes:
     return b"".join((b"0\r\n", *(b"%b: %b\r\n" % field for field in trailers), b"\r\n"))
 
 
-_REQUEST_FIELDS = {
+REQUEST_FIELDS = {
     b"host": "host",
     b"content-length": "length",
     b"transfer-encoding": "coding",
@@ -439,7 +439,7 @@ _REQUEST_FIELDS = {
     b"x-forwarded-ssl": "drop",
     b"x-real-ip": "drop",
 }
-_RESPONSE_FIELDS = {
+RESPONSE_FIELDS = {
     b"content-length": "length",
     b"transfer-encoding": "coding",
     b"connection": "connection",

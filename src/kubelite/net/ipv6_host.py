@@ -40,8 +40,12 @@ def wanted_changes(current: Mapping[str, str]) -> dict[str, str]:
     return {**dict.fromkeys(heeding, HEED_ROUTERS_AND_FORWARD), FORWARDING: "1"}
 
 
-def forward(settings: Path = SETTINGS, before: Path = BEFORE) -> None:
-    """Let the host forward IPv6, and go on to heed its routers. Blocks; raises OSError."""
+def forward(settings: Path = SETTINGS, before: Path | None = None) -> None:
+    """Let the host forward IPv6, and go on to heed its routers. Blocks; raises OSError.
+
+    How it was is noted in `before`, or in the file for it.
+    """
+    before = before or BEFORE
     names = [FORWARDING, *(f"{link.name}/accept_ra" for link in sorted(settings.iterdir()))]
     current = {name: (settings / name).read_text().strip() for name in names}
     wanted = wanted_changes(current)
@@ -55,8 +59,9 @@ def forward(settings: Path = SETTINGS, before: Path = BEFORE) -> None:
         (settings / name).write_text(value)
 
 
-def restore(settings: Path = SETTINGS, before: Path = BEFORE) -> None:
+def restore(settings: Path = SETTINGS, before: Path | None = None) -> None:
     """Set the host as it was before `forward`; does nothing if that changed nothing. Blocks; raises OSError."""
+    before = before or BEFORE
     try:
         noted = json.loads(before.read_text())
     except (FileNotFoundError, ValueError):

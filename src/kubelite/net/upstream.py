@@ -74,7 +74,7 @@ class Kept(Struct):
     data: bytes
     response: Response
     given: float
-    asked: bytes
+    asked: bytes  # empty: too long to be asked again
     hits: int = 0
     is_renewed: bool = False  # it is being asked for again
 
@@ -208,7 +208,7 @@ class Upstream:
 
     def _renew(self, kept: Kept, query: Query) -> None:
         """Ask again for what is asked for often, before it expires, so that nobody waits for it."""
-        if not kept.is_renewed and len(kept.asked) <= RENEWED_BYTES_MAX:
+        if kept.asked and not kept.is_renewed:
             kept.is_renewed = True
             self._tasks.start(self._ask_quietly(kept.asked, query), name="dns renewal")
 
@@ -265,7 +265,9 @@ class Upstream:
     def _keep(self, query: Query, data: bytes, response: Response, asked: bytes) -> None:
         if response.ttl and len(data) <= CACHED_BYTES_MAX:
             key = _cache_key(query)
-            self._cache[key] = Kept(data, response, asyncio.get_running_loop().time(), asked)
+            # By TCP, whoever asks may pad the question to 64 KiB, and there are thousands of places.
+            repeated = asked if len(asked) <= RENEWED_BYTES_MAX else b""
+            self._cache[key] = Kept(data, response, asyncio.get_running_loop().time(), repeated)
             self._cache.move_to_end(key)
             if len(self._cache) > CACHE_ENTRIES:
                 self._cache.popitem(last=False)

@@ -256,7 +256,17 @@ class NodeAPI:
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         async def work() -> web.Response:
             samples = [metric.sample() for metric in REGISTRY.metrics()]
-            body = await asyncio.to_thread(lambda: exposition(samples).encode())
+            files = await self.files(self._kubelet.memories.values())
+            names = {
+                memory.uid: pod.metadata.namespace
+                for memory in self._kubelet.memories.values()
+                if (pod := memory.current) is not None
+            }
+
+            def made() -> bytes:
+                return (exposition(samples) + stat_metrics.volume_metrics(files, names)).encode()
+
+            body = await asyncio.to_thread(made)
             return web.Response(body=body, headers={"Content-Type": TEXT_TYPE})
 
         return await self._guarded(request, "metrics", work)

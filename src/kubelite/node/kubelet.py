@@ -121,6 +121,10 @@ class Kubelet:
         """Enqueue a pod, if it is known."""
         self._worker.wake(uid)
 
+    def retry(self, uid: str) -> None:
+        """Have a pod that waits for its devices try again at once, if it is known."""
+        self._worker.retry(uid)
+
     def active_pods(self) -> set[str]:
         """Return the uids of the pods that run or will, those of which only containers are left included."""
         return {

@@ -6,6 +6,7 @@ action may be repeated. The order in which a pod comes up: image, volumes and sa
 one by one, of which restartable ones stay; app containers.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from itertools import chain
 
@@ -152,8 +153,10 @@ class _Draft:
         observed: Observed,
         now: datetime,
         dead: DeadContainerPolicy = DEAD_BY_DEFAULT,
+        surplus: Collection[str] = (),
     ) -> None:
         self.dead = dead
+        self.surplus = surplus
         self.pod = pod
         self.observed = observed
         self.now = now
@@ -231,10 +234,17 @@ def deadline_of(pod: Pod) -> datetime | None:
 
 
 def plan(
-    pod: Pod, observed: Observed, now: datetime, dead: DeadContainerPolicy = DEAD_BY_DEFAULT
+    pod: Pod,
+    observed: Observed,
+    now: datetime,
+    dead: DeadContainerPolicy = DEAD_BY_DEFAULT,
+    surplus: Collection[str] = (),
 ) -> Plan:
-    """Return the plan for a pod that is in the API; `dead` says which of its ended containers stay."""
-    draft = _Draft(pod, observed, now, dead)
+    """Return the plan for a pod that is in the API.
+
+    `dead` says which of its ended containers stay, and `surplus` are the ids of those that are too many for the node.
+    """
+    draft = _Draft(pod, observed, now, dead, surplus)
     if pod.metadata.deletionTimestamp is not None:
         _end(draft, _grace(draft))
         if not draft.actions and not observed.running():
@@ -243,6 +253,7 @@ def plan(
         _end(draft, _grace(draft))
         if is_terminal(pod) and not draft.actions and not observed.running():
             _reclaim(draft)
+            _drop_surplus(draft)
     else:
         deadline = deadline_of(pod)
         if deadline is not None:
@@ -564,6 +575,17 @@ def _ensure_images(draft: _Draft, containers: list[AnyContainer]) -> bool:
     return ready
 
 
+def _drop_surplus(draft: _Draft) -> None:
+    """Plan the removal of ended containers that are too many for the node, and wait for those that are too young."""
+    if draft.dead.total < 0 or TearDown() in draft.actions:
+        return
+    for record in draft.observed.records:
+        if record.id in draft.surplus:
+            draft.add(RemoveContainer(record))
+        elif not record.is_running and not record.is_sandbox:
+            draft.is_past(record.created_at + draft.dead.age)
+
+
 def _prune(draft: _Draft) -> None:
     """Plan the removal of ended containers beyond those that `kubectl logs --previous` may read."""
     kept = draft.dead.kept
@@ -571,6 +593,7 @@ def _prune(draft: _Draft) -> None:
         for record in draft.observed.attempts(container.name)[1 + kept :]:
             if not record.is_running and draft.is_past(record.created_at + draft.dead.age):
                 draft.add(RemoveContainer(record))
+    _drop_surplus(draft)
     for record in draft.observed.records:
         if record.is_sandbox and not record.is_running:
             draft.add(RemoveContainer(record))

@@ -28,6 +28,7 @@ class DeadContainerPolicy(Struct, frozen=True):
 
     kept: int = 1  # of one container of a pod; less than 0: all
     age: timedelta = timedelta()  # younger ones stay in any case
+    total: int = -1  # on the whole node, the newest ones as well; less than 0: not bounded
 
 
 LOGS_BY_DEFAULT = LogPolicy()
@@ -42,9 +43,9 @@ def read_log_policy(size: str, files: int) -> LogPolicy:
     return LogPolicy(max(max_bytes, 0), files)
 
 
-def read_dead_policy(kept: int, age: str) -> DeadContainerPolicy:
+def read_dead_policy(kept: int, age: str, total: int = -1) -> DeadContainerPolicy:
     """Read the settings of ended containers. Raises ValueError."""
     minimum = parse_duration(age)
     if minimum < timedelta():
         raise ValueError("must not be less than zero")
-    return DeadContainerPolicy(min(kept, DEAD_MAX), minimum)
+    return DeadContainerPolicy(min(kept, DEAD_MAX), minimum, min(total, DEAD_MAX))

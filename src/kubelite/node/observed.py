@@ -17,6 +17,9 @@ HANDLER_LABEL = "io.kubelite.handler"  # of a sandbox: the engine's handler it w
 BACKOFF_LABEL = "io.kubelite.backoff-seconds"  # how long to wait before the next start
 
 
+CLAIMS_NOT_PREPARED = "FailedPrepareDynamicResources"  # the reason of a trouble of a sandbox
+
+
 class Trouble(Struct, frozen=True):
     """Why something of a pod does not go on, in the words of its status."""
 

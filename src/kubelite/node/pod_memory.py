@@ -9,7 +9,15 @@ import msgspec
 from kubelite.api.kinds.core.container_status import ResourceStatus
 from kubelite.api.kinds.core.containers import ResourceRequirements
 from kubelite.api.kinds.core.pods import Pod, PodStatus
-from kubelite.node.observed import Ending, Health, ImageState, Observed, Pending, Trouble
+from kubelite.node.observed import (
+    CLAIMS_NOT_PREPARED,
+    Ending,
+    Health,
+    ImageState,
+    Observed,
+    Pending,
+    Trouble,
+)
 from kubelite.node.pods import image_volume_of, is_terminal
 from kubelite.node.probes import ContainerProbes
 from kubelite.node.runtime import ContainerLimits, ContainerRecord
@@ -189,6 +197,13 @@ class PodMemory:
         for state in self.containers.values():
             if state.probes is not None:
                 state.probes.pod_is_ending()
+
+    def retry_claims(self, now: datetime) -> None:
+        """End the back-off of a sandbox whose claims could not be prepared."""
+        trouble = self.sandbox_trouble
+        if trouble is not None and trouble.reason == CLAIMS_NOT_PREPARED:
+            self.sandbox_trouble = msgspec.structs.replace(trouble, retry_at=now)
+            self.sandbox_failures = 0
 
     def observe(self) -> Observed:
         """Return an immutable snapshot of the state."""

@@ -25,6 +25,7 @@ from kubelite.node.admission import (
     unsuited,
     unsupported,
 )
+from kubelite.node.dead_containers import beyond_total, ended_containers, newest_ids
 from kubelite.node.dependencies import ActionDependencies, Collaborators, NodeFacts
 from kubelite.node.devices.protocol import AllocationFailed, DevicesBusy
 from kubelite.node.lifecycle import (
@@ -87,6 +88,7 @@ class PodWorker:
         self.memories: dict[str, PodMemory] = {}
         self._are_all_known = True
         self._is_held = False
+        self._surplus: frozenset[str] = frozenset()  # as found last
         self._left_volumes: set[str] = set()  # by uid, of pods that the API has not told yet
         # Each returns why the node takes no such pod now, or None; a pod that has containers is not asked about.
         self.admission_checks: list[Callable[[Pod], Rejection | None]] = []
@@ -110,6 +112,13 @@ class PodWorker:
         """Enqueue a pod, if it is known."""
         if uid in self.memories:
             self._queue.add(uid)
+
+    def retry(self, uid: str) -> None:
+        """Have a pod whose claims could not be prepared try again at once, if it is known."""
+        memory = self.memories.get(uid)
+        if memory is not None:
+            memory.retry_claims(self._clock.now())
+        self.wake(uid)
 
     def memory(self, uid: str) -> PodMemory:
         """Return the state of a pod, created if it is new."""
@@ -329,7 +338,8 @@ class PodWorker:
             await self._actions.ends.note_ended(memory)
             memory.devices = self._parts.devices.statuses(pod)
             observed = memory.observe()
-            decision = plan(pod, observed, now, self._facts.dead_containers)
+            surplus = self._surplus_now(memory, now)
+            decision = plan(pod, observed, now, self._facts.dead_containers, surplus)
             status = status_of(
                 pod, observed, now, Host(self._facts.addresses, self._facts.recursive_read_only)
             )
@@ -341,6 +351,26 @@ class PodWorker:
                 refresh_at = memory.refresh_at if memory.volumes_ready else None
                 return _sooner(decision.wait_seconds, refresh_at, now)
         raise AssertionError(f"pod {memory.uid} does not come to rest")
+
+    def _surplus_now(self, asking: PodMemory, now: datetime) -> frozenset[str]:
+        """Return the ids of ended containers that are too many for the node; the other pods that have one are woken."""
+        policy = self._facts.dead_containers
+        if policy.total < 0:
+            return frozenset()
+        units: list[list[ContainerRecord]] = []
+        kept: set[str] = set()
+        for memory in self.memories.values():
+            if (pod := memory.current) is None or memory.gone:
+                continue  # all of it is removed anyway
+            units += ended_containers(memory.records.values(), policy, now)
+            if not is_terminal(pod):
+                kept |= newest_ids(memory.records.values())
+        before, self._surplus = self._surplus, beyond_total(units, frozenset(kept), policy.total)
+        if new := self._surplus - before:
+            for memory in self.memories.values():
+                if memory is not asking and new & memory.records.keys():
+                    self.wake(memory.uid)
+        return self._surplus
 
     async def _unprepare(self, memory: PodMemory, pod: Pod, status: PodStatus) -> None:
         """Give back the claims of a pod that is over. Raises DevicesBusy.

@@ -14,7 +14,7 @@ from kubelite.node.devices.protocol import AllocationFailed
 from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.lifecycle import CreateSandbox
 from kubelite.node.network import namespace_path
-from kubelite.node.observed import Trouble
+from kubelite.node.observed import CLAIMS_NOT_PREPARED, Trouble
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.pods import pod_key, reference_to
 from kubelite.node.resources import class_shares, group_limits
@@ -77,7 +77,7 @@ class Sandboxes:
                 await self.limit(memory, pod, sandbox, group_limits(pod))
         except AllocationFailed as error:
             message = f"Failed to prepare dynamic resources: {error}"
-            self._failed(memory, pod, message, "FailedPrepareDynamicResources")
+            self._failed(memory, pod, message, CLAIMS_NOT_PREPARED)
         except (ConfigUnavailable, RuntimeFailure, APIError) as error:
             self._failed(memory, pod, f"Failed to create pod sandbox: {error}")
         else:

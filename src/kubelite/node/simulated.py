@@ -19,7 +19,7 @@ from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.node import stats
 from kubelite.node.dependencies import Collaborators, NodeFacts
-from kubelite.node.devices.protocol import NoDevices, PodDevices
+from kubelite.node.devices.protocol import PodDevices
 from kubelite.node.eviction.manager import EvictionManager
 from kubelite.node.eviction.readings import Readings
 from kubelite.node.eviction.reclaim import EndedContainers
@@ -39,6 +39,7 @@ from kubelite.node.runtime import (
 )
 from kubelite.node.simulated_network import (
     AddressPool,
+    SimulatedDevices,
     SimulatedFolders,
     SimulatedNetwork,
     SimulatedProber,
@@ -170,7 +171,7 @@ class SimulatedNode:
         self._eviction_settings = eviction or EvictionSettings()
         self.eviction: EvictionManager | None = None
         self._static = static
-        self._devices = devices or NoDevices()
+        self._devices = devices or SimulatedDevices()
         self._around = around
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
         self._identity = NodeIdentity(

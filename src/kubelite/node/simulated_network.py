@@ -13,6 +13,7 @@ from kubelite.api.kinds.core.containers import LifecycleHandler, Probe
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.pod_claims import claim_name, claim_names
+from kubelite.node.devices.protocol import NoDevices
 from kubelite.node.environment import Surroundings
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.network import HostPort
@@ -105,6 +106,13 @@ class SimulatedFolders:
     def remove(self, name: str) -> None:
         """Remove a folder."""
         self.names.pop(name, None)
+
+
+class SimulatedDevices(NoDevices):
+    """Devices that exist for the scheduler only: the claims of pods count as prepared."""
+
+    async def prepare(self, _pod: Pod) -> None:
+        """Prepare nothing."""
 
 
 class SimulatedVolumes:

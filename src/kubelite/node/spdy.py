@@ -191,22 +191,37 @@ class SPDYConnection:
         self._replies: deque[bytes] = deque()
         self._sending = asyncio.Lock()
         self._is_closed = False
+        self._unanswered: set[int] = set()  # streams that were opened
+        self._answered = asyncio.Event()
 
     async def accept(self) -> SPDYStream | None:
         """Return the next stream the client opens, or None once the connection has ended."""
         return await self._accepted.get()
 
     async def open(self, headers: Mapping[str, str]) -> SPDYStream:
-        """Open a stream as the client; its reply is not waited for."""
+        """Open a stream as the client; `answered` waits for the reply."""
         assert self._is_client, "streams are opened by the client"
         self._last_opened += 2
         stream = self._streams[self._last_opened] = SPDYStream(self, self._last_opened, headers)
+        self._unanswered.add(stream.number)
         if self._is_closed:
             stream.end()
         # Compressed in the order of sending, which both sides' compressors need.
         block = self._compressed(headers)
         await self.send(_control(SYN_STREAM, 0, struct.pack(">IIH", stream.number, 0, 0) + block))
         return stream
+
+    async def answered(self) -> bool:
+        """Wait until the server has answered for each stream that was opened; False if the connection ended before."""
+        while self._unanswered and not self._is_closed:
+            self._answered.clear()
+            await self._answered.wait()
+        return not self._unanswered
+
+    def _take_answer(self, number: int) -> None:
+        self._unanswered.discard(number)
+        if not self._unanswered:
+            self._answered.set()
 
     def count_unread(self, change_bytes: int, change_full_streams: int) -> None:
         """Change the numbers of unread bytes and of full streams, which are sums over all streams."""
@@ -273,6 +288,7 @@ class SPDYConnection:
         if self._is_closed:
             return
         self._is_closed = True
+        self._answered.set()
         for stream in self._streams.values():
             stream.feed_end()
             stream.gone.set()
@@ -316,7 +332,9 @@ class SPDYConnection:
         if len(payload) < 4:
             raise SPDYViolation("SYN_REPLY too short")
         self._plain_headers(payload[4:])  # part of the compressed sequence
-        stream = self._streams.get(struct.unpack_from(">I", payload)[0] & 0x7FFFFFFF)
+        number = struct.unpack_from(">I", payload)[0] & 0x7FFFFFFF
+        self._take_answer(number)
+        stream = self._streams.get(number)
         if flags & FIN and stream is not None:
             stream.feed_end()
 
@@ -346,7 +364,9 @@ class SPDYConnection:
     def _reset(self, payload: bytes) -> None:
         if len(payload) < 4:
             raise SPDYViolation("RST_STREAM too short")
-        stream = self._streams.pop(struct.unpack_from(">I", payload)[0] & 0x7FFFFFFF, None)
+        number = struct.unpack_from(">I", payload)[0] & 0x7FFFFFFF
+        self._take_answer(number)
+        stream = self._streams.pop(number, None)
         if stream is None:
             return
         if self._is_client:

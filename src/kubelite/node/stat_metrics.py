@@ -4,15 +4,18 @@ Names and labels are those of the kubelet and of cAdvisor. Names of images and i
 written as values that end where they should.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
 from kubelite.metrics import labels_text
+from kubelite.node.pod_files import Files, VolumeFiles
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.runtime import Usage
 from kubelite.node.usage import ContainerUsage, Measurement, PodUsage
+from kubelite.node.usage_files import Filesystem
 
+OF_CLAIM = ("namespace", "persistentvolumeclaim")
 OF_POD = ("namespace", "pod")
 OF_CONTAINER = ("container", "namespace", "pod")
 CADVISOR = ("container", "id", "image", "name", "namespace", "pod")
@@ -251,6 +254,52 @@ def _traffic(newest: Measurement) -> Iterator[str]:
             for interface in pod.interfaces
         ]
         yield from Family(f"container_network_{name}", "counter", text, labels).lines(rows)
+
+
+_VOLUMES: tuple[tuple[str, str, Callable[[Filesystem], int]], ...] = (
+    ("capacity_bytes", "Capacity in bytes of the volume", lambda disk: disk.capacity_bytes),
+    (
+        "available_bytes",
+        "Number of available bytes in the volume",
+        lambda disk: disk.available_bytes,
+    ),
+    ("used_bytes", "Number of used bytes in the volume", lambda disk: disk.used_bytes),
+    ("inodes", "Maximum number of inodes in the volume", lambda disk: disk.inodes),
+    ("inodes_free", "Number of free inodes in the volume", lambda disk: disk.inodes_free),
+)
+
+
+def volume_metrics(files: Files, namespaces: Mapping[str, str]) -> str:
+    """Return the lines of /metrics about the volumes of claims, each once; `namespaces` are those of pods, by uid."""
+    found: dict[tuple[str, str], VolumeFiles] = {}
+    for uid, one in files.items():
+        for volume in one.volumes if uid in namespaces else ():
+            if volume.claim and volume.filesystem is not None:
+                found.setdefault((namespaces[uid], volume.claim), volume)
+    if not found:
+        return ""
+    disks = [(claim, one.filesystem) for claim, one in found.items() if one.filesystem is not None]
+    rows: dict[str, list[Row]] = {
+        name: [(claim, float(read(disk)), 0) for claim, disk in disks] for name, _, read in _VOLUMES
+    }
+    rows["inodes_used"] = [
+        (claim, float(one.use.inodes if one.use is not None else disk.inodes - disk.inodes_free), 0)
+        for (claim, disk), one in zip(disks, found.values(), strict=True)
+    ]
+    rows["health_status_abnormal"] = [
+        (claim, float(one.is_abnormal), 0)
+        for claim, one in found.items()
+        if one.is_abnormal is not None
+    ]
+    words = {name: text for name, text, _ in _VOLUMES} | {
+        "inodes_used": "Number of used inodes in the volume",
+        "health_status_abnormal": "1 if the volume is unhealthy as its driver tells, 0 if it is healthy",
+    }
+    lines: list[str] = []
+    for name, listed in rows.items():
+        family = Family(f"kubelet_volume_stats_{name}", "gauge", f"[ALPHA] {words[name]}", OF_CLAIM)
+        lines += family.lines(listed)
+    return "\n".join(lines) + "\n"
 
 
 def probe_metrics(memories: Iterable[PodMemory]) -> str:

@@ -249,3 +249,16 @@ async def test_a_server_that_sends_questions_back_is_left_out() -> None:
     await upstream.stop()
     for each in (forwarder, resolver):
         each.transport.close()
+
+
+async def test_a_padded_question_is_not_kept_with_its_answer() -> None:
+    resolver, server = await peer(good)
+    upstream = asking(server)
+    data = question("example.org", edns_bytes=1232)
+    padding = 4000
+    data = data[:-2] + (padding + 4).to_bytes(2, "big") + b"\0\x0c" + padding.to_bytes(2, "big")
+    data += bytes(padding)
+    await upstream.ask(data, parse_query(data))
+    assert upstream.cached(parse_query(data)) is not None
+    assert [kept.asked for kept in upstream._cache.values()] == [b""]
+    resolver.transport.close()

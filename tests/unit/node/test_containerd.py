@@ -112,7 +112,11 @@ def test_only_our_shims_are_ended_with_what_they_hold(tmp_path: Path) -> None:
     folders = ContainerdFolders(tmp_path / "top", tmp_path / "run")
     shim = tmp_path / "containerd-shim-test-v2"
     shim.symlink_to(sys.executable)
-    held = "import subprocess, sys; print('up', flush=True); subprocess.run(['sleep', '600'])"
+    # It says so once its child runs: a child begun while the shim is being ended would outlive it.
+    held = (
+        "import subprocess; child = subprocess.Popen(['sleep', '600']); "
+        "print('up', flush=True); child.wait()"
+    )
     started = [
         subprocess.Popen(
             [program, "-c", held, "-namespace", "k8s.io", "-id", ID, "-address", address],

@@ -19,6 +19,7 @@ GPU = "vendor.com/gpu"
 class FakeDevices(NoDevices):
     def __init__(self) -> None:
         self.refusal = ""
+        self.missing = ""  # a driver
         self.pods: set[str] = set()
         self.released: list[str] = []
         self.health = "Healthy"
@@ -28,6 +29,10 @@ class FakeDevices(NoDevices):
         if self.refusal:
             raise AllocationFailed(self.refusal)
         self.pods.add(pod.metadata.uid)
+
+    async def prepare(self, pod: Pod) -> None:
+        if self.missing:
+            raise AllocationFailed(f"DRA driver {self.missing} is not registered")
 
     async def injection(self, pod: Pod, container: AnyContainer) -> Injection:
         return self.given
@@ -261,5 +266,27 @@ def test_claims_of_pods_that_are_gone_are_given_back_after_a_restart() -> None:
             await cluster.node.start()
             while len(cluster.claims.left) > 1:
                 await asyncio.sleep(1)
+
+    run_virtually(main())
+
+
+def test_a_pod_that_waits_for_its_driver_goes_on_as_soon_as_it_is_there() -> None:
+    async def main() -> None:
+        async with DeviceCluster() as cluster:
+            cluster.devices.missing = "gpu.example.com"
+            await cluster.create({"containers": [container()]})
+            for _ in range(6):  # long enough for a back-off of minutes
+                await asyncio.sleep(60)
+            events = await cluster.client.list(Event, "default")
+            assert {event.reason for event in events} >= {"FailedPrepareDynamicResources"}
+            cluster.devices.missing = ""
+            pod = await cluster.pod()
+            assert cluster.node.kubelet is not None
+            cluster.node.kubelet.retry(pod.metadata.uid)
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            await cluster.until(is_ready)
+            assert loop.time() - started < 2.0  # of the simulation's own steps
+            cluster.node.kubelet.retry("unknown")
 
     run_virtually(main())

@@ -34,5 +34,6 @@ def test_what_cannot_be_kept_is_refused(size: str, files: int) -> None:
 def test_ended_containers_are_kept_by_number_and_age() -> None:
     assert read_dead_policy(1, "0s") == DeadContainerPolicy()
     assert read_dead_policy(-1, "1m30s") == DeadContainerPolicy(-1, timedelta(seconds=90))
+    assert read_dead_policy(1, "0s", 240).total == 240
     with pytest.raises(ValueError, match="less than zero"):
         read_dead_policy(1, "-1s")

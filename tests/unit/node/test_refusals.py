@@ -153,11 +153,6 @@ async def class_of(cluster: Cluster, name: str, handler: str) -> None:
                 "does not support user namespaces"
             ),
         ),
-        (
-            {"resourceClaims": [{"name": "gpu", "resourceClaimName": "gpu"}]},
-            "FailedPrepareDynamicResources",
-            'Failed to prepare dynamic resources: resource claim "gpu": no DRA driver is registered',
-        ),
     ],
 )
 def test_a_pod_waits_for_a_sandbox_that_the_engine_cannot_make(

@@ -12,7 +12,12 @@ import pytest
 from kubelite.node.eviction.observations import ContainerFootprint, DiskUse
 from kubelite.node.pod_files import PodFiles, VolumeFiles
 from kubelite.node.runtime import ContainerRecord, Usage
-from kubelite.node.stat_metrics import cadvisor_metrics, probe_metrics, resource_metrics
+from kubelite.node.stat_metrics import (
+    cadvisor_metrics,
+    probe_metrics,
+    resource_metrics,
+    volume_metrics,
+)
 from kubelite.node.stats import summary
 from kubelite.node.usage import ContainerUsage, Measured, Measurement, PodUsage
 from kubelite.node.usage_files import Filesystem, Interface
@@ -196,3 +201,27 @@ def test_a_summary_has_what_the_files_of_a_pod_take() -> None:
     short = summary("n1", "then", measured, only_cpu_and_memory=True, files=files)
     assert "volume" not in short["pods"][0]
     assert "rootfs" not in short["pods"][0]["containers"][0]
+
+
+def test_the_volumes_of_claims_are_metrics_once_each() -> None:
+    disk = Filesystem(100, 60, 40, 10, 4)
+    own = VolumeFiles("data", None, disk, "claim", False)
+    other = VolumeFiles("data", DiskUse(7, 3), disk, 'a"b')
+    files = {
+        "p1": PodFiles(volumes=(own, VolumeFiles("empty", None, disk))),
+        "p2": PodFiles(volumes=(own, other)),
+        "gone": PodFiles(volumes=(VolumeFiles("data", None, disk, "late"),)),
+    }
+    text = volume_metrics(files, {"p1": "default", "p2": "default"})
+    claim = '{namespace="default",persistentvolumeclaim="claim"}'
+    ends = (" 100", " 60", " 6")
+    assert [line for line in text.splitlines() if claim in line and line.endswith(ends)] == [
+        f"kubelet_volume_stats_capacity_bytes{claim} 100",
+        f"kubelet_volume_stats_available_bytes{claim} 60",
+        f"kubelet_volume_stats_inodes_used{claim} 6",
+    ]
+    assert text.count(f"kubelet_volume_stats_health_status_abnormal{claim} 0") == 1
+    assert text.count("health_status_abnormal{") == 1
+    assert 'inodes_used{namespace="default",persistentvolumeclaim="a\\"b"} 3' in text
+    assert "late" not in text
+    assert volume_metrics({}, {}) == ""

@@ -50,13 +50,17 @@ class Ctr:
         """Give an image another name."""
         await self("tag", "--force", source, name, what="name image")
 
-    async def __call__(self, *arguments: str, what: str) -> None:
-        """Run one of its commands on images; `what` completes the sentence of its failure."""
+    async def targets(self) -> dict[str, str]:
+        """Return the digest that each name of containerd's own list of images stands for."""
+        return targets_in(await self("list", what="list images"))
+
+    async def __call__(self, *arguments: str, what: str) -> bytes:
+        """Run one of its commands on images and return its output; `what` completes the sentence of its failure."""
         program = shutil.which("ctr")
         if program is None:
             raise RuntimeFailure(f"cannot {what}: the program ctr of containerd is not installed")
         line = [program, f"--address={self._socket}", f"--namespace={NAMESPACE}", "images"]
-        await _run([*line, *arguments], what)
+        return await _run([*line, *arguments], what)
 
 
 class Podman:
@@ -101,13 +105,20 @@ def storage_flags(config: dict[str, Any]) -> list[str]:
     return flags + [f"--storage-opt={one}" for one in options or () if isinstance(one, str)]
 
 
-async def _run(line: Sequence[str], what: str) -> None:
+def targets_in(table: bytes) -> dict[str, str]:
+    """Return the digests by name in a table of `ctr images list`: name, media type, digest, and more. Pure."""
+    rows = (row.split() for row in table.decode("utf-8", "replace").splitlines()[1:])
+    return {row[0]: row[2] for row in rows if len(row) > 2}
+
+
+async def _run(line: Sequence[str], what: str) -> bytes:
     try:
         done = await run_program(line, timeout_seconds=LOAD_SECONDS)
     except ProgramFailed as error:
         raise RuntimeFailure(f"cannot {what}: {error}") from error
     if done.code:
         raise RuntimeFailure(f"cannot {what}: {reason_of(done.errors)}")
+    return done.output
 
 
 def reason_of(errors: bytes) -> str:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -34,6 +34,8 @@ from kubelite.node.volumes.tmpfs import bar_programs, mount_overlay, unmount
 log = logging.getLogger(__name__)
 
 PULL_SECONDS: Final = 6 * 3600.0  # the caller gives up sooner, or not at all
+# What a program has loaded is known within some milliseconds; an image that never is, is not waited for longer.
+KNOWN_TRIES, KNOWN_PAUSE_SECONDS = 40, 0.05
 _UNREACHABLE: Final = ("dial tcp", "no such host", "i/o timeout", "connection refused", "TLS")
 
 
@@ -91,7 +93,43 @@ class EngineImages:
         The interface has no call for it, so a program of the host does it.
         """
         open_archive(archive).close()  # says what is wrong with the file
-        await (await self._program()).load(archive)
+        program = await self._program()
+        if not isinstance(program, Ctr):
+            await program.load(archive)
+            return
+        before = await program.targets()
+        await program.load(archive)
+        await self._until_known(program, before)
+
+    async def _until_known(self, program: Ctr, before: Mapping[str, str]) -> None:
+        """Wait until the interface shows the images that containerd has got since it had those of `before`.
+
+        The interface keeps a list of its own, which it changes some time after each event of containerd's list. It
+        tells of no change; what can be seen is that it names the image by its id, too, and then answers for the name.
+        """
+        unknown: list[str] = []
+        for _ in range(KNOWN_TRIES):
+            targets = await program.targets()
+            ids = {digest: name for name, digest in targets.items() if name.startswith(wire.DIGEST)}
+            changed = targets.items() - before.items()
+            unknown = [
+                name
+                for name, digest in changed
+                if not name.startswith(wire.DIGEST)
+                and not await self._is_known(name, ids.get(digest))
+            ]
+            if not unknown:
+                return
+            await asyncio.sleep(KNOWN_PAUSE_SECONDS)
+        # As of an image for another architecture, which the interface never shows.
+        log.warning("the engine does not show an image that was loaded", extra={"images": unknown})
+
+    async def _is_known(self, name: str, image_id: str | None) -> bool:
+        try:
+            image = await self.find(name) if image_id else None
+        except InvalidImageName:  # as the interface sees it; it will not be asked for
+            return True
+        return image is not None and image.id == image_id
 
     async def show(self, mount: Mount, snapshotter: str) -> Mount:
         """Mount an image in the folder `mount.source`, once; return the mount of what a container sees of it.

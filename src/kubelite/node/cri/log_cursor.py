@@ -52,10 +52,11 @@ class LogCursor:
     def start(self) -> None:
         """Find the place to begin at. Raises OSError, FileNotFoundError when there is no log."""
         with opened_log_folder(self._path) as folder:
-            names = rotated_in(self._path.name, folder)
             newest: LogFile | None = None
             try:
+                # Before the look at the folder, so that no rotation in between hides the file that it renamed.
                 newest = self._opened_newest(folder)
+                names = rotated_in(self._path.name, folder)
                 if newest is None and not names:
                     raise FileNotFoundError(2, os.strerror(2), self._path.name)
                 if self._query.tail_lines is None:

@@ -132,16 +132,29 @@ def following(path: LogPath, folder: int, after: str) -> LogFile | None:
 
     None if there is none. Raises OSError.
     """
+    oldest = _oldest_rotated(path, folder, after)
+    if oldest is not None:
+        return oldest
+    newest: LogFile | None = None
+    with suppress(FileNotFoundError):
+        newest = LogFile(path.name, folder)
+    # A rotation between the look at the folder and the open would hide the file that it renamed.
+    oldest = _oldest_rotated(path, folder, after)
+    if oldest is None:
+        return newest
+    if newest is not None:
+        newest.close()
+    return oldest
+
+
+def _oldest_rotated(path: LogPath, folder: int, after: str) -> LogFile | None:
     for name in rotated_in(path.name, folder):
         if plain_name(name) > after:
             with suppress(FileNotFoundError):  # compressed or removed since
                 return LogFile(name, folder)
             with suppress(FileNotFoundError):
                 return LogFile(plain_name(name) + COMPRESSED, folder)
-    try:
-        return LogFile(path.name, folder)
-    except FileNotFoundError:
-        return None
+    return None
 
 
 def current_identity(path: LogPath, folder: int) -> tuple[int, int] | None:

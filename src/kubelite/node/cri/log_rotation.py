@@ -28,7 +28,7 @@ from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
 
-CHECK_MIN_SECONDS = 1.0
+CHECK_MIN_SECONDS = 0.05  # 100 MB a second are 5 MB more than a file may have
 CHECK_MAX_SECONDS = 10.0  # as the kubelet's container-log-monitor-interval
 
 
@@ -112,7 +112,10 @@ class RotatedLogs:
                 if not await self._runs(record):
                     return
                 await self._rotate(record, path, has_file=size is not None)
-                pause = CHECK_MAX_SECONDS if size is None else CHECK_MIN_SECONDS
+                pause = CHECK_MAX_SECONDS
+                if size is not None:  # the new file is full as soon as the one before it was
+                    seconds = loop.time() - measured_at
+                    pause = seconds_to_next_check(size - before, seconds, self._policy.max_bytes)
             except (OSError, RuntimeFailure, EngineUnavailable) as error:
                 if isinstance(error, FileNotFoundError):
                     return  # the folder went with the pod

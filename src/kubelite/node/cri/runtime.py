@@ -93,7 +93,7 @@ class CriRuntime:
         self._executions = Executions(self._tasks)
         self._layers = Layers()
         self._notices = Inotify()
-        self._sessions: set[CRISession] = set()
+        self._sessions: dict[CRISession, str] = {}  # by session, the container of an attach
         self._configs: dict[str, cri.SandboxConfig] = {}  # by the id of the sandbox
         self._started: set[str] = set()  # whose start event tells nothing, since `start` has
         bounding = bounding_set()
@@ -417,6 +417,10 @@ class CriRuntime:
         self._configs.pop(sandbox_id, None)
 
     async def _remove_container(self, container_id: str) -> None:
+        for session, attached_to in tuple(self._sessions.items()):
+            # The engine takes a container for running until all its output is with the attached clients.
+            if attached_to == container_id and session.is_held:
+                await session.close()
         with suppress(ContainerNotFound):
             await self._calls(cri.STOP_CONTAINER, cri.StopContainerRequest(container_id, 0))
         with suppress(ContainerNotFound):
@@ -573,14 +577,14 @@ class CriRuntime:
             # The engine may start the process all the same, and nothing else would ever end it.
             kill()
             raise
-        return self._kept(session)
+        return self._kept(session, "")
 
     async def attach(self, container_id: str, *, tty: bool, stdin: bool) -> Session:
         """Join the streams of a container's main process; raises RuntimeFailure for one that has ended."""
         await self._running(container_id)
         request = cri.AttachRequest(container_id, stdin=stdin, tty=tty, stdout=True, stderr=not tty)
         url = (await self._calls(cri.ATTACH, request)).url
-        return self._kept(await open_session(url, tty=tty, stdin=stdin))
+        return self._kept(await open_session(url, tty=tty, stdin=stdin), container_id)
 
     async def _running(self, container_id: str) -> ContainerRecord:
         record = await self.inspect(container_id)
@@ -590,9 +594,9 @@ class CriRuntime:
             raise RuntimeFailure("container is in CONTAINER_EXITED state")
         return record
 
-    def _kept(self, session: CRISession) -> Session:
-        self._sessions = {one for one in self._sessions if not one.is_closed}
-        self._sessions.add(session)
+    def _kept(self, session: CRISession, attached_to: str) -> Session:
+        self._sessions = {one: where for one, where in self._sessions.items() if not one.is_closed}
+        self._sessions[session] = attached_to
         return session
 
     async def logs(self, container_id: str, query: LogQuery) -> AsyncGenerator[LogEntry, None]:

@@ -3,12 +3,17 @@
 The URL names an endpoint of the engine's streaming server and a token that is good for one connection. The request for
 the URL says which streams there are, and the client opens exactly those. What the process ends with comes as a `Status`
 on the error stream (version 4 of the protocol). WebSocket is not used: its version 4 cannot end the input.
+
+A connection is never closed before the engine has answered for each stream. If such an answer cannot be sent, the
+engine's library waits for it for ever when it closes the stream, and an attach holds a lock of the container's output
+meanwhile: containerd then never learns that the container has ended, and StopContainer does not return.
 Source: k8s.io/cri-streaming and k8s.io/streaming (remotecommand).
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -58,9 +63,18 @@ async def open_session(
         names.append("resize")
     session = CRISession(reader, writer, kill)
     try:
-        await session.open_streams(names)
-    except BaseException:
+        async with asyncio.timeout(OPEN_SECONDS):
+            await session.open_streams(names)
+    except TimeoutError as error:
         session.abort()
+        raise EngineUnavailable(
+            "the engine's streaming server does not open the streams"
+        ) from error
+    except EngineUnavailable:
+        session.abort()
+        raise
+    except BaseException:
+        session.leave()
         raise
     return session
 
@@ -93,8 +107,14 @@ class CRISession:
         """Whether it was closed."""
         return self._is_closed
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the engine waits, because too much of its output is unread."""
+        return not self._may_read.is_set()
+
     async def open_streams(self, names: list[str]) -> None:
-        """Open the streams with these names, and begin to receive."""
+        """Open the streams with these names, and begin to receive. Raises EngineUnavailable."""
+        self._tasks.start(self._receive(), name="streams of the engine")
         for name in names:
             self._streams[name] = await self._connection.open({"streamtype": name})
         output: tuple[StreamName, ...] = ("stdout", "stderr")
@@ -103,7 +123,8 @@ class CRISession:
                 stream = self._streams[stream_name]
                 stream.share_arrival(self._arrived)
                 self._outputs.append((stream_name, stream))
-        self._tasks.start(self._receive(), name="streams of the engine")
+        if not await self._connection.answered():
+            raise EngineUnavailable(self._failure)
 
     async def _receive(self) -> None:
         try:
@@ -185,6 +206,18 @@ class CRISession:
         """Kill the process of an exec with all it started, in the background; does nothing for an attach."""
         if not self._has_status:  # else there is nothing to kill, and another exec may look alike
             self._kill()
+
+    def leave(self) -> None:
+        """Give up while the streams are opened: close the connection, in the background, once they are."""
+        self._tasks.start(self._leave(), name="end of an engine's streams")
+
+    async def _leave(self) -> None:
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(OPEN_SECONDS):
+                    await self._connection.answered()
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         """Close the connection without waiting for buffers to drain."""

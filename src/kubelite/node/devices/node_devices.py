@@ -40,6 +40,7 @@ class NodeDevices:
         self._claims: ClaimManager | None = None
         self.plugins = plugins or DeviceManager(folder / "device-plugins", connect)
         self.on_health: Callable[[str], None] = lambda _uid: None
+        self.on_driver: Callable[[str], None] = lambda _uid: None  # with a pod that waits for it
         self.pods: Callable[[], Sequence[Pod]] = lambda: ()  # that run or will
         self._resources = GrpcServer(folder / "pod-resources" / "kubelet.sock", self._lister)
 
@@ -70,12 +71,15 @@ class NodeDevices:
     def _wake(self, uid: str) -> None:
         self.on_health(uid)
 
+    def _retry(self, uid: str) -> None:
+        self.on_driver(uid)
+
     def _loaded(self) -> "ClaimManager":
         if self._claims is None:
             from kubelite.node.dra.manager import ClaimManager
 
             self._claims = ClaimManager(
-                self._folder, self._node, self._client, self._connect, self._wake
+                self._folder, self._node, self._client, self._connect, self._wake, self._retry
             )
         return self._claims
 

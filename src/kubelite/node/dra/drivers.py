@@ -86,6 +86,14 @@ def _quoted(texts: Sequence[str]) -> str:
     return "[" + " ".join(f'"{text[:100]}"' for text in texts) + "]"
 
 
+class NotRegistered(AllocationFailed):
+    """A driver is not there."""
+
+    def __init__(self, driver: str) -> None:
+        super().__init__(f"DRA driver {driver} is not registered")
+        self.driver = driver
+
+
 class Driver:
     """One registration of a driver. Its calls raise GrpcError."""
 
@@ -134,12 +142,12 @@ class Drivers:
         self._tasks = TaskSet()
 
     def get(self, name: str) -> Driver:
-        """Return a driver to call: one that is connected, if there is one. Raises AllocationFailed."""
+        """Return a driver to call: one that is connected, if any. Raises AllocationFailed, also NotRegistered."""
         if not name:
             raise AllocationFailed("DRA driver name is empty")
         known = self._drivers.get(name)
         if not known:
-            raise AllocationFailed(f"DRA driver {name} is not registered")
+            raise NotRegistered(name)
         return next((one for one in reversed(known) if one.is_up), known[-1])
 
     def health(self, name: str, place: Place) -> Health:

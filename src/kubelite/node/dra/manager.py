@@ -21,12 +21,14 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.resource import ResourceClaim
 from kubelite.grpc.status import GrpcError
 from kubelite.limits import DRA_CHECKPOINT, DRA_CLAIM_DEVICES
+from kubelite.metrics import Row
 from kubelite.node.devices.durable_file import DurableFile, read_durable
 from kubelite.node.devices.protocol import CLAIMS_FILE, AllocationFailed, DevicesBusy, Injection
-from kubelite.node.dra.drivers import AWAY_SECONDS, Connect, Driver, Drivers
+from kubelite.node.dra.drivers import AWAY_SECONDS, Connect, Driver, Drivers, NotRegistered
 from kubelite.node.dra.health import Place, resource_health
 from kubelite.node.dra.messages import Claim, UnpreparedClaim
 from kubelite.node.dra.messages import PreparedClaim as Answer
+from kubelite.node.dra.metrics import CLAIMS_IN_USE, PREPARE, UNPREPARE, claims_in_use, observed
 from kubelite.node.dra.pod_claims import check, drivers_of, pod_claims, requests_of
 from kubelite.node.dra.prepared import (
     ClaimTable,
@@ -55,16 +57,20 @@ class ClaimManager:
         client: Client,
         connect: Connect,
         wake: Callable[[str], None],
+        retry: Callable[[str], None],
         *,
         away_seconds: float = AWAY_SECONDS,
     ) -> None:
-        """`wake` is called with the uid of a pod whose devices changed, or whose driver is there now."""
+        """`wake` is called with the uid of a pod whose devices changed, `retry` with one whose driver is there now."""
         self._path = folder / CLAIMS_FILE
         self._client = client
         self._wake = wake
+        self._retry = retry
+        self._waiting: dict[str, str] = {}  # for a driver; by uid of the pod
         self._table = ClaimTable()
         self._tasks = TaskSet()
         self._file = DurableFile(self._path, self._tasks)
+        CLAIMS_IN_USE.read = self._in_use
         # Held while a claim is prepared or unprepared; one that nobody holds or waits for is dropped.
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
@@ -82,6 +88,8 @@ class ClaimManager:
 
     async def close(self) -> None:
         """Let go of all drivers; what is prepared stays so."""
+        if CLAIMS_IN_USE.read == self._in_use:
+            CLAIMS_IN_USE.read = None
         await self.drivers.close()
         await self._tasks.stop()
 
@@ -89,11 +97,14 @@ class ClaimManager:
         """Return the uids of the pods that use claims."""
         return self._table.pods()
 
+    def _in_use(self) -> Iterable[Row]:
+        return claims_in_use(one.drivers for one in self._table.claims.values())
+
     def _registered(self, driver: str) -> None:
-        for claim in self._table.claims.values():
-            if driver in claim.drivers:
-                for uid in claim.pods:
-                    self._wake(uid)
+        waiting = {uid for uid, wanted in self._waiting.items() if wanted == driver}
+        claims = [one for one in self._table.claims.values() if driver in one.drivers]
+        for uid in sorted(waiting.union(*(claim.pods for claim in claims))):
+            self._retry(uid)
 
     def _health_changed(self, driver: str, places: set[Place]) -> None:
         for uid in self._table.pods_with(driver, places):
@@ -103,11 +114,16 @@ class ClaimManager:
 
     async def prepare(self, pod: Pod) -> None:
         """Have the claims of a pod prepared, unless they are. Raises AllocationFailed; try again later."""
+        uid = pod.metadata.uid
+        self._waiting.pop(uid, None)
         try:
-            found = await self._read(pod)
-            async with self._locked(found):
-                await self._prepare(pod.metadata.uid, found)
+            with observed(PREPARE):
+                found = await self._read(pod)
+                async with self._locked(found):
+                    await self._prepare(uid, found)
         except AllocationFailed as error:
+            if isinstance(error, NotRegistered):
+                self._waiting[uid] = error.driver
             raise AllocationFailed(f"prepare dynamic resources: {error}") from error
 
     async def _read(self, pod: Pod) -> dict[Key, ResourceClaim]:
@@ -224,12 +240,14 @@ class ClaimManager:
 
     async def unprepare(self, pod_uid: str) -> None:
         """Take a pod off its claims, and have those unprepared that no other uses. Raises DevicesBusy; try again."""
+        self._waiting.pop(pod_uid, None)
         keys = [claim.key for claim in self._table.of_pod(pod_uid)]
         if not keys:
             return
         try:
-            async with self._locked(keys):
-                await self._unprepare(pod_uid)
+            with observed(UNPREPARE):
+                async with self._locked(keys):
+                    await self._unprepare(pod_uid)
         except (AllocationFailed, OSError) as error:
             raise DevicesBusy(f"unprepare dynamic resources: {error}") from error
 

@@ -2,9 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from pathlib import Path
 
-from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, RuntimeFailure
+from kubelite.node.images.archive_names import names_in_archive
+from kubelite.node.images.names import full_name
+from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, Image, RuntimeFailure
 
 log = logging.getLogger(__name__)
 
@@ -17,6 +20,11 @@ class LocalImages:
         self._runtime = runtime
         self._loaded: set[tuple[Path, float]] = set()
         self._had: frozenset[str] = frozenset()  # ids of the engine's images after the last load
+        self._names: frozenset[str] = frozenset()  # of the images in the archives
+
+    def has(self, image: Image) -> bool:
+        """Return whether an image has the name of one in the archives, so that it is never removed to make room."""
+        return any(full_name(name) in self._names for name in image.names)
 
     async def load(self) -> None:
         """Load the archives that are new or were modified; a failure is logged and not retried.
@@ -32,7 +40,10 @@ class LocalImages:
         return frozenset(image.id for image in await self._runtime.images())
 
     async def _load_new(self) -> None:
-        for path, changed in await asyncio.to_thread(_archives, self._folder):
+        found = await asyncio.to_thread(_archives, self._folder)
+        if not self._loaded.issuperset(found):
+            self._names = await asyncio.to_thread(_names, [path for path, _ in found])
+        for path, changed in found:
             if (path, changed) in self._loaded:
                 continue
             self._loaded.add((path, changed))
@@ -42,6 +53,10 @@ class LocalImages:
                 log.warning("cannot load image", extra={"file": path, "reason": str(error)})
             else:
                 log.info("image loaded", extra={"file": path.name})
+
+
+def _names(paths: Iterable[Path]) -> frozenset[str]:
+    return frozenset(name for path in paths for name in names_in_archive(path))
 
 
 def _archives(folder: Path) -> list[tuple[Path, float]]:

@@ -70,6 +70,8 @@ class ImageCollector:
         settings: ImageSettings,
     ) -> None:
         """`wanted` returns the ids of images that pods use or wait for, `disk` measures the disk of the images."""
+        # Which images are never removed, also if this node pulled them.
+        self.is_kept: Callable[[Image], bool] = lambda _: False
         self._about = ObjectReference(kind="Node", name=node_name, uid=node_name)
         self._runtime = runtime
         self._records = records
@@ -159,6 +161,7 @@ class ImageCollector:
             Candidate(image, seen.first, seen.used)
             for image in images
             if (seen := self._seen[image.id]).used != now
+            and not self.is_kept(image)
             and is_own(image, self._records.record(image.id), self._registries)
         )
 

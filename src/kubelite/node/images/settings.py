@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from kubelite.node.images.collection import CollectionPolicy
+from kubelite.node.images.credential_config import CredentialProvider
 from kubelite.node.images.registries import Registries
 from kubelite.node.images.verification import Verification
 
@@ -18,3 +19,4 @@ class ImageSettings(Struct, frozen=True):
     collection: CollectionPolicy = CollectionPolicy()
     pulls_per_second: int = 5  # 0: as many as there are
     pulls_burst: int = 10
+    credential_providers: tuple[CredentialProvider, ...] = ()

@@ -1,9 +1,13 @@
-"""Gets the images of containers: pull policy, verification of logins, pulls, back-off."""
+"""Gets the images of containers: pull policy, verification of logins, pulls, back-off.
+
+The logins for an image are those of the pod's pull secrets, then the node's own, then those of credential providers.
+"""
 
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
 from kubelite.api.kinds.core.pods import Pod
@@ -22,6 +26,9 @@ from kubelite.node.observed import ImageState, Trouble
 from kubelite.node.pods import WantedImage, reference_to
 from kubelite.node.runtime import ContainerRuntime, Image, ImagePullFailed, InvalidImageName
 from kubelite.tasks import TaskSet
+
+if TYPE_CHECKING:
+    from kubelite.node.images.credential_plugins import CredentialPlugins
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +65,7 @@ class ImageSource:
             settings.pulls_at_once,
             PullRate(settings.pulls_per_second, settings.pulls_burst),
         )
+        self._plugins = _plugins_of(settings, tasks)
 
     async def ensure(self, pod: Pod, wanted: WantedImage, failures: int, report: Report) -> None:
         """Report the state of an image: at once, and again after the pull if one is needed.
@@ -126,12 +134,14 @@ class ImageSource:
         secrets = await self._secrets.logins(pod)
         found = []
         for source in self._settings.registries.sources(name):
-            logins: list[Login] = find_logins(parse_name(source.reference), secrets)
-            if len(logins) > PULL_LOGINS.value:
-                PULL_LOGINS.reached()
-            usable: Sequence[Login | None] = [*logins[: PULL_LOGINS.value]]
+            place = parse_name(source.reference)
+            logins = _bounded(find_logins(place, secrets))
             if source.login is not None:
-                usable = [*usable, source.login]
+                logins.append(source.login)
+            if self._plugins is not None:
+                given = await self._plugins.logins(place.full_repository)
+                logins += _bounded(find_logins(place, [given]))
+            usable: Sequence[Login | None] = list(dict.fromkeys(logins))
             found += [Attempt(source, login) for login in usable or [None]]
         return found
 
@@ -216,6 +226,20 @@ class ImageSource:
         self._events.event(about, WARNING, "Failed", "Error: ImagePullBackOff")
         trouble = Trouble("ImagePullBackOff", f"{message}: {reason}: {error}", retry_at)
         report(ImageState(trouble=trouble))
+
+
+def _plugins_of(settings: ImageSettings, tasks: TaskSet) -> "CredentialPlugins | None":
+    if not settings.credential_providers:
+        return None
+    from kubelite.node.images.credential_plugins import CredentialPlugins
+
+    return CredentialPlugins(settings.credential_providers, tasks)
+
+
+def _bounded(logins: list[Login]) -> list[Login]:
+    if len(logins) > PULL_LOGINS.value:
+        PULL_LOGINS.reached()
+    return logins[: PULL_LOGINS.value]
 
 
 def _backoff_seconds(failures: int) -> float:

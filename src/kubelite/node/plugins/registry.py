@@ -30,6 +30,7 @@ from kubelite.tasks import TaskSet
 log = logging.getLogger(__name__)
 
 RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS = 0.5, 120.0  # as upstream's goroutinemap
+Registration = tuple["PluginHandler", str, Path]
 Identity = tuple[
     int, int, int
 ]  # of a socket: device, inode, time of its last change in nanoseconds
@@ -57,7 +58,7 @@ class _Known:
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
         self.task: asyncio.Task[None] | None = None
-        self.plugin: tuple[PluginHandler, str, Path] | None = None
+        self.plugin: Registration | None = None
 
 
 class PluginRegistry:
@@ -71,6 +72,8 @@ class PluginRegistry:
         self._handlers = handlers
         self._connect = connect
         self._known: dict[str, _Known] = {}
+        # By name of the socket: what had registered through the one before, until the new one's plugin has.
+        self._former: dict[str, Registration] = {}
         self._tasks = TaskSet()
 
     async def run(self) -> None:
@@ -92,7 +95,9 @@ class PluginRegistry:
         for name, known in list(self._known.items()):
             if sockets.get(name) != known.identity:
                 del self._known[name]
-                await self._forget(known, is_replaced=name in sockets)
+                await self._forget(name, known)
+        for name in self._former.keys() - sockets.keys():
+            await self._end(self._former.pop(name))
         for name, identity in sockets.items():
             if name in self._known:
                 continue
@@ -103,21 +108,24 @@ class PluginRegistry:
             work = self._register(self._folder / name, known)
             known.task = self._tasks.start(work, name=f"plugin {name}")
 
-    async def _forget(self, known: _Known, *, is_replaced: bool) -> None:
-        """End a registration, unless the same plugin is about to register again through a new socket."""
+    async def _forget(self, name: str, known: _Known) -> None:
+        """Let go of a socket; its plugin's registration ends unless the same plugin registers through a new one."""
         if known.task is not None:
             known.task.cancel()
             await asyncio.wait([known.task])
-        if known.plugin is not None and not is_replaced:
-            handler, name, endpoint = known.plugin
-            await handler.unregister(name, endpoint)
+        if known.plugin is not None:
+            self._former[name] = known.plugin
+
+    async def _end(self, registration: Registration) -> None:
+        handler, name, endpoint = registration
+        await handler.unregister(name, endpoint)
 
     async def _register(self, socket: Path, known: _Known) -> None:
         failures = 0
         while True:
             channel = self._connect(socket)
             try:
-                known.plugin = await self._introduce(socket, channel)
+                await self._introduce(socket, channel, known)
             except (GrpcError, Refused) as error:
                 log.warning("cannot register plugin: %s", error, extra={"socket": str(socket)})
             else:
@@ -127,7 +135,13 @@ class PluginRegistry:
             await asyncio.sleep(backoff_seconds(failures, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS))
             failures += 1
 
-    async def _introduce(self, socket: Path, channel: Channel) -> tuple[PluginHandler, str, Path]:
+    async def _took(self, socket: str, known: _Known, plugin: Registration) -> None:
+        """Note a registration, and end another one of this socket or of one before it with the same name."""
+        former, known.plugin = known.plugin or self._former.pop(socket, None), plugin
+        if former is not None and former != plugin:
+            await self._end(former)
+
+    async def _introduce(self, socket: Path, channel: Channel, known: _Known) -> None:
         """Register one plugin and tell it so. Raises GrpcError and Refused."""
         info = await channel.unary(GET_INFO, Empty(), timeout_seconds=INFO_SECONDS)
         endpoint = Path(info.endpoint) if info.endpoint else socket
@@ -142,9 +156,10 @@ class PluginRegistry:
             status = RegistrationStatus(plugin_registered=False, error=str(error))
             await self._notify(channel, status)
             raise
+        # First, since a plugin may take no news of it.
+        await self._took(socket.name, known, (handler, info.name, endpoint))
         await self._notify(channel, RegistrationStatus(plugin_registered=True))
         log.info("plugin registered", extra={"plugin": info.name, "type": info.type})
-        return handler, info.name, endpoint
 
     async def _notify(self, channel: Channel, status: RegistrationStatus) -> None:
         await channel.unary(NOTIFY, status, timeout_seconds=INFO_SECONDS)

@@ -37,6 +37,10 @@ class StreamingEngine:
         self._names = names
         self._answer = answer
         self.serving: set[asyncio.Task[None]] = set()
+        self.asked = asyncio.Event()  # set when it has something to send
+        self.answers = asyncio.Event()  # cleared: it sends nothing
+        self.answers.set()
+        self.was_left = False  # whether a client was gone when something was sent to it
 
     def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.serving.add(asyncio.create_task(self._connected(reader, writer)))
@@ -46,6 +50,9 @@ class StreamingEngine:
         writer.write(self._answer)
 
         async def send(data: bytes) -> None:
+            self.asked.set()
+            await self.answers.wait()
+            self.was_left |= reader.at_eof() or writer.transport.is_closing()
             writer.write(data)
             await writer.drain()
 
@@ -57,19 +64,21 @@ class StreamingEngine:
                     await connection.feed(data)
             connection.feed_end()
 
-        async with asyncio.TaskGroup() as group:
-            if self._answer == UPGRADE:
-                feeding = group.create_task(feed())
-                streams: Streams = {}
-                while streams.keys() != self._names:
-                    stream = await connection.accept()
-                    if stream is None:
-                        break
-                    streams[stream.headers["streamtype"]] = stream
-                else:
-                    await self._serve(streams)
-                feeding.cancel()
-        writer.close()
+        try:
+            async with asyncio.TaskGroup() as group:
+                if self._answer == UPGRADE:
+                    feeding = group.create_task(feed())
+                    streams: Streams = {}
+                    while streams.keys() != self._names:
+                        stream = await connection.accept()
+                        if stream is None:
+                            break
+                        streams[stream.headers["streamtype"]] = stream
+                    else:
+                        await self._serve(streams)
+                    feeding.cancel()
+        finally:
+            writer.close()
         with suppress(OSError):
             await writer.wait_closed()
 

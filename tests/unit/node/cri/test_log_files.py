@@ -7,13 +7,14 @@ from collections.abc import Coroutine, Iterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubelite.node.cri import log_cursor
+from kubelite.node.cri import log_cursor, log_folder
 from kubelite.node.cri.log_files import read_log
 from kubelite.node.cri.log_folder import log_path, rotated
 from kubelite.node.inotify import Inotify
@@ -222,6 +223,29 @@ async def test_following_goes_over_a_rotation_without_a_gap(engine: EngineLog) -
     engine.write(1)
     await client.until(7)
     assert await client.end() == list(range(7))
+
+
+@pytest.mark.parametrize(("module", "tail"), [(log_folder, None), (log_cursor, 3)])
+async def test_a_rotation_between_a_look_at_the_folder_and_the_open_hides_nothing(
+    engine: EngineLog, monkeypatch: pytest.MonkeyPatch, module: ModuleType, tail: int | None
+) -> None:
+    look = log_folder.rotated_in
+    rotations = 0
+
+    def rotates_after_it(name: str, folder: int) -> list[str]:
+        nonlocal rotations
+        names = look(name, folder)
+        if not rotations:
+            rotations += 1
+            engine.rotate()
+            engine.write(2)
+        return names
+
+    engine.write(5)
+    monkeypatch.setattr(module, "rotated_in", rotates_after_it)
+    found = await read(engine, LogQuery(follow=True, tail_lines=tail))
+    assert found == list(range(0 if tail is None else 2, 7))
+    assert rotations == 1
 
 
 async def test_a_client_that_is_far_behind_finds_the_files_rotated_since(

@@ -236,6 +236,66 @@ async def test_closing_ends_a_read_and_kill_is_passed_on() -> None:
         never.set()
 
 
+async def test_a_session_is_open_once_the_engine_has_answered_for_its_streams() -> None:
+    async def serve(streams: Streams) -> None:
+        await end(streams, 0)
+
+    async with streaming_engine(serve, "stdin", "stdout", "stderr") as engine:
+        engine.answers.clear()
+        opening = asyncio.create_task(open_session(engine.url, tty=False, stdin=True))
+        await engine.asked.wait()
+        assert not opening.done()
+        engine.answers.set()
+        session = await opening
+        assert not session._connection._unanswered
+        await session.close()
+
+
+async def test_a_client_that_gives_up_stays_until_the_engine_has_answered() -> None:
+    begun = asyncio.Event()
+
+    async def serve(streams: Streams) -> None:
+        begun.set()
+        await streams["stdin"].gone.wait()
+
+    async with streaming_engine(serve, "stdin", "stdout", "stderr") as engine:
+        engine.answers.clear()
+        opening = asyncio.create_task(open_session(engine.url, tty=False, stdin=True))
+        await engine.asked.wait()
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        for _ in range(50):
+            await asyncio.sleep(0)
+        engine.answers.set()
+        await begun.wait()
+        await asyncio.gather(*engine.serving)  # ends since the client leaves then
+    assert not engine.was_left
+
+
+async def test_an_engine_that_closes_before_it_has_answered_does_not_answer() -> None:
+    async with streaming_engine(nothing, "stdin") as engine:
+        engine.answers.clear()
+        opening = asyncio.create_task(open_session(engine.url, tty=False, stdin=False))
+        await engine.asked.wait()
+        for task in engine.serving:
+            task.cancel()
+        engine.serving.clear()
+        with pytest.raises(EngineUnavailable, match="closed the connection"):
+            await opening
+
+
+async def test_an_engine_that_does_not_answer_is_not_waited_for_without_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("kubelite.node.cri.streams.OPEN_SECONDS", 0.05)
+    async with streaming_engine(nothing, "stdin") as engine:
+        engine.answers.clear()
+        with pytest.raises(EngineUnavailable, match="does not open the streams"):
+            await open_session(engine.url, tty=False, stdin=False)
+        engine.answers.set()
+
+
 @pytest.mark.parametrize("code", [0, 1, 126, 137, 255])
 def test_the_exit_code_is_read_from_the_status(code: int) -> None:
     assert code_of(json.dumps(exited(code)).encode()) == code

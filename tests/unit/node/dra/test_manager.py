@@ -21,6 +21,7 @@ from kubelite.limits import DRA_CLAIM_DEVICES
 from kubelite.node.devices.protocol import CLAIMS_FILE, AllocationFailed, DevicesBusy
 from kubelite.node.dra.manager import ClaimManager
 from kubelite.node.dra.messages import V1BETA1, Device
+from kubelite.node.dra.metrics import CLAIMS_IN_USE, OPERATIONS, PREPARE, UNPREPARE
 from kubelite.node.plugins.messages import PluginInfo
 from kubelite.node.plugins.registry import Refused
 
@@ -65,6 +66,7 @@ class World:
         self.driver = DRADriver(folder)
         self.driver.devices["gpu"] = [device("0")]
         self.woken: list[str] = []
+        self.retried: list[str] = []
 
     async def claim(
         self, name: str = "gpu", drivers: tuple[str, ...] = (GPU,), pods: tuple[str, ...] = ("p1",)
@@ -90,7 +92,13 @@ class World:
     async def manager(self, **options: Any) -> AsyncIterator[ClaimManager]:
         """Run the node's part, as after a start."""
         made = ClaimManager(
-            self.folder, "node-1", self.client, GrpcClient, self.woken.append, **options
+            self.folder,
+            "node-1",
+            self.client,
+            GrpcClient,
+            self.woken.append,
+            self.retried.append,
+            **options,
         )
         await made.restore()
         try:
@@ -172,8 +180,10 @@ async def test_each_driver_of_a_claim_prepares_its_part(world: World) -> None:
             "prepare dynamic resources: DRA driver nic.example.com is not registered"
         )
         assert world.driver.calls == []
+        assert world.retried == []
         await nic.serve()
         await manager.drivers.register(nic.info, nic.endpoint)
+        assert world.retried == ["p1"]
         await manager.prepare(asks)
         found = await manager.injection(asks, asks.spec.containers[0])
         assert found.cdi_devices == ("example.com/gpu=0", "example.com/nic=n")
@@ -272,7 +282,7 @@ async def test_a_restart_forgets_nothing_that_has_to_be_undone(world: World) -> 
         assert await failure(manager.unprepare("p1"), DevicesBusy) == text
         await world.driver.serve()
         await manager.drivers.register(world.driver.info, world.driver.endpoint)
-        assert world.woken == ["p1"]
+        assert world.retried == ["p1"]
         world.driver.devices["gpu"] = [device("1")]
         await manager.prepare(pod("p2"))
         assert world.driver.calls == ["prepare gpu", "prepare gpu"]
@@ -435,3 +445,43 @@ async def test_drivers_are_refused(
     async with world.manager() as manager:
         info = PluginInfo(type="DRAPlugin", name=name, supported_versions=versions)
         assert message in await failure(manager.drivers.register(info, Path("/x")), Refused)
+
+
+async def test_a_pod_that_is_gone_waits_for_no_driver(world: World) -> None:
+    await world.claim()
+    async with world.manager() as manager:
+        await failure(manager.prepare(pod()))
+        await manager.unprepare("p1")
+        await world.driver.serve()
+        await manager.drivers.register(world.driver.info, world.driver.endpoint)
+        assert world.retried == []
+        await world.driver.stop()
+
+
+async def test_operations_and_claims_are_counted(world: World) -> None:
+    def counted() -> dict[tuple[str, str], int]:
+        names, ends = (PREPARE, UNPREPARE), ("true", "false")
+        return {(a, b): OPERATIONS.labelled(a, b).count for a in names for b in ends}
+
+    before = counted()
+    await world.claim(drivers=(GPU,))
+    async with world.running() as manager:
+        assert CLAIMS_IN_USE.sample().count == 2 + 1
+        world.driver.errors["gpu"] = "no"
+        await failure(manager.prepare(pod()))
+        world.driver.errors.clear()
+        await manager.prepare(pod())
+        assert list(CLAIMS_IN_USE.sample().lines())[2:] == [
+            'dra_resource_claims_in_use{driver_name="<any>"} 1',
+            'dra_resource_claims_in_use{driver_name="gpu.example.com"} 1',
+        ]
+        await manager.unprepare("p1")
+        await manager.unprepare("p1")  # which has none any more
+    more = {key: count - before[key] for key, count in counted().items()}
+    assert more == {
+        (PREPARE, "true"): 1,
+        (PREPARE, "false"): 1,
+        (UNPREPARE, "true"): 0,
+        (UNPREPARE, "false"): 1,
+    }
+    assert CLAIMS_IN_USE.read is None

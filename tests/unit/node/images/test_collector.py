@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 
 from fakes.fake_client import FakeClient
 
 from kubelite.api.client.events import EventRecorder
 from kubelite.api.kinds.core.events import Event
+from kubelite.node.image_archive import image_archive
+from kubelite.node.images.archives import LocalImages
 from kubelite.node.images.collection import CollectionPolicy
 from kubelite.node.images.collector import COLLECTION_SECONDS, ImageCollector
 from kubelite.node.images.records import Access, PullRecords
@@ -96,6 +99,28 @@ class Bed:
         assert all(event.involvedObject.kind == "Node" for event in events)
         assert all(event.involvedObject.name == "node-1" for event in events)
         return [f"{event.reason}: {event.message}" for event in events]
+
+
+def test_images_of_the_nodes_folder_stay_also_if_they_were_pulled(tmp_path: Path) -> None:
+    (tmp_path / "kept.tar").write_bytes(
+        image_archive("r.io/kept:1", {}, architecture="amd64", entrypoint=["/a"])
+    )
+    (tmp_path / "broken.tar").write_bytes(b"no archive")
+    kept = LocalImages(tmp_path, Engine(VirtualClock()))
+    asyncio.run(kept.load())  # files take threads, which a virtual clock does not wait for
+
+    async def main() -> None:
+        bed = Bed()
+        bed.collector.is_kept = kept.has
+        await bed.pull("kept", "other")
+        await bed.run(2)
+        bed.available = 0
+        await bed.run(1)
+        assert await bed.left() == ["kept"]
+        await bed.collector.reclaim()
+        assert await bed.left() == ["kept"]
+
+    run_virtually(main())
 
 
 def test_room_is_made_by_the_longest_unused_images_and_no_more_than_needed() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from kubelite.api.kinds.core.pods import Pod, PodSpec
 from kubelite.api.kinds.core.references import LocalObjectReference
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.limits import PULL_LOGINS
+from kubelite.node.images.credential_config import CredentialProvider
 from kubelite.node.images.pull_secrets import PullSecrets
 from kubelite.node.images.records import PullRecords
 from kubelite.node.images.registries import Registries, parse_registries
@@ -132,6 +134,30 @@ async def test_an_image_that_one_pods_login_pulled_is_pulled_again_for_another()
         assert _reason(await node.run("r.io/a:1")) == "ErrImagePull"
         assert _reason(await node.run("r.io/a:1", "wrong")) == "ErrImagePull"
         assert node.engine.pulls[1:] == [("r.io/a:1", ""), ("r.io/a:1", "stranger")]
+
+
+async def test_the_logins_of_programs_come_after_those_of_secrets_and_of_the_node(
+    tmp_path: Path,
+) -> None:
+    version = "credentialprovider.kubelet.k8s.io/v1"
+    answer = {
+        "kind": "CredentialProviderResponse",
+        "apiVersion": version,
+        "cacheKeyType": "Registry",
+        "auth": {"r.io": {"username": "program"}, "other.io": {"username": "stranger"}},
+    }
+    program = tmp_path / "program"
+    program.write_text(f"#!/bin/sh\necho '{msgspec.json.encode(answer).decode()}'\n")
+    program.chmod(0o755)
+    provider = CredentialProvider("program", program, version, ("r.io",), 60.0)
+    registries = {"configs": {"r.io": {"auth": {"username": "node", "password": "p"}}}}
+    async with bed(registries, credential_providers=(provider,)) as node:
+        node.engine.logins["r.io/a:1"] = "program"
+        await node.secret("pull", {"r.io": "user"})
+        assert (await node.run("r.io/a:1", "pull")).image_id
+        assert [user for _, user in node.engine.pulls] == ["user", "node", "program"]
+        assert (await node.run("r.io/a:1", namespace="another")).image_id
+        assert len(node.engine.pulls) == 3, "what the node has pulled by itself is for all its pods"
 
 
 async def test_that_such_an_image_is_there_is_not_told_to_a_pod_that_never_pulls() -> None:

@@ -123,6 +123,36 @@ async def test_a_replaced_socket_registers_again(folder: Folder, tmp_path: Path)
         assert list(folder.handler.known) == ["d.example.com"]
 
 
+async def test_another_plugin_at_a_replaced_socket_ends_the_registration_of_the_first(
+    folder: Folder, tmp_path: Path
+) -> None:
+    folder.add("reg.sock", driver(tmp_path))
+    async with following(folder):
+        await folder.until(lambda: "d.example.com" in folder.handler.known)
+        for number in range(5):
+            (folder.path / "reg.sock").unlink()
+            folder.add("reg.sock", driver(tmp_path, f"{number}.example.com"))
+            expected = {f"{number}.example.com": folder.path / "reg.sock"}
+            await folder.until(lambda expected=expected: folder.handler.known == expected)  # type: ignore[misc]  # mypy has no type for the default
+        (folder.path / "reg.sock").unlink()
+        await folder.until(lambda: folder.handler.known == {})
+
+
+async def test_a_plugin_that_goes_after_its_socket_was_replaced_is_forgotten(
+    folder: Folder, tmp_path: Path
+) -> None:
+    folder.add("reg.sock", driver(tmp_path))
+    async with following(folder):
+        await folder.until(lambda: "d.example.com" in folder.handler.known)
+        (folder.path / "reg.sock").unlink()
+        del folder.drivers["reg.sock"]
+        asked = len(folder.asked)
+        folder.add("reg.sock", None)
+        await folder.until(lambda: len(folder.asked) > asked)
+        (folder.path / "reg.sock").unlink()
+        await folder.until(lambda: folder.handler.known == {})
+
+
 async def test_a_refused_plugin_is_told_why_and_tried_again(
     folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

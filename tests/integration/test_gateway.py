@@ -1,0 +1,218 @@
+"""Gateways on a node over the real API's rights: from the definitions to requests, and back again."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from integration.net_namespaces import needs_root
+from integration.test_ingress import NOW, PODS, Backend, Bed, get, listens, on_a_node, until
+from kubelite.api.auth.caller import Caller
+from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.api.kinds.core.nodes import Node
+from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.clock import SetClock
+from kubelite.control.custom_definitions import CustomDefinitionController
+from kubelite.control.gateways import GatewayController
+from kubelite.control.options import Options
+from kubelite.control.runtime import ControllerEntry, Runtime
+from kubelite.offload import AtOnce
+from kubelite.randomness import SeededRandomness
+
+pytestmark = needs_root
+
+GROUP = "gateway.networking.k8s.io"
+KINDS = {
+    "gatewayclasses": ("GatewayClass", "Cluster"),
+    "gateways": ("Gateway", "Namespaced"),
+    "httproutes": ("HTTPRoute", "Namespaced"),
+    "referencegrants": ("ReferenceGrant", "Namespaced"),
+}
+
+
+def definition(plural: str) -> dict[str, Any]:
+    """Return a definition of one of the resources that takes every object."""
+    kind, scope = KINDS[plural]
+    shape = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version: dict[str, Any] = {
+        "name": "v1beta1" if plural == "referencegrants" else "v1",
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": shape},
+        "subresources": {"status": {}},
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{plural}.{GROUP}",
+            "annotations": {
+                f"{GROUP}/bundle-version": "v1.4.0",
+                "api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/2466",
+            },
+        },
+        "spec": {
+            "group": GROUP,
+            "scope": scope,
+            "names": {
+                "plural": plural,
+                "singular": kind.lower(),
+                "kind": kind,
+                "listKind": kind + "List",
+            },
+            "versions": [version],
+        },
+    }
+
+
+def definitions(bed: Bed) -> Any:
+    return bed.root.resource("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+
+
+def objects(bed: Bed, plural: str) -> Any:
+    return bed.root.resource(GROUP, "v1beta1" if plural == "referencegrants" else "v1", plural)
+
+
+async def create(
+    bed: Bed, plural: str, name: str, spec: dict[str, Any], namespace: str = "default"
+) -> None:
+    kind, scope = KINDS[plural]
+    version = "v1beta1" if plural == "referencegrants" else "v1"
+    metadata = {"name": name, **({} if scope == "Cluster" else {"namespace": namespace})}
+    item = {"apiVersion": f"{GROUP}/{version}", "kind": kind, "metadata": metadata, "spec": spec}
+    await objects(bed, plural).create(item)
+
+
+@asynccontextmanager
+async def controllers(bed: Bed) -> AsyncIterator[None]:
+    """Run what serves definitions and what writes statuses, each as itself."""
+    clock = SetClock(NOW)
+    runtime = Runtime(
+        [
+            ControllerEntry(one.name, one.identity, one)
+            for one in (CustomDefinitionController, GatewayController)
+        ],
+        client_for=bed.plane.controller_client,
+        mirrors=bed.plane.client(Caller("system:apiserver", ("system:masters",)), "mirrors"),
+        clock=clock,
+        randomness=SeededRandomness(4),
+        options=Options(),
+        offload=AtOnce(),
+    )
+    await runtime.start()
+    try:
+        yield
+    finally:
+        await runtime.stop()
+
+
+async def conditions(
+    bed: Bed, plural: str, name: str, namespace: str = "default"
+) -> dict[str, str]:
+    status = (await objects(bed, plural).get(name, namespace)).get("status") or {}
+    if plural == "httproutes":
+        status = (status.get("parents") or [{}])[0]
+    return {one["type"]: one["reason"] for one in status.get("conditions") or ()}
+
+
+LISTENER = {
+    "name": "http",
+    "port": 80,
+    "protocol": "HTTP",
+    "allowedRoutes": {"namespaces": {"from": "All"}},
+}
+
+
+@on_a_node
+async def test_from_the_definitions_to_requests_and_back(bed: Bed) -> None:
+    backend = Backend("one")
+    await backend.start(PODS[0])
+    await bed.endpoints(PODS[0])
+    node = await bed.root.get(Node, "one")
+    await bed.root.patch(
+        Node,
+        node.metadata.name,
+        {
+            "status": {
+                "addresses": [{"type": "InternalIP", "address": "192.0.2.1"}],
+                "conditions": [{"type": "Ready", "status": "True"}],
+            }
+        },
+        subresource="status",
+    )
+    await bed.root.create(Namespace(metadata=ObjectMeta(name="other")))
+    async with controllers(bed):
+        for plural in KINDS:
+            await definitions(bed).create(definition(plural))
+
+        async def of_class() -> dict[str, str]:
+            found = await objects(bed, "gatewayclasses").list()
+            return await conditions(bed, "gatewayclasses", "kubelite", "") if found else {}
+
+        await until(of_class, {"Accepted": "Accepted", "SupportedVersion": "SupportedVersion"})
+        assert not listens(80)
+
+        await create(
+            bed, "gateways", "gate", {"gatewayClassName": "kubelite", "listeners": [LISTENER]}
+        )
+        await bed.serving()
+        ready = {"Accepted": "Accepted", "Programmed": "Programmed"}
+        await until(lambda: conditions(bed, "gateways", "gate"), ready)
+        assert (await get("a.x"))[0] == 404
+
+        rule = {
+            "matches": [{"path": {"type": "PathPrefix", "value": "/app"}}],
+            "backendRefs": [{"name": "web", "namespace": "default", "port": 80}],
+            "filters": [
+                {
+                    "type": "URLRewrite",
+                    "urlRewrite": {
+                        "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/new"}
+                    },
+                }
+            ],
+        }
+        spec = {
+            "parentRefs": [{"name": "gate", "namespace": "default"}],
+            "hostnames": ["a.x"],
+            "rules": [rule],
+        }
+        await create(bed, "httproutes", "route", spec, "other")
+        await until(
+            lambda: conditions(bed, "httproutes", "route", "other"),
+            {"Accepted": "Accepted", "ResolvedRefs": "RefNotPermitted"},
+        )
+        await until(lambda: status_of("a.x", "/app"), 500)
+
+        permitted = {
+            "from": [{"group": GROUP, "kind": "HTTPRoute", "namespace": "other"}],
+            "to": [{"group": "", "kind": "Service", "name": "web"}],
+        }
+        await create(bed, "referencegrants", "grant", permitted)
+        await until(lambda: get("a.x", "/app/1"), (200, "one /new/1"))
+        resolved = {"Accepted": "Accepted", "ResolvedRefs": "ResolvedRefs"}
+        await until(lambda: conditions(bed, "httproutes", "route", "other"), resolved)
+        assert (await get("b.x", "/app"))[0] == 404
+        listener = (await objects(bed, "gateways").get("gate", "default"))["status"]["listeners"][0]
+        assert listener["attachedRoutes"] == 1
+
+        await objects(bed, "referencegrants").delete("grant", "default")
+        await until(lambda: status_of("a.x", "/app"), 500)
+
+        await objects(bed, "gateways").delete("gate", "default")
+        await until(lambda: listening(80), False)
+        found = await objects(bed, "httproutes").get("route", "other")
+        await until(lambda: parents(bed), [])
+        assert found["spec"] == spec
+
+
+async def parents(bed: Bed) -> Any:
+    found = await objects(bed, "httproutes").get("route", "other")
+    return (found.get("status") or {}).get("parents")
+
+
+async def status_of(host: str, path: str) -> int:
+    return (await get(host, path))[0]
+
+
+async def listening(port: int) -> bool:
+    return listens(port)
