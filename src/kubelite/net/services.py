@@ -272,9 +272,8 @@ class _ServiceRules:
 
     def add(self, view: PortView) -> None:
         """Add the rules of a port."""
-        for backend in view.cluster:
-            if backend.is_local:
-                self._rules.hairpin(backend.address)
+        for backend in view.local:  # ending ones too, which may be the only ones of this node
+            self._rules.hairpin(backend.address)
         is_local = self._service.spec.internalTrafficPolicy == "Local"
         internal = view.local if is_local else view.cluster
         self._add_internal(view, internal)

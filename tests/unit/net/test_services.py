@@ -139,6 +139,13 @@ def test_internal_policy_local() -> None:
     assert rules(item, endpoint_slice(endpoint(FAR, "other"))).elements[REFUSED] == "drop"
 
 
+@pytest.mark.parametrize("policy", ["internalTrafficPolicy", "externalTrafficPolicy"])
+def test_an_ending_endpoint_that_serves_its_node_alone_reaches_itself(policy: str) -> None:
+    ending = endpoint(ONE, ready=False, serving=True, terminating=True)
+    found = rules(service(**{policy: "Local"}), endpoint_slice(ending, endpoint(FAR, "other")))
+    assert ("hairpin", f"{ONE} . {ONE}") in found.elements
+
+
 def test_affinity_remembers_clients_by_endpoint() -> None:
     config = SessionAffinityConfig(clientIP=ClientIPConfig(timeoutSeconds=60))
     item = service(sessionAffinity="ClientIP", sessionAffinityConfig=config)
