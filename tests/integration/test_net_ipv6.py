@@ -235,7 +235,9 @@ async def test_names(node: Node) -> None:
     await node.put(endpoint_slice(endpoint(PODS_V6[1]), service_name="bare"))
     while "tentative" in (inside := shell("ip -6 address show dev kubelite0 scope link")):
         await asyncio.sleep(0.01)  # the kernel takes a moment, also without asking the link
-    own = f"{inside.partition('inet6 ')[2].partition('/')[0]}%kubelite0"
+    # By its number: the event loop looks names up in a thread that may be in the namespace of another test.
+    index = shell("ip -o link show dev kubelite0").partition(":")[0]
+    own = f"{inside.partition('inet6 ')[2].partition('/')[0]}%{index}"
     upstream = Upstream(lambda: (), SystemRandomness())
     names = dns_server(node.client, upstream, ("fd43::a", 53), ("10.43.0.10", 53), (own, 53))
     await names.start()
@@ -249,7 +251,7 @@ async def test_names(node: Node) -> None:
         name = "bare.default.svc.cluster.local"
         question = f"nsenter -t {node.one} -n busybox nslookup -type=aaaa {name} fd43::a"
         assert f"Address: {PODS_V6[1]}" in await asyncio.to_thread(shell, question)
-        # A resolver outside may have an address of a link's own, which needs the link's name.
+        # A resolver outside may have an address of a link's own, which needs the link's number.
         outside = Upstream(lambda: ((own, 53),), SystemRandomness())
         asked = encoded("web.default.svc.cluster.local", AAAA)
         for by_tcp in (False, True):
