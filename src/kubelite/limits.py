@@ -1262,9 +1262,17 @@ DNS_CONFIG_ENTRIES = Limit(
     "dns-config-entries",
     10_000,
     "entries",
-    bounds="stub domains, nameservers and hosts of the ConfigMap kube-system/kube-dns",
+    bounds="stub domains, hosts and their addresses of the ConfigMap kube-system/kube-dns",
     beyond="the settings are refused, those before stay",
     reason="some 200 bytes each",
+)
+DNS_SERVERS = Limit(
+    "dns-servers",
+    15,
+    "nameservers",
+    bounds="nameservers of a list in the ConfigMap kube-system/kube-dns",
+    beyond="the settings are refused, those before stay",
+    reason="all are asked in turn, twice, 2 s each; as many as a forward of CoreDNS",
 )
 DNS_REWRITES = Limit(
     "dns-rewrites",

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from kubelite.limits import DNS_CONFIG_ENTRIES, DNS_REWRITES, Limit
+from kubelite.limits import DNS_CONFIG_ENTRIES, DNS_REWRITES, DNS_SERVERS, Limit
 from kubelite.net.dns_wire import Name, is_encodable, parse_name
 
 CONFIG_NAMESPACE, CONFIG_NAME = "kube-system", "kube-dns"
@@ -81,7 +81,10 @@ def parse_config(data: Mapping[str, str]) -> DNSConfig:
         hosts=_hosts(data.get(HOSTS, "")),
         rewrites=tuple(_rewrites(data.get(REWRITES, ""))),
     )
-    _check_count(len(config.stubs) + len(config.servers) + len(config.hosts), DNS_CONFIG_ENTRIES)
+    for servers in (config.servers, *config.stubs.values()):
+        _check_count(len(servers), DNS_SERVERS)
+    addresses = sum(map(len, config.hosts.values()))
+    _check_count(len(config.stubs) + len(config.hosts) + addresses, DNS_CONFIG_ENTRIES)
     _check_count(len(config.rewrites), DNS_REWRITES)
     return config
 

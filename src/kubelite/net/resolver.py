@@ -23,6 +23,7 @@ from kubelite.net.dns_wire import (
     build_error,
     build_response,
     encode_name,
+    is_encodable,
     parse_query,
     parse_response,
     truncate,
@@ -134,6 +135,8 @@ class Resolver:
     def _find(self, query: Query) -> Answer | None:
         """Return what is known without asking outside; None if another server must be asked."""
         name = self._config.rewritten(query.name)
+        if not is_encodable(name):  # a rewrite may make it longer
+            return NO_SUCH_NAME
         found = self._look_up(name, query.record_type)
         if found is None:
             if self._upstream.came_back(name):

@@ -1,8 +1,10 @@
 """What an administrator may set of DNS, and what is wrong with it."""
 
+import json
+
 import pytest
 
-from kubelite.limits import DNS_CONFIG_ENTRIES, DNS_REWRITES
+from kubelite.limits import DNS_CONFIG_ENTRIES, DNS_REWRITES, DNS_SERVERS
 from kubelite.net.dns_config import DNSConfig, InvalidDNSConfig, Rewrite, parse_config
 from kubelite.net.dns_hosts import HostNames
 from kubelite.net.dns_wire import AAAA, ANY, PTR, TXT, A, parse_name
@@ -77,6 +79,18 @@ def test_their_number_is_bounded() -> None:
         with pytest.raises(InvalidDNSConfig, match=f"at most {limit.value} are allowed"):
             parse_config(data)
         assert limit.times_reached == before + 1
+
+
+def test_servers_and_addresses_are_bounded() -> None:
+    servers = json.dumps(["10.0.0.1"] * (DNS_SERVERS.value + 1))
+    addresses = "\n".join(f"10.0.{n // 256}.{n % 256} h" for n in range(DNS_CONFIG_ENTRIES.value))
+    for data in (
+        {"upstreamNameservers": servers},
+        {"stubDomains": f'{{"a": {servers}}}'},
+        {"hosts": addresses},
+    ):
+        with pytest.raises(InvalidDNSConfig, match="are allowed"):
+            parse_config(data)
 
 
 def test_the_longest_domain_says_who_is_asked() -> None:

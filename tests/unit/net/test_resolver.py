@@ -211,3 +211,9 @@ async def test_a_rewritten_name_is_answered_under_the_name_that_was_asked() -> N
 
 async def test_an_own_probe_that_comes_back_is_not_sent_on() -> None:
     assert await answers(resolver(), "probe.name") == (NAME_ERROR, [])
+
+
+async def test_a_name_that_a_rewrite_makes_too_long_does_not_exist() -> None:
+    suffix = ".".join(["x" * 60] * 3)
+    made = configured(rewrites=f"suffix a {suffix}")
+    assert await answers(made, f"{'y' * 60}.{'z' * 30}.a") == (NAME_ERROR, [])
