@@ -325,6 +325,8 @@ def check_address(field: str, value: str) -> None:
     if not value:
         return
     try:
-        ipaddress.ip_address(value)
+        address = ipaddress.ip_address(value)
     except ValueError as error:
         raise _unusable(field, value, str(error)) from None
+    if isinstance(address, ipaddress.IPv6Address) and (address.scope_id or address.ipv4_mapped):
+        raise _unusable(field, value, "must not have a zone, nor be an address of IPv4 in IPv6")
