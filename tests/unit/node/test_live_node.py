@@ -9,7 +9,8 @@ import pytest
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.node.admission import is_extended, rejection
+from kubelite.api.machinery.extended_resources import is_extended
+from kubelite.node.admission import rejection
 from kubelite.node.live_node import NodeView
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 
