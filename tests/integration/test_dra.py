@@ -19,6 +19,7 @@ from integration.beds import needs_bed
 pytestmark = needs_bed
 PROGRAM = Path(__file__).parents[1] / "testbed" / "dra_program.py"
 GROUP = "resource.k8s.io/v1"
+RESOURCE = "example.com/gpu"
 CDI = {
     "cdiVersion": "0.6.0",
     "kind": f"{DRIVER}/x",
@@ -40,6 +41,7 @@ CLASS = {
     "kind": "DeviceClass",
     "metadata": {"name": "gpu"},
     "spec": {
+        "extendedResourceName": RESOURCE,
         "selectors": [
             {
                 "cel": {
@@ -47,7 +49,7 @@ CLASS = {
                     f' device.attributes["{DRIVER}"].model == "a100"'
                 }
             }
-        ]
+        ],
     },
 }
 TEMPLATE = {
@@ -64,6 +66,12 @@ def pod(name: str) -> Object:
     claims = [{"name": "gpu", "resourceClaimTemplateName": "gpu"}]
     made = pod_on("alpha", name, resourceClaims=claims)
     made["spec"]["containers"][0]["resources"] = {"claims": [{"name": "gpu"}]}
+    return made
+
+
+def pod_of_resource(name: str, resource: str) -> Object:
+    made = pod_on("alpha", name)
+    made["spec"]["containers"][0]["resources"] = {"limits": {resource: "1"}}
     return made
 
 
@@ -117,3 +125,21 @@ def test_3_all_is_given_back(cluster: Cluster) -> None:
     wait_for(lambda: not claims(cluster), "end of all claims")
     log = cluster.server.logs / "driver.log"
     assert log.read_text() == ""
+
+
+def test_4_a_pod_gets_the_device_as_an_extended_resource(cluster: Cluster) -> None:
+    cluster.apply(pod_of_resource("third", RESOURCE))
+    cluster.ready_pods("third", 1)
+    assert cluster.kubectl("exec", "third", "--", "/bin/sh", "-c", "echo $GPU").strip() == DEVICE
+    [claim] = claims(cluster)
+    [made] = cluster.pods("third")
+    named = made["status"]["extendedResourceClaimStatus"]
+    assert named["resourceClaimName"] == claim["metadata"]["name"]
+    assert claim["metadata"]["name"].startswith("third-extended-resources-")
+    # The next has it under the name made of the class, once the first is gone.
+    cluster.apply(pod_of_resource("fourth", "deviceclass.resource.kubernetes.io/gpu"))
+    cluster.kubectl("delete", "pod", "third", "--wait=false")
+    cluster.ready_pods("fourth", 1)
+    assert cluster.kubectl("exec", "fourth", "--", "/bin/sh", "-c", "echo $GPU").strip() == DEVICE
+    cluster.kubectl("delete", "pod", "fourth", "--wait=false")
+    wait_for(lambda: not claims(cluster), "end of all claims")
