@@ -352,7 +352,7 @@ class Scheduler:
                 wake_pod=lambda uid: self.queue.wake_one(uid, DEVICE),
             )
         await self._devices.synced()
-        return await self._devices.read(pod, info.device_classes)
+        return await self._devices.read(info)
 
     async def _classes_for(self, resources: Iterable[str]) -> Mapping[str, str]:
         """Return the device classes that serve extended resources."""

@@ -1,12 +1,11 @@
 """Whether a node has the devices that a pod's resource claims want, and what is written before the pod is bound."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.resource import (
     AllocatedDeviceStatus,
     AllocationResult,
@@ -23,7 +22,7 @@ from kubelite.api.machinery.resource_claims import (
 )
 from kubelite.api.machinery.times import seconds_between
 from kubelite.control.scheduler.devices.allocator import Allocator, InvalidPools, TookTooLong
-from kubelite.control.scheduler.devices.extended import Special, special_claim
+from kubelite.control.scheduler.devices.extended import Special, check_count, special_claim
 from kubelite.control.scheduler.devices.pools import PoolKey, is_divided
 from kubelite.control.scheduler.devices.protocol import (
     CANNOT_ALLOCATE,
@@ -39,6 +38,7 @@ from kubelite.control.scheduler.devices.results import allocation
 from kubelite.control.scheduler.devices.usage import key_of
 from kubelite.control.scheduler.filters import Rejection
 from kubelite.control.scheduler.node_info import NodeInfo
+from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.steps import Steps
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ INVALID_POOLS: Final = Rejection(
 )
 BINDING_TIMEOUT_SECONDS: Final = 600.0
 ALTERNATIVES_MAX: Final = 8  # of a request, a limit of the field
+STEPS_A_MAPPING: Final = 3
 REQUEST_STEPS: Final = 10  # what reading a request takes
 
 
@@ -71,17 +72,17 @@ class _Found(Struct, frozen=True):
 class ClaimState:
     """The claims of one pod, and what was found for them by node. `read` must have run."""
 
-    def __init__(self, pod: Pod, devices: "Devices", classes: Mapping[str, str]) -> None:
-        """`classes` has the extended resources of the pod that a DeviceClass serves, with the names of the classes."""
+    def __init__(self, info: PodInfo, devices: "Devices") -> None:
         self.failure = ""  # why no node will do
         self.claims: list[ResourceClaim] = []
         self.unavailable: dict[str, ResourceClaim] = {}  # allocated, but not for some node; by uid
-        self.pod = pod
+        self.pod = info.pod
         self._devices = devices
         self._places: dict[str, tuple[TermMatcher, ...] | None] = {}  # of allocated claims, by uid
         self._missing: list[ResourceClaim] = []  # those without an allocation
         self._found: dict[str, _Found] = {}  # by node
-        self._classes = classes
+        self._classes = info.device_classes
+        self._requests = info.requests
         self._specials: dict[frozenset[str], Special] = {}  # by the resources that a node lacks
         self.leftover: ResourceClaim | None = None  # for extended resources, of an earlier attempt
         self.has_leftover = False
@@ -179,7 +180,7 @@ class ClaimState:
         if away:
             self.unavailable |= {one.metadata.uid: one for one in away}
             return NOT_AVAILABLE
-        special = self._special(node)
+        special = yield from self._special(node)
         missing = self._missing if special is None else [*self._missing, special.claim]
         if not missing:
             return None
@@ -211,16 +212,19 @@ class ClaimState:
         self._found[node.name] = _Found(results, special, as_of, divided)
         return None
 
-    def _special(self, node: NodeInfo) -> Special | None:
-        """Return the claim for the extended resources that no device plugin of a node offers."""
+    def _special(self, node: NodeInfo) -> Steps[Special | None]:
+        """Return the claim for what no device plugin of a node offers. Raises AllocationFailed."""
         lacking = frozenset(name for name in self._classes if not node.allocatable.get(name))
         if not lacking:
             return None
         known = self._specials.get(lacking)
         if known is None:
+            # Before anything is made of it: a pod may ask for any number of devices in any number of containers.
+            check_count(self.pod, sum(self._requests[name] for name in lacking))
             classes = {name: self._classes[name] for name in lacking}
             known = special_claim(self.pod, classes, self._devices.new_uid())
             self._specials[lacking] = known
+            yield STEPS_A_MAPPING * len(known.mappings)
         return known
 
     def _is_available(self, claim: ResourceClaim, node: NodeInfo) -> bool:

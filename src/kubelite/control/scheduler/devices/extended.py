@@ -20,6 +20,8 @@ from kubelite.api.kinds.resource import (
     ResourceClaimSpec,
 )
 from kubelite.api.machinery.extended_resources import CLAIM_ANNOTATION
+from kubelite.control.scheduler.devices.protocol import AllocationFailed
+from kubelite.control.scheduler.devices.requests import RESULTS_MAX
 from kubelite.control.scheduler.requests import amount
 
 NAME_IN_MEMORY: Final = "<extended-resources>"  # no name that a claim of the API can have
@@ -32,6 +34,15 @@ class Special(Struct, frozen=True):
 
     claim: ResourceClaim
     mappings: Mappings
+
+
+def check_count(pod: Pod, count: int) -> None:
+    """Raise AllocationFailed if a pod asks for more devices than one claim can have."""
+    if count > RESULTS_MAX:
+        raise AllocationFailed(
+            f"claim {pod.metadata.namespace}/{NAME_IN_MEMORY}: number of requested devices {count} "
+            f"exceeds the claim limit of {RESULTS_MAX}"
+        )
 
 
 def special_claim(pod: Pod, classes: Mapping[str, str], uid: str) -> Special:

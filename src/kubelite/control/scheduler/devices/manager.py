@@ -4,7 +4,7 @@ It exists from the first pod with resource claims on.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
@@ -49,6 +49,7 @@ from kubelite.control.scheduler.devices.protocol import (
 from kubelite.control.scheduler.devices.selecting import Selectors
 from kubelite.control.scheduler.devices.slices import Offers
 from kubelite.control.scheduler.devices.usage import Usage
+from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.steps import TooManySteps, in_turns
 from kubelite.metrics import REGISTRY
 from kubelite.offload import Offload
@@ -112,13 +113,12 @@ class Devices:
         for end in self._ends:
             end()
 
-    async def read(self, pod: Pod, classes: Mapping[str, str]) -> ClaimState:
+    async def read(self, info: PodInfo) -> ClaimState:
         """Return the claims of a pod, and prepare the expressions that a decision evaluates.
 
-        `classes` has the extended resources of the pod that a DeviceClass serves, with the names of the classes.
         Raises ClaimNotMade and AllocationFailed.
         """
-        state = ClaimState(pod, self, classes)
+        state = ClaimState(info, self)
         try:
             await in_turns(state.read())
             if texts := list(state.selectors()):

@@ -218,6 +218,18 @@ async def test_more_devices_than_a_claim_can_have_are_an_error(cluster: Cluster)
     assert cluster.node_of("q") == ""
 
 
+@on_cluster
+async def test_a_pod_of_very_many_containers_makes_no_claim_of_as_many_requests(
+    cluster: Cluster,
+) -> None:
+    await cluster.client.create(named_class())
+    await cluster.client.create(gpus("n0", "a"))
+    containers = [container(f"c{number}", gpu="1") for number in range(500)]
+    init = [container(f"i{number}", gpu="500") for number in range(500)]
+    await cluster.add(make_node("n0"), asking("p", *containers, initContainers=init))
+    assert "number of requested devices 500 exceeds" in cluster.message_of("p")
+
+
 # --- what is made in vain
 
 
