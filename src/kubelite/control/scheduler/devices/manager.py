@@ -191,9 +191,12 @@ class Devices:
             made = await client.create(
                 replace(extended.claim, metadata=replace(stand_in, name="", uid=""))
             )
-        except APIError:
+        except APIError as error:
             CLAIMS_MADE.labelled("failure").increase()
-            raise
+            name = f"{stand_in.namespace}/{stand_in.generateName}"
+            raise AllocationLost(
+                f"create claim for extended resources {name}: {error.message}"
+            ) from error
         CLAIMS_MADE.labelled("success").increase()
         extended.made = made
         self.usage.rename(stand_in.uid, made.metadata.uid)

@@ -29,7 +29,7 @@ class DeviceNotReady(Exception):
 
 
 class AllocationLost(Exception):
-    """A claim changed so that it cannot be reserved as decided; the message is upstream's."""
+    """A claim changed, or cannot be made, so that it is not reserved as decided; the message is upstream's."""
 
 
 class ExtendedReservation(Struct):

@@ -11,6 +11,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.resource import DeviceClass, ResourceClaim
 from kubelite.api.machinery.resource_claims import FINALIZER
 from kubelite.control.scheduler.devices.extended import special_claim
+from kubelite.control.scheduler.devices.manager import CLAIMS_MADE
 from unit.control.scheduler.devices.offers import devices_of, make_claim, make_class, wanted
 from unit.control.scheduler.devices.test_scheduling import gpus, offer, using
 from unit.control.scheduler.pods import make_node
@@ -266,8 +267,15 @@ async def test_a_claim_that_cannot_be_made_takes_no_device(cluster: Cluster) -> 
         return await create(item)
 
     cluster.client.create = failing  # type: ignore[method-assign]  # the failure
+    failures = CLAIMS_MADE.labelled("failure")
+    before = failures.value
     await cluster.add(make_node("n0"), one_gpu("p"))
     assert cluster.node_of("p") == ""
+    assert failures.value == before + 1
+    assert cluster.client.all(Event)[0].message == (
+        'running PreBind plugin "DynamicResources": create claim for extended resources '
+        "default/p-extended-resources-: exceeded quota"
+    )
     await cluster.client.create(make_claim("c", wanted()))
     await cluster.add(using("q", "c"))
     assert cluster.node_of("q") == "n0"
