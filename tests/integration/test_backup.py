@@ -3,13 +3,25 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fakes.bucket import KEYS, FakeBucket, fake_bucket
+from testbed.bed import Bed
+from testbed.cluster import Cluster, deployment
 from testbed.hosts import SOURCE, Server, free_port
+from testbed.topology import one_link
 from testbed.waiting import wait_for
+
+from integration.beds import needs_bed, no_traceback
+
+
+def in_bed(test: Callable[..., None]) -> Callable[..., None]:
+    """Mark a test that needs hosts."""
+    for mark in needs_bed:
+        test = mark(test)
+    return test
 
 
 @pytest.fixture
@@ -103,3 +115,47 @@ def test_another_machine_takes_over_from_the_bucket(
         )
     finally:
         two.stop()
+
+
+@pytest.fixture(scope="module")
+def hosts() -> Iterator[Bed]:
+    with Bed(one_link("alpha", "beta", "gamma")) as made:
+        yield made
+        no_traceback(made)
+
+
+@in_bed
+def test_agents_find_the_cluster_on_another_machine_and_their_pods_go_on(hosts: Bed) -> None:
+    alpha, beta, gamma = (hosts[name] for name in ("alpha", "beta", "gamma"))
+    words = alpha.folder / "home" / "words"
+    words.write_text("a passphrase of a test\n")
+    words.chmod(0o600)
+    cluster = Cluster(hosts, "alpha")
+    cluster.join("beta")
+    cluster.apply(deployment("web", 1, nodeName="beta"))
+    [before] = cluster.ready_pods("web", 1)
+    snapshot = alpha.run(
+        *alpha.kubelite.program("snapshot", "save", f"--snapshot-passphrase-file={words}")
+    ).strip()
+    moved = gamma.folder / "home" / "moved.sealed"
+    copied = alpha.folder / "lib" / "kubelite" / "snapshots" / Path(snapshot).name
+    moved.write_bytes(copied.read_bytes())
+    alpha.power_off()
+    gamma.run(
+        *gamma.kubelite.program(
+            "snapshot", "restore", str(moved), f"--snapshot-passphrase-file={words}"
+        )
+    )
+    there = Cluster(hosts, "gamma")
+    assert beta.kubelite.stop() == 0
+    beta.kubelite.begin("agent", "--join", there.url)
+    beta.kubelite.until_ready()
+    there.ready_nodes(["beta"])
+    [after] = there.ready_pods("web", 1)
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    statuses = [pod["status"]["containerStatuses"][0] for pod in (before, after)]
+    assert len({status["containerID"] for status in statuses}) == 1
+    said = there.kubectl(
+        "exec", "deployment/web", "--", "hostname"
+    )  # by the agent's tunnel to the new server
+    assert said.strip() == after["metadata"]["name"]
