@@ -42,8 +42,8 @@ CREATES = REGISTRY.counter(
 )
 CLAIMS = REGISTRY.listing(
     "resourceclaim_controller_resource_claims",
-    "Resource claims, by whether they are allocated, by admin access, and by what they are made from: "
-    "resource_claim_template, extended_resource, or nothing for those that a user made.",
+    "Resource claims, by whether they are allocated, by admin access, and by source: "
+    "resource_claim_template, extended_resource, or nothing for a user's own.",
     ("allocated", "admin_access", "source"),
 )
 NAME_BASE_MAX: Final = 57  # leaves room for a hyphen and five random characters

@@ -482,10 +482,10 @@ class Scheduler:
 
     async def _deallocation_for(self, claims: "ClaimState") -> str:
         """Take back the devices of a claim that keeps its pod from nodes, so that others are found; return a note."""
+        if claims.has_leftover and self._devices is not None:
+            return await self._remove_leftover(claims, self._devices)
         if claims.failure or self._devices is None:
             return "no new claims to deallocate"
-        if claims.has_leftover:
-            return await self._remove_leftover(claims, self._devices)
         claim = claims.deallocatable()
         if claim is None:
             return "still not schedulable"

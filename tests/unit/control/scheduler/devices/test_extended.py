@@ -307,6 +307,22 @@ async def test_a_claim_left_by_an_earlier_scheduler_is_deleted_and_made_anew(
 
 
 @on_cluster
+async def test_a_claim_left_over_is_deleted_though_another_claim_is_missing(
+    cluster: Cluster,
+) -> None:
+    await cluster.client.create(named_class())
+    pod = await cluster.client.create(using("p", "missing"))
+    left = special_claim(pod, {}, "left").claim
+    meta = replace(left.metadata, name="left", finalizers=[FINALIZER])
+    await cluster.client.create(replace(left, metadata=meta))
+    await cluster.add(make_node("n0"))
+    await cluster.wait_for_backoff()
+    await cluster.wait_for_backoff()
+    assert claims(cluster) == []
+    assert 'resourceclaim.resource.k8s.io "missing" not found' in cluster.message_of("p")
+
+
+@on_cluster
 async def test_a_claim_that_names_another_pod_is_left_alone(cluster: Cluster) -> None:
     await cluster.client.create(named_class())
     await cluster.client.create(gpus("n0", "a"))
