@@ -37,7 +37,7 @@ from kubelite.node.registration import (
 from kubelite.node.runtime import (
     EngineUnavailable,
 )
-from kubelite.node.simulated_network import (
+from kubelite.node.simulated.network import (
     AddressPool,
     SimulatedDevices,
     SimulatedFolders,
@@ -45,7 +45,7 @@ from kubelite.node.simulated_network import (
     SimulatedProber,
     SimulatedVolumes,
 )
-from kubelite.node.simulated_runtime import Behaviour, SimulatedRuntime
+from kubelite.node.simulated.runtime import Behaviour, SimulatedRuntime
 from kubelite.node.sysctls import allow_list
 from kubelite.node.usage import RuntimeMeasure, Sampler
 from kubelite.randomness import Randomness
