@@ -34,8 +34,8 @@ from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.networking import NetworkPolicy
 from kubelite.clock import SystemClock
-from kubelite.node.simulated.node import SimulatedNode
 from kubelite.node.simulated.network import AddressPool
+from kubelite.node.simulated.node import SimulatedNode
 from kubelite.node.simulated.runtime import Behaviour
 from kubelite.randomness import SystemRandomness
 
