@@ -127,6 +127,12 @@ class Config(SnapshotConfig, frozen=True, kw_only=True):
         bool, Setting("Place pods by what nodes really use as well, not only by requests")
     ] = False
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
+    simulate_nodes: Annotated[
+        int, Setting("Number of nodes to simulate, whose pods only seem to run", "COUNT")
+    ] = 0
+    simulation_file: Annotated[
+        str, Setting("File that says what simulated nodes and their pods are like", "FILE")
+    ] = ""
     enable_admission_plugins: Annotated[
         tuple[str, ...], Setting("Admission plugin to use beside the default ones", "NAME")
     ] = ()
@@ -569,6 +575,8 @@ def _check_port(field: str, value: int) -> None:
 
 def _check_numbers(config: Config) -> None:
     _check_port("https_listen_port", config.https_listen_port)
+    if config.simulate_nodes < 0:
+        raise _unusable("simulate_nodes", config.simulate_nodes, "must be 0 or more")
     for field, most in _NUMBERS.items():
         least = 1 if field == "audit_log_maxsize" else 0
         if not least <= getattr(config, field) <= most:

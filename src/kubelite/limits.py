@@ -1387,6 +1387,24 @@ DBUS_FDS = Limit(
     reason="a lock is one",
 )
 
+SIMULATED_NODES = Limit(
+    "simulated-nodes",
+    5000,
+    "nodes",
+    bounds="nodes that a server simulates",
+    beyond="the server does not start",
+    reason="each costs 0.3 MB, and a renewal of its lease every ten seconds",
+)
+
+SIMULATION_FILE = Limit(
+    "simulation-file",
+    1 * MIB,
+    "bytes",
+    bounds="file that says what is simulated",
+    beyond="the server does not start",
+    reason="a rule has some hundred bytes",
+)
+
 # Images
 
 REGISTRIES_FILE = Limit(

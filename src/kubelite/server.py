@@ -4,6 +4,7 @@ Parts stop in reverse order. Nothing is created on disk before the process holds
 """
 
 import asyncio
+import ssl
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +12,7 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -20,13 +22,14 @@ from kubelite.api.auth import pki as identities
 from kubelite.api.auth.caller import AUTHENTICATED, Caller
 from kubelite.api.auth.certificates import certificate_pem
 from kubelite.api.auth.extension_authentication import trust_of
-from kubelite.api.auth.front_proxies import FrontProxies
+from kubelite.api.auth.front_proxies import FrontProxies, ProxyAuthority
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.pki import Pki, wait_for_clock
 from kubelite.api.auth.sealing import seal_all
 from kubelite.api.auth.signing import CertificateSigner, read_request
 from kubelite.api.auth.tls import trust_in_handshakes
 from kubelite.api.auth.x509 import ClientCertificates
+from kubelite.api.client.protocol import Client
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
 from kubelite.api.http.delegation import APIServiceProbe, Delegation, ShownCertificate
@@ -77,6 +80,9 @@ from kubelite.running import until_stopped
 from kubelite.system_needs import extension_need
 from kubelite.tasks import TaskSet
 
+if TYPE_CHECKING:
+    from kubelite.node.simulated.fleet import Fleet
+
 # The disk thread releases the GIL for each row and waits this long to get it back from a busy loop.
 SWITCH_SECONDS = 0.0005
 
@@ -112,7 +118,6 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     offload = WorkerThread()
     running.callback(offload.close)
     auditor = await open_audit_log(config, running, clock, randomness)
-
     tunnels = Tunnels()
 
     def webhooks(lookup: Lookup) -> Webhooks:
@@ -121,9 +126,6 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
         return made
 
     authorities = await asyncio.to_thread(proxy_authorities, config, pki)
-    context = pki.server_context()
-    for authority in authorities:
-        trust_in_handshakes(context, certificate_pem(*authority.certificates))
     plane = ControlPlane(
         store,
         clock=clock,
@@ -147,8 +149,8 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             f"cannot set up the cluster in {config.store_dir}: {store.problem}; "
             "make room, or see --data-dir"
         )
-    delegation = Delegation(plane.mirrors)
-    plane.delegated = delegation
+    fleet = _simulated_nodes(config, plane)
+    plane.delegated = delegation = Delegation(plane.mirrors)
     running.push_async_callback(delegation.close)
     flow = FlowControl()
     await flow.follow(plane.client(CALLER, "kube-apiserver"), clock)
@@ -175,9 +177,12 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             ca_bundle=lambda: pki.ca_pem,
             delegation=delegation,
             front_proxy=lambda: _front_proxy(pki),
-            reaches_nodes=plane.measuring.reach,
+            reaches_nodes=plane.measuring.reach
+            if fleet is None
+            else fleet.reached(plane.measuring.reach),
+            refusal_of_node=fleet.refusal if fleet is not None else lambda _: "",
         ),
-        ssl_context=context,
+        ssl_context=_tls(pki, authorities),
     )
     running.callback(plane.on_release(lambda: api.drop(plane.authenticator.counts)))
     await api.serve(listener)
@@ -196,6 +201,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     await _start_control(
         config, parts, plane, pki, host, offload, APIServiceProbe(delegation), port
     )
+    await _start_simulation(parts, fleet)
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
 
@@ -215,6 +221,52 @@ def _keep_store(
         from kubelite.backup.schedule import keep_schedule
 
         tasks.supervise(lambda: keep_schedule(config, clock), name="take snapshots")
+
+
+def _simulated_nodes(config: Config, plane: ControlPlane) -> "Fleet | None":
+    """Return the nodes to simulate; None if there are none. Raises CannotStart."""
+    if not (config.simulate_nodes or config.simulation_file):
+        return None
+    # A node's imports take half of the start-up time.
+    from kubelite.node.simulated.fleet import Fleet
+    from kubelite.node.simulated.settings import (
+        Simulation,
+        SimulationInvalid,
+        planned_nodes,
+        read_simulation,
+    )
+
+    file = config.simulation_file
+    try:
+        simulation = read_simulation(Path(file)) if file else Simulation()
+        nodes = planned_nodes(simulation, config.simulate_nodes)
+    except SimulationInvalid as error:
+        raise CannotStart(f"cannot simulate nodes: {error}; see --simulation-file") from error
+    if not config.disable_agent and config.name_of_node in {node.name for node in nodes}:
+        raise CannotStart(
+            f"cannot simulate node {config.name_of_node}: this server's own node has the name; see --node-name"
+        )
+
+    def client_of(name: str) -> Client:
+        return plane.client(
+            Caller(f"system:node:{name}", ("system:nodes", AUTHENTICATED)), "kubelet"
+        )
+
+    every = plane.client(CALLER, "kubelet")
+    return Fleet(simulation, nodes, client_of, every, SystemClock(), SystemRandomness())
+
+
+async def _start_simulation(parts: Parts, fleet: "Fleet | None") -> None:
+    if fleet is not None:
+        await parts.start("simulation", lambda: fleet)
+
+
+def _tls(pki: Pki, authorities: Sequence[ProxyAuthority]) -> ssl.SSLContext:
+    """Return the context of the API's port, which asks clients for certificates, those of proxies included."""
+    context = pki.server_context()
+    for authority in authorities:
+        trust_in_handshakes(context, certificate_pem(*authority.certificates))
+    return context
 
 
 def _front_proxy(pki: Pki) -> ShownCertificate:

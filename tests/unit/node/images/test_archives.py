@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from kubelite.node.images.archives import LocalImages
-from kubelite.node.simulated_runtime import Behaviour, SimulatedRuntime
+from kubelite.node.simulated.runtime import Behaviour, SimulatedRuntime
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import VirtualClock
 
