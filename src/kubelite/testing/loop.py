@@ -24,6 +24,8 @@ class ClusterLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self.selector = selectors.DefaultSelector()
         super().__init__(self.selector)
+        # Dates far ahead are large numbers, and a smaller step would be lost in their rounding.
+        self._clock_resolution = 1e-6
         self._ahead = 0.0  # of the machine's time
         self._standing: float | None = None
         self._outside: set[asyncio.Future[Any]] = set()  # what threads are at
