@@ -191,7 +191,7 @@ class _Place:
 
     def add(self, number: int, policy: NetworkPolicy) -> None:
         """Add a policy; `number` is its place in the order of all."""
-        asked = policy.spec.podSelector or LabelSelector()
+        asked = policy.spec.podSelector
         pair = next(iter(asked.matchLabels.items()), None)
         self._by_pair[pair].append((number, policy, _selector(policy.spec.podSelector)))
 
