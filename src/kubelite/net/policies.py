@@ -335,8 +335,11 @@ class _Chains:
                 names[protocol].add(port.port)
             elif port.port is None:
                 numbers[protocol].append(ALL_PORTS)
-            elif is_port(port.port) and is_port(port.endPort or port.port):
-                numbers[protocol].append((port.port, max(port.port, port.endPort or 0)))
+            elif (
+                is_port(port.port)
+                and port.port <= (end := port.endPort or port.port) <= ALL_PORTS[1]
+            ):
+                numbers[protocol].append((port.port, end))
         for protocol, intervals in sorted(numbers.items()):
             joined = merged(intervals)
             if joined == [ALL_PORTS]:

@@ -282,3 +282,10 @@ def test_pods_are_compared_with_the_policies_that_may_select_them_only(
     assert len([key for key in found.elements if key[0] == "ingress-pods"]) == 500
     # Ten policies for each of 500 pods, and one pod that their peers name.
     assert CountedSelector.compared == 500 * 10 + 1
+
+
+def test_a_range_of_ports_that_ends_before_it_begins_allows_nothing() -> None:
+    wrong = [NetworkPolicyPort(port=number, endPort=number - 1) for number in range(8000, 8100)]
+    found = policy_rules([policy([], wrong)], [LOCAL], {})
+    assert chain_of(found) == ("drop",)
+    assert chain_of(policy_rules([policy([], wrong[:2])], [LOCAL], {})) == ("drop",)
