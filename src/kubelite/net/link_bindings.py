@@ -15,6 +15,7 @@ from ipaddress import ip_address
 
 from msgspec import Struct
 
+from kubelite.net.families import IPV4, family_of
 from kubelite.net.nftables import Nftables, RulesRefused
 from kubelite.net.rule_watch import UNKNOWN
 from kubelite.net.ruleset import TABLE
@@ -50,9 +51,19 @@ class Binding(Struct, frozen=True):
 
 
 def link_rules(binding: Binding, bridge_mac: bytes) -> list[str]:
-    """Return the rules of a link's chain, which accept what its pod may send and drop the rest."""
+    """Return the rules of a link's chain, which accept what its pod may send and drop the rest.
+
+    Nearly all packets are accepted by the first rules, which compare the head of a frame at once.
+    """
     mac = binding.mac.hex(":")
+    usual = f"ether daddr {bridge_mac.hex(':')} ether saddr {mac} ether type"
     rules = [
+        f"{usual} ip ip saddr {one} accept"
+        if family_of(one) is IPV4
+        else f"{usual} ip6 meta l4proto != ipv6-icmp ip6 saddr {one} accept"
+        for one in binding.addresses
+    ]
+    rules += [
         # Tagged frames too: the tag of no VLAN (0) is taken off later, and would hide what is in it from other rules.
         "ether type != { arp, ip, ip6 } drop",
         f"ether saddr != {mac} drop",

@@ -179,13 +179,15 @@ def base_chains(settings: ProxySettings) -> str:
   chain filter-forward {{
     type filter hook forward priority filter; policy accept;
     tcp flags syn tcp option maxseg size set rt mtu
-    {ip} daddr {services} ct state new goto refuse
-    {ip} daddr @{BALANCED} ct state new goto refuse
+    ct state != new accept
+    {ip} daddr {services} goto refuse
+    {ip} daddr @{BALANCED} goto refuse
   }}
   chain filter-output {{
     type filter hook output priority filter; policy accept;
-    {ip} daddr {services} ct state new fib daddr type != local goto refuse
-    {ip} daddr @{BALANCED} ct state new goto refuse
+    ct state != new accept
+    {ip} daddr {services} fib daddr type != local goto refuse
+    {ip} daddr @{BALANCED} goto refuse
   }}
   chain policy-forward {{
     type filter hook forward priority 10; policy accept;

@@ -38,11 +38,16 @@ def bindings_on(kernel: Kernel) -> LinkBindings:
 
 def test_a_link_lets_through_what_bears_its_pods_addresses_and_drops_the_rest() -> None:
     rules = link_rules(ONE, BRIDGE)
-    assert rules[0] == "ether type != { arp, ip, ip6 } drop"
+    checks = rules.index("ether type != { arp, ip, ip6 } drop")
+    mac = "ether daddr 0a:58:0a:2a:00:01 ether saddr 0a:58:0a:2a:00:02"
+    assert rules[:checks] == [
+        f"{mac} ether type ip ip saddr 10.42.0.2 accept",
+        f"{mac} ether type ip6 meta l4proto != ipv6-icmp ip6 saddr fd42::2 accept",
+    ]
     assert rules[-1] == "drop"
     accepting = [rule for rule in rules if rule.endswith(" accept")]
     assert all("10.42.0.2" in rule or "fd42::2" in rule for rule in accepting)
-    assert len(accepting) == 3
+    assert len(accepting) == 5
     assert not any("ip6 saddr" in rule for rule in link_rules(TWO, BRIDGE))
 
 
