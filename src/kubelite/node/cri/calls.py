@@ -1,5 +1,6 @@
 """Calls of an engine of the Container Runtime Interface, whose failures become those of the node."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Final
@@ -43,6 +44,13 @@ class EngineCalls:
             raise _translated(error) from error
         finally:
             await answers.aclose()
+
+    async def connect(self) -> asyncio.Event:
+        """Connect, unless that is done; return what is set once the connection is lost. Raises EngineUnavailable."""
+        try:
+            return await self._client.connect()
+        except GrpcError as error:
+            raise _translated(error) from error
 
     async def close(self) -> None:
         """Close the connection."""
