@@ -42,13 +42,15 @@ class MortalKubelite(Kubelite):
 class TroubleHost:
     """A server on one host, and what there is of its pods."""
 
-    def __init__(self, bed: Bed, engine: str, *flags: str) -> None:
+    def __init__(self, bed: Bed, engine: str, *flags: str, mortal: bool = True) -> None:
+        """Start the server; one that is not `mortal` is the kubelite that the host has."""
         self.bed = bed
         self.engine = engine
         self.api = "docker" if engine == "docker" else "cri"
         self.host = bed["alpha"]
         self.kubelite = MortalKubelite(self.host)
-        self.host.kubelite = self.kubelite
+        if mortal:
+            self.host.kubelite = self.kubelite
         self.cluster = Cluster(bed, "alpha", *flags)
 
     def kubectl(self, *arguments: str, check: bool = True, stdin: str = "") -> str:

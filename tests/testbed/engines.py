@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 CTR = "ctr", "-n", "k8s.io"
 ID_LENGTH = 64
+# Plain HTTP to loopback addresses, which the other engines speak without any setting.
+LOOPBACK = '[[registry]]\nlocation = "127.0.0.1:5000"\ninsecure = true\n'
 NAME_LABEL = "io.kubernetes.container.name"
 SOCKET = "unix:///var/run/docker.sock"
 # The machine's own folders are seen by all hosts where they are not below /etc, /var and /run.
@@ -210,6 +212,8 @@ class Crio:
         for path, text in self.folders.files(overlay=has_overlay(machine.folder / "lib")).items():
             machine.run("tee", str(path), stdin=text)
         machine.run("chmod", "755", str(self.folders.runtime))
+        machine.run("mkdir", "-p", "/etc/containers/registries.conf.d")
+        machine.run("tee", "/etc/containers/registries.conf.d/loopback.conf", stdin=LOOPBACK)
         process = machine.start("crio", *self.folders.arguments(), "--log-level=warn")
         line = ("curl", "-s", "-m2", "--unix-socket", str(self.folders.socket), "http://_/info")
         _wait(machine, process, lambda: "storage_driver" in machine.run(*line, check=False))
