@@ -16,7 +16,7 @@ from kubelite.node.cri import wire
 from kubelite.node.cri.calls import EngineCalls
 from kubelite.node.cri.crio import CRIO
 from kubelite.node.cri.image_programs import Ctr, ImageProgram, Podman
-from kubelite.node.cri.pull_lease import pull_lease
+from kubelite.node.cri.pull_lease import PullLeases
 from kubelite.node.docker_wire import is_reference
 from kubelite.node.image_files import open_archive
 from kubelite.node.image_mounts import folder_of, shown
@@ -56,7 +56,7 @@ class EngineImages:
         clock: "Clock",
     ) -> None:
         """`engine` returns the name that the engine gives itself."""
-        self._clock = clock
+        self._leases = PullLeases(calls, clock)
         self._calls = calls
         self._socket = socket
         self._engine = engine
@@ -105,7 +105,7 @@ class EngineImages:
         if await self._engine() != CONTAINERD:
             yield ()
             return
-        async with pull_lease(self._calls, image, self._clock) as metadata:
+        async with self._leases.of(image) as metadata:
             yield metadata
 
     async def load(self, archive: Path) -> None:

@@ -5,6 +5,7 @@ lease holds it for the next pull of the same image, which goes on with the layer
 those that are not whole. Every pull ends its lease; containerd removes one that nobody ends after a day.
 """
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
@@ -30,36 +31,59 @@ KEPT: Final = timedelta(days=1)  # as the leases that containerd makes itself
 _HERE: Final[Header] = ("containerd-namespace", NAMESPACE)
 
 
-@asynccontextmanager
-async def pull_lease(
-    calls: EngineCalls, image: str, clock: "Clock"
-) -> AsyncGenerator[Sequence[Header], None]:
-    """Give the metadata of a pull by which containerd keeps what it fetches, and end that with the block.
+class PullLeases:
+    """The leases of the pulls of one containerd; pulls of the same image at once have one."""
 
-    It goes on beyond a block that is cancelled, or whose engine does not answer. Without a lease a pull only has to
-    begin from the start, so none is no failure.
-    """
-    name = PREFIX + hashlib.sha256(image.encode()).hexdigest()[:32]
-    labels = {EXPIRY_LABEL: format_time(clock.now() + KEPT)}
-    try:
-        await calls(cri.CREATE_LEASE, cri.CreateLease(name, labels), metadata=[_HERE])
-    except RuntimeFailure as error:
-        if "already exists" not in str(error):  # that of a pull which was cut off
-            log.warning("pulls begin from the start if they are cut off: %s", error)
+    def __init__(self, calls: EngineCalls, clock: "Clock") -> None:
+        self._calls = calls
+        self._clock = clock
+        self._pulls: dict[str, int] = {}  # in progress, by lease
+        self._changing = asyncio.Lock()  # or one that ends would take away the next one's
+
+    @asynccontextmanager
+    async def of(self, image: str) -> AsyncGenerator[Sequence[Header], None]:
+        """Give the metadata of a pull by which containerd keeps what it fetches, and end that with the block.
+
+        It goes on beyond a block that is cancelled, or whose engine does not answer. Without a lease a pull only has
+        to begin from the start, so none is no failure.
+        """
+        name = PREFIX + hashlib.sha256(image.encode()).hexdigest()[:32]
+        if not await self._begin(name):
             yield ()
             return
-    try:
-        yield (("containerd-lease", name),)
-    except EngineUnavailable:
-        raise
-    except Exception:
-        await _end(calls, name)
-        raise
-    await _end(calls, name)
+        is_over = True
+        try:
+            yield (("containerd-lease", name),)
+        except (EngineUnavailable, asyncio.CancelledError):
+            is_over = False
+            raise
+        finally:
+            self._pulls[name] -= 1
+            if is_over:
+                await self._end(name)
+            elif not self._pulls[name]:
+                del self._pulls[name]
 
+    async def _begin(self, name: str) -> bool:
+        """Make a lease, unless a pull that was cut off has left it; return whether there is one."""
+        labels = {EXPIRY_LABEL: format_time(self._clock.now() + KEPT)}
+        async with self._changing:
+            try:
+                request = cri.CreateLease(name, labels)
+                await self._calls(cri.CREATE_LEASE, request, metadata=[_HERE])
+            except RuntimeFailure as error:
+                if "already exists" not in str(error):
+                    log.warning("pulls begin from the start if they are cut off: %s", error)
+                    return False
+            self._pulls[name] = self._pulls.get(name, 0) + 1
+            return True
 
-async def _end(calls: EngineCalls, name: str) -> None:
-    try:
-        await calls(cri.DELETE_LEASE, cri.DeleteLease(name), metadata=[_HERE])
-    except (RuntimeFailure, EngineUnavailable) as error:
-        log.info("the lease of a pull stays for a day: %s", error)
+    async def _end(self, name: str) -> None:
+        async with self._changing:
+            if self._pulls.get(name) != 0:  # another pull of the image has it still
+                return
+            del self._pulls[name]
+            try:
+                await self._calls(cri.DELETE_LEASE, cri.DeleteLease(name), metadata=[_HERE])
+            except (RuntimeFailure, EngineUnavailable) as error:
+                log.info("the lease of a pull stays for a day: %s", error)
