@@ -16,6 +16,7 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.clock import Clock
 from kubelite.config import ClusterSettings, NodeConfig
+from kubelite.folder_watch import FolderWatch
 from kubelite.net.announcer import Announcer
 from kubelite.net.dns import DNSServer
 from kubelite.net.dns_loops import LoopGuard
@@ -28,7 +29,6 @@ from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
 from kubelite.network_config import CNI_NETWORK, parts
-from kubelite.node.folder_watch import FolderWatch
 from kubelite.node.machine import read_host_file
 from kubelite.offload import Offload
 from kubelite.prerequisites import CannotStart

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from kubelite.limits import UNSETTLED_FILES
-from kubelite.node.inotify import (
+from kubelite.inotify import (
     ANY_CHANGE,
     ATTRIB,
     CLOSE_WRITE,
@@ -26,6 +25,7 @@ from kubelite.node.inotify import (
     OVERFLOW,
     InotifyReader,
 )
+from kubelite.limits import UNSETTLED_FILES
 
 
 class FolderWatch(InotifyReader):
