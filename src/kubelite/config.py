@@ -312,6 +312,11 @@ class Config(NodeConfig, frozen=True, kw_only=True):
         )
 
     @property
+    def manifests_dir(self) -> Path:
+        """The folder of the files whose objects are applied."""
+        return Path(self.data_dir) / "server" / "manifests"
+
+    @property
     def snapshots_dir(self) -> Path:
         """The folder of the snapshots."""
         return Path(self.data_dir) / "snapshots"
