@@ -24,8 +24,10 @@ from kubelite.address_pool import pool_ranges
 from kubelite.engine_config import check_engine
 from kubelite.image_config import check_images
 from kubelite.ingress_config import check_ingress
-from kubelite.network_config import ClusterSettings as ClusterSettings  # noqa: PLC0414 - exported
 from kubelite.network_config import (
+    DNS,
+    KUBE_PROXY,
+    NETWORK_POLICY,
     check_address,
     check_cluster_network,
     check_expected,
@@ -36,6 +38,7 @@ from kubelite.network_config import (
     networks_of,
     node_prefixes,
 )
+from kubelite.network_config import ClusterSettings as ClusterSettings  # noqa: PLC0414 - exported
 from kubelite.node_config import CONFIG_FILE, home
 from kubelite.node_config import NodeConfig as NodeConfig  # noqa: PLC0414 - exported
 from kubelite.pod_config import check_pods
@@ -53,7 +56,8 @@ DOMAIN_LENGTH_MAX = 253
 LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB = "local-storage", "metrics-server", "servicelb"
 INGRESS = "ingress"
 # What --disable may name, spelt as in k3s.
-COMPONENTS = frozenset({INGRESS, LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
+COMPONENTS = frozenset({DNS, INGRESS, LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
+ALIASES = {"traefik": INGRESS}  # what k3s has in its place
 STORAGE_PATH_LENGTH_MAX = 1024
 
 
@@ -109,7 +113,8 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     disable: Annotated[
         tuple[str, ...],
         Setting(
-            "Built-in component not to use: ingress, local-storage, metrics-server or servicelb",
+            "Built-in component not to use, and to remove: coredns, ingress (or traefik), local-storage, "
+            "metrics-server or servicelb",
             "NAME",
         ),
     ] = ()
@@ -126,6 +131,13 @@ class Config(NodeConfig, frozen=True, kw_only=True):
         bool, Setting("Place pods by what nodes really use as well, not only by requests")
     ] = False
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
+    disable_kube_proxy: Annotated[
+        bool, Setting("Leave the addresses of Services to another program, on every node")
+    ] = False
+    disable_network_policy: Annotated[
+        bool, Setting("Leave network policies to another program, on every node")
+    ] = False
+    disable_scheduler: Annotated[bool, Setting("Leave pods to another scheduler")] = False
     enable_admission_plugins: Annotated[
         tuple[str, ...], Setting("Admission plugin to use beside the default ones", "NAME")
     ] = ()
@@ -171,7 +183,7 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     def disabled(self) -> frozenset[str]:
         """The components that are not deployed; `disable` may have several in one value, with commas."""
         names = (name.strip() for text in self.disable for name in text.split(","))
-        return frozenset(filter(None, names))
+        return frozenset(ALIASES.get(name, name) for name in names if name)
 
     @property
     def load_balancer_ranges(self) -> tuple[tuple[int, int], ...]:
@@ -255,12 +267,18 @@ class Config(NodeConfig, frozen=True, kw_only=True):
     def cluster(self) -> ClusterSettings:
         """The settings that agents of this server are given."""
         primary, *secondary = self.dns_addresses
+        switches = (
+            (DNS, DNS in self.disabled),
+            (KUBE_PROXY, self.disable_kube_proxy),
+            (NETWORK_POLICY, self.disable_network_policy),
+        )
         return ClusterSettings(
             ",".join(self.cluster_cidrs),
             ",".join(self.service_cidrs),
             primary,
             self.cluster_domain,
             "".join(secondary),
+            tuple(name for name, is_off in switches if is_off),
         )
 
 
@@ -586,7 +604,7 @@ def _check_names(config: Config) -> None:
     if not _is_domain(config.cluster_domain):
         raise _unusable("cluster_domain", config.cluster_domain, "must be a DNS name")
     for component in sorted(config.disabled - COMPONENTS):
-        known = ", ".join(sorted(COMPONENTS))
+        known = ", ".join(sorted({*COMPONENTS, *ALIASES}))
         raise _unusable("disable", component, f"must be one of {known}")
     for name in config.tls_names:
         if not _is_domain(name.removeprefix("*.").lower()):

@@ -273,6 +273,8 @@ async def _start_control(
             options=options,
         ),
     )
+    if config.disable_scheduler:
+        return
     scheduling = plane.client(Caller("system:kube-scheduler"), "kube-scheduler")
     await parts.start(
         "scheduler",
