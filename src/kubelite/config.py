@@ -1,7 +1,8 @@
 """One frozen configuration from flags, KUBELITE_* environment variables and YAML files.
 
 Flags win over the environment, the environment over `/etc/kubelite/config.yaml.d/*.yaml` (later names win), those over
-`/etc/kubelite/config.yaml`. Every setting has one name: `--data-dir`, `KUBELITE_DATA_DIR` and `data-dir:` are the same.
+`/etc/kubelite/config.yaml`; a key `node-label+` adds to the list of the files before it. Every setting has one
+name: `--data-dir`, `KUBELITE_DATA_DIR` and `data-dir:` are the same.
 Names are spelt as k3s spells them where it has them.
 
 `Config` is a server's, `AgentConfig` an agent's; what both need because they are nodes is in `NodeConfig`. One file and
@@ -405,7 +406,7 @@ def _load(
 ) -> AnyConfig:
     values: dict[str, Any] = {}
     for path in _files(file):
-        values.update(_from_file(path, of))
+        values = _from_file(path, of, values)
     values.update(_from_environment(environment, of))
     for field, value in flags.items():
         if value not in (None, ()):
@@ -441,7 +442,8 @@ def _files(file: Path) -> Sequence[Path]:
         raise InvalidConfig(f"cannot read {error.filename or file}: {error.strerror}") from error
 
 
-def _from_file(path: Path, of: type[NodeConfig]) -> dict[str, Any]:
+def _from_file(path: Path, of: type[NodeConfig], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values `before`, changed by a file; a key that ends in + adds to a list, as in k3s."""
     import yaml
 
     try:
@@ -454,14 +456,20 @@ def _from_file(path: Path, of: type[NodeConfig]) -> dict[str, Any]:
         raise InvalidConfig(f"cannot read {path}: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise InvalidConfig(f"cannot use {path}: it must hold keys and values")
-    values = {}
+    values = dict(before)
     for key, value in content.items():
-        field = str(key).replace("-", "_")
+        field = str(key).removesuffix("+").replace("-", "_")
         if field not in _KNOWN:
             raise InvalidConfig(f'cannot use {path}: unknown key "{key}"')
-        if field in of.__struct_fields__:
-            several = [value] if _is_list(field, of) and isinstance(value, str) else value
-            values[field] = _converted(field, several, f"{path}: {key}", of)
+        if field not in of.__struct_fields__:
+            continue
+        several = [value] if _is_list(field, of) and isinstance(value, str) else value
+        converted = _converted(field, several, f"{path}: {key}", of)
+        if str(key).endswith("+"):
+            if not _is_list(field, of):
+                raise InvalidConfig(f"cannot use {path}: {key}: only a list can be added to")
+            converted = (*values.get(field, ()), *converted)
+        values[field] = converted
     return values
 
 

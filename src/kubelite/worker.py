@@ -260,6 +260,7 @@ class Worker:
             "eviction": eviction.run,
             "kernel log": OOMWatch(self._out_of_memory).run,
             "limit of all pods": self._pod_group(identity, machine).run,
+            "images from files": images.run,
             "image garbage collection": collector.run,
             "CSI drivers": csi.run,
             "plugins": plugins.run,

@@ -5,9 +5,7 @@ it would hold is the half of something, and the objects of the other half would 
 """
 
 import errno
-import fcntl
 import os
-import signal
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +15,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from kubelite.addons.manifests import SUFFIXES
+from kubelite.folder_watch import is_being_written
 from kubelite.limits import ADDON_FILE, ADDON_FILES, ADDON_FOLDER_NAMES
 
 SKIP = ".skip"
@@ -103,7 +102,7 @@ def read(path: Path) -> tuple[State, bytes]:
             before = os.fstat(file)
             if reason := _complaint(before):
                 raise Unreadable(reason)
-            if _is_being_written(file):
+            if is_being_written(file):
                 raise BeingWritten
             data = _content(file)
             if _state_of(os.fstat(file)) != _state_of(before):
@@ -134,15 +133,3 @@ def _content(file: int) -> bytes:
         ADDON_FILE.reached()
         raise Unreadable(f"it is larger than {ADDON_FILE.value} bytes")
     return b"".join(parts)
-
-
-def _is_being_written(file: int) -> bool:
-    """Return whether a file is open for writing: then the kernel gives nobody a lease to read it. Source: fcntl(2)."""
-    try:
-        # Who opens the file for writing at this moment sends a signal; this one does nothing by default.
-        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
-        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-    except OSError as error:
-        return error.errno == errno.EAGAIN  # else: of another user, or a file system without leases
-    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return False
