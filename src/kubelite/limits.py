@@ -2235,6 +2235,41 @@ CERTIFICATE_WAIT = Limit(
     reason="as the kubelet's; the cluster decides in milliseconds, an administrator in minutes",
 )
 
+# Add-ons
+
+ADDON_FILE = Limit(
+    "addon-file",
+    16 * MIB,
+    "bytes",
+    bounds="file of server/manifests",
+    beyond="not applied; its objects stay as they are, its ConfigMap says so",
+    reason="four times the definitions of the largest operators",
+)
+ADDON_OBJECTS = Limit(
+    "addon-objects",
+    5000,
+    "objects",
+    bounds="objects of one file of server/manifests",
+    beyond="not applied; its objects stay as they are, its ConfigMap says so",
+    reason="ten times the largest releases in one file",
+)
+ADDON_FILES = Limit(
+    "addon-files",
+    1000,
+    "files",
+    bounds="files of server/manifests",
+    beyond="the files last by name are not applied, and nothing is pruned",
+    reason="far more than anyone keeps; each has a ConfigMap",
+)
+ADDON_FOLDER_NAMES = Limit(
+    "addon-folder-names",
+    10_000,
+    "names",
+    bounds="names read of server/manifests",
+    beyond="the rest is not seen, and nothing is pruned",
+    reason="ten times the files",
+)
+
 # Snapshots in a bucket
 
 BUCKET_UPLOAD = Limit(

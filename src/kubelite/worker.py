@@ -28,6 +28,7 @@ from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
 from kubelite.grpc.client import GrpcClient
 from kubelite.ingress.node import NodeIngress
+from kubelite.inotify import Inotify
 from kubelite.net.dns import CannotListen
 from kubelite.net.nftables import RulesUnavailable
 from kubelite.network_config import listening_address
@@ -72,7 +73,6 @@ from kubelite.node.images.registries import (
 )
 from kubelite.node.images.settings import ImageSettings
 from kubelite.node.images.verification import Verification
-from kubelite.node.inotify import Inotify
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.kubelet_folders import prepare
 from kubelite.node.local_storage import LocalStorage
@@ -259,6 +259,7 @@ class Worker:
             "eviction": eviction.run,
             "kernel log": OOMWatch(self._out_of_memory).run,
             "limit of all pods": self._pod_group(identity, machine).run,
+            "images from files": images.run,
             "image garbage collection": collector.run,
             "CSI drivers": csi.run,
             "plugins": plugins.run,

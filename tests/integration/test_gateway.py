@@ -13,7 +13,7 @@ from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.clock import SetClock
 from kubelite.control.custom_definitions import CustomDefinitionController
 from kubelite.control.gateways import GatewayController
-from kubelite.control.options import Options
+from kubelite.control.options import IngressOptions, Options
 from kubelite.control.runtime import ControllerEntry, Runtime
 from kubelite.offload import AtOnce
 from kubelite.randomness import SeededRandomness
@@ -83,7 +83,7 @@ async def create(
 
 
 @asynccontextmanager
-async def controllers(bed: Bed) -> AsyncIterator[None]:
+async def controllers(bed: Bed, *, ingress: bool = True) -> AsyncIterator[None]:
     """Run what serves definitions and what writes statuses, each as itself."""
     clock = SetClock(NOW)
     runtime = Runtime(
@@ -95,7 +95,7 @@ async def controllers(bed: Bed) -> AsyncIterator[None]:
         mirrors=bed.plane.client(Caller("system:apiserver", ("system:masters",)), "mirrors"),
         clock=clock,
         randomness=SeededRandomness(4),
-        options=Options(),
+        options=Options(ingress=IngressOptions(ingress)),
         offload=AtOnce(),
     )
     await runtime.start()
@@ -203,6 +203,31 @@ async def test_from_the_definitions_to_requests_and_back(bed: Bed) -> None:
         found = await objects(bed, "httproutes").get("route", "other")
         await until(lambda: parents(bed), [])
         assert found["spec"] == spec
+
+
+@on_a_node
+async def test_the_class_goes_with_the_ingress_and_comes_back(bed: Bed) -> None:
+    async def classes() -> list[str]:
+        return [one["metadata"]["name"] for one in await objects(bed, "gatewayclasses").list()]
+
+    async with controllers(bed):
+        for plural in KINDS:
+            await definitions(bed).create(definition(plural))
+        await until(classes, ["kubelite"])
+    async with controllers(bed, ingress=False):
+        await until(classes, [])
+        spec = {"controllerName": "kubelite.io/gateway-controller"}
+        await create(bed, "gatewayclasses", "kubelite", spec)  # a user's
+        accepted = {"Accepted": "Accepted", "SupportedVersion": "SupportedVersion"}
+        await until(lambda: conditions(bed, "gatewayclasses", "kubelite", ""), accepted)
+    async with controllers(bed, ingress=False):
+        await create(bed, "gatewayclasses", "second", spec)
+        await until(lambda: conditions(bed, "gatewayclasses", "second", ""), accepted)
+        assert await classes() == ["kubelite", "second"]
+        for name in await classes():
+            await objects(bed, "gatewayclasses").delete(name)
+    async with controllers(bed):
+        await until(classes, ["kubelite"])
 
 
 async def parents(bed: Bed) -> Any:

@@ -113,9 +113,12 @@ class GatewayController:
         return None
 
     async def _keep_class(self, objects: "GatewayObjects") -> None:
-        """Create the class `kubelite` where there is none; a user's changes stay."""
+        """Create the class `kubelite` where there is none; a user's changes stay. Without ingress remove it."""
         version = objects.versions.get("gatewayclasses", "")
-        if not self._settings.is_on or not version or objects.get("gatewayclasses", NAME, ""):
+        stored = objects.get("gatewayclasses", NAME, "")
+        if version and stored and not self._settings.is_on:
+            await self._remove_class(version)
+        if not self._settings.is_on or not version or stored:
             return
         item = {
             "apiVersion": f"{GROUP}/{version}",
@@ -126,6 +129,21 @@ class GatewayController:
         try:
             await self._context.client.resource(GROUP, version, "gatewayclasses").create(item)
         except (AlreadyExists, NotFound):
+            return
+
+    async def _remove_class(self, version: str) -> None:
+        """Delete the class `kubelite` if this controller made it, not one that a user made."""
+        classes = self._context.client.resource(GROUP, version, "gatewayclasses")
+        try:
+            metadata = (await classes.get(NAME))["metadata"]
+            managers = {  # but for its status, which it writes of every class
+                one.get("manager")
+                for one in metadata.get("managedFields") or ()
+                if not one.get("subresource")
+            }
+            if self.name in managers:
+                await classes.delete(NAME, uid=metadata["uid"])
+        except NotFound:
             return
 
     async def _write(
