@@ -1237,6 +1237,38 @@ GATEWAY_ROUTES_PER_HTTP_ROUTE = Limit(
     beyond="it is not accepted",
     reason="the schema permits 16 host names with 128 matches each; one must not use up the routes of all",
 )
+GATEWAY_PORTS = Limit(
+    "gateway-ports",
+    64,
+    "ports",
+    bounds="ports of the nodes that listeners of all Gateways have beside those of Ingresses",
+    beyond="listeners of younger Gateways are not accepted (PortUnavailable)",
+    reason="a socket on every node each; whoever may create a Gateway opens them",
+)
+GATEWAY_PATTERNS = Limit(
+    "gateway-patterns",
+    200,
+    "regular expressions",
+    bounds="different regular expressions in the matches of all HTTPRoutes",
+    beyond="the youngest HTTPRoutes are not accepted",
+    reason="each is tried for each request of its host names, and takes up to the memory of a pattern",
+)
+GATEWAY_MIRRORED = Limit(
+    "gateway-mirrored",
+    256,
+    "requests",
+    bounds="copies of requests (RequestMirror) that a node's proxy sends at once",
+    beyond="no copy is sent",
+    reason="a connection and up to 256 KiB each; nobody waits for what is mirrored",
+)
+GATEWAY_MIRRORED_HELD = Limit(
+    "gateway-mirrored-held",
+    256 * KIB,
+    "bytes",
+    bounds="what of a mirrored request's body waits for a backend that is slow",
+    beyond="the copy is broken off, the request goes on",
+    reason="a mirror must not slow down what it is a copy of",
+)
 INGRESS_LOG_WAITING = Limit(
     "ingress-log-waiting",
     1 * MIB,

@@ -39,11 +39,15 @@ class ClientConnection(asyncio.BufferedProtocol):
         "deadline",
         "forwarded",
         "is_ending",
+        "is_extra",
         "is_https",
         "port",
     )
 
-    def __init__(self, proxy: Proxy, slot: Slot, *, is_https: bool, port: int) -> None:
+    def __init__(
+        self, proxy: Proxy, slot: Slot, *, is_https: bool, port: int, is_extra: bool = False
+    ) -> None:
+        """`is_extra`: the port is none of those of Ingresses."""
         self._proxy = proxy
         self._slot = slot
         self._buffer = proxy.buffer
@@ -55,6 +59,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._is_slow = False  # answers wait to be read
         self.is_https = is_https
         self.port = port
+        self.is_extra = is_extra
         self.is_ending = False  # answered for the last time; what still comes is dropped
         self.address = ""
         self.deadline = proxy.now() + INGRESS_HEAD_SECONDS.value

@@ -5,8 +5,10 @@ request is sent to another endpoint only while no byte of an answer has come, an
 idempotent and had no body, or its connection was never made.
 """
 
+import asyncio
 from typing import Protocol
 
+from kubelite.ingress.copies import Copy
 from kubelite.ingress.endpoints import Endpoints
 from kubelite.ingress.pages import page
 from kubelite.ingress.routes import NewPath, Redirect, Route
@@ -40,6 +42,7 @@ class Client(Protocol):
     forwarded: bytes  # the fields that tell of the client, each with its CRLF
     is_https: bool
     port: int  # of the node
+    is_extra: bool  # whether the port is none of those of Ingresses
     address: str
     deadline: float  # on the loop's clock
 
@@ -60,8 +63,9 @@ class Routing(Protocol):
     https_port: int
 
     def now(self) -> float: ...
-    def find(self, request: Request, *, is_https: bool) -> Route | None: ...
+    def find(self, request: Request, port: int, *, is_extra: bool) -> Route | None: ...
     def endpoints_of(self, route: Route) -> Endpoints | None: ...
+    def copies_of(self, route: Route, head: bytes) -> list[Copy]: ...
     def count(self, exchange: "Exchange") -> None: ...
 
 
@@ -74,6 +78,7 @@ class Exchange:
         "_client",
         "_client_is_slow",
         "_closes",
+        "_copies",
         "_endpoints",
         "_has_sent_body",
         "_head",
@@ -83,6 +88,7 @@ class Exchange:
         "_received_bytes",
         "_response",
         "_response_body",
+        "_timer",
         "_tried",
         "_tries",
         "_upstream",
@@ -120,6 +126,8 @@ class Exchange:
         self._tries = 0
         self._address = ""
         self._client_is_slow = False
+        self._copies: list[Copy] = []
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def client_address(self) -> str:
@@ -131,7 +139,8 @@ class Exchange:
     def start(self) -> None:
         """Find the route and send the request on, or answer it."""
         request, proxy = self.request, self._proxy
-        route = self.route = proxy.find(request, is_https=self._client.is_https)
+        client = self._client
+        route = self.route = proxy.find(request, client.port, is_extra=client.is_extra)
         if route is None:
             self._answer(404)
         elif route.redirects_to_https and not self._client.is_https:
@@ -146,7 +155,16 @@ class Exchange:
                 self._answer(500)
                 return
             self._head = self._request_head(route)
+            if route.total_seconds:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(route.total_seconds, self._out_of_time)
+            if route.mirrors and not request.upgrade:
+                self._copies = proxy.copies_of(route, self._copied_head())
             self._try()
+
+    def _copied_head(self) -> bytes:
+        """Return the head of a copy: its connection is for it alone."""
+        return self._head[:-2] + b"Connection: close\r\n\r\n"
 
     def _redirect(self, route: Route, redirect: Redirect) -> None:
         location = location_of(route, redirect, self.request, self._client)
@@ -254,10 +272,15 @@ class Exchange:
                     return b""
                 content = b"%x\r\n%b\r\n" % (len(content), content)
             upstream.write(content)
+            for copy in self._copies:
+                copy.content(content)
         if body.is_done:
             if isinstance(body, ChunkedBody):
                 self._has_sent_body = True
-                upstream.write(last_chunk(body.trailers))
+                end = last_chunk(body.trailers)
+                upstream.write(end)
+                for copy in self._copies:
+                    copy.content(end)
             self._body = None
         return rest
 
@@ -428,9 +451,15 @@ class Exchange:
     def _extend(self) -> None:
         assert self.route is not None
         self._client.deadline = self._proxy.now() + self.route.read_seconds
-        if self.route.total_seconds:
-            end = self.started + self.route.total_seconds
-            self._client.deadline = min(self._client.deadline, end)
+
+    def _out_of_time(self) -> None:
+        """The time for the whole exchange is over; it has a timer of its own, as it may be far below a second."""
+        if self.is_over or self.is_tunnel:
+            return
+        if self._response is None:
+            self._answer(504)
+        else:
+            self._cut()
 
     def late(self) -> None:
         """The deadline has passed."""
@@ -486,6 +515,10 @@ class Exchange:
 
     def _over(self) -> None:
         self.is_over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for copy in self._copies:
+            copy.finish() if self._body is None else copy.abort()
         self._proxy.count(self)
 
 

@@ -8,13 +8,16 @@ from contextlib import suppress
 from typing import Protocol
 from urllib.parse import unquote_plus
 
+from msgspec import Struct
+
+from kubelite.ingress.copies import Copy
 from kubelite.ingress.endpoints import Endpoints
 from kubelite.ingress.exchange import Exchange
 from kubelite.ingress.messages import DURATION_BUCKETS_SECONDS, Count, Counts
-from kubelite.ingress.routes import Backend, Route, Table
+from kubelite.ingress.routes import Backend, Route, Scope, Tables
 from kubelite.ingress.upstream import Pool
 from kubelite.ingress.wire import Request
-from kubelite.limits import INGRESS_LOG_WAITING, LIMITS
+from kubelite.limits import GATEWAY_MIRRORED, INGRESS_LOG_WAITING, LIMITS
 from kubelite.tasks import TaskSet
 
 READ_BYTES = 64 * 1024
@@ -30,6 +33,7 @@ class Connection(Protocol):
 
     deadline: float
     address: str
+    port: int
 
     def late(self) -> None: ...
     def stop(self) -> None: ...
@@ -52,7 +56,8 @@ class Proxy:
         self.is_stopping = False
         self._empty = asyncio.Event()
         self.malformed = 0
-        self._table = self._secure_table = Table(())
+        self.copies = 0  # of requests, that are being sent
+        self._tables = Tables()
         self._endpoints: dict[str, Endpoints] = {}
         self._reached: dict[str, int] = {}  # limits of this process, as last reported
         self._turns: dict[int, int] = {}  # by id of the route
@@ -63,11 +68,9 @@ class Proxy:
 
     # Configuration
 
-    def use_routes(self, routes: Sequence[Route], scopes: Sequence[str] = ()) -> None:
-        """Route by these from now on; `scopes` are the host names of listeners of HTTP."""
-        self._table = self._secure_table = Table(routes, scopes)
-        if any(one.is_http_only for one in routes):
-            self._secure_table = Table([one for one in routes if not one.is_http_only])
+    def use_routes(self, routes: Sequence[Route], scopes: Sequence[Scope] = ()) -> None:
+        """Route by these from now on; `scopes` are the listeners of Gateways."""
+        self._tables = Tables(routes, scopes)
         self._turns.clear()
 
     def use_endpoints(self, changed: Mapping[str, tuple[str, ...]]) -> None:
@@ -83,9 +86,9 @@ class Proxy:
 
     # What exchanges ask
 
-    def find(self, request: Request, *, is_https: bool) -> Route | None:
-        """Return the route of a request."""
-        table = self._secure_table if is_https else self._table
+    def find(self, request: Request, port: int, *, is_extra: bool) -> Route | None:
+        """Return the route of a request that came by a port."""
+        table = self._tables.of(port, is_extra=is_extra)
         host, path = request.host.decode("ascii"), request.path.decode("ascii")
         if not table.has_conditions:
             return table.find(host, path)
@@ -104,15 +107,31 @@ class Proxy:
         total = sum(one.weight for one in backends)
         if not total:
             return None
-        turn = self._turns.get(id(route), 0)
-        self._turns[id(route)] = turn + 1
-        # A stride that has no divisor in common with most totals spreads the shares over the turns.
-        left = turn * 7919 % total
+        left = self._turn(route, total)
         for one in backends:
             left -= one.weight
             if left < 0:
                 return self._of(one)
         raise AssertionError
+
+    def _turn(self, of: Struct, total: int) -> int:
+        """Return a number below `total`, another one each time, until all had their turn."""
+        turn = self._turns.get(id(of), 0)
+        self._turns[id(of)] = turn + 1
+        # A stride that has no divisor in common with most totals spreads the shares over the turns.
+        return turn * 7919 % total
+
+    def copies_of(self, route: Route, head: bytes) -> list[Copy]:
+        """Begin the copies of a request that its route asks for."""
+        found = []
+        for one in route.mirrors:
+            if self._turn(one, one.denominator) >= one.numerator:
+                continue
+            if self.copies >= GATEWAY_MIRRORED.value:
+                GATEWAY_MIRRORED.reached()
+                break
+            found.append(Copy(self, self._endpoints.get(one.key, NO_ENDPOINTS), head))
+        return found
 
     def _of(self, backend: Backend) -> Endpoints | None:
         return self._endpoints.get(backend.key, NO_ENDPOINTS) if backend.key else None
@@ -185,6 +204,11 @@ class Proxy:
             self.pool.sweep(now)
             for client in [one for one in self.clients if one.deadline < now]:
                 client.late()
+
+    def leave(self, port: int) -> None:
+        """Close the idle connections of a port that is closed; the others find no route any more."""
+        for client in [one for one in self.clients if one.port == port]:
+            client.stop()
 
     def left(self, client: Connection) -> None:
         """Forget a connection that was lost."""

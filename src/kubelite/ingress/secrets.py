@@ -51,6 +51,11 @@ class CertificateSecrets:
         followed.end()
         followed.mirror.close()
 
+    async def synced(self) -> None:
+        """Wait until the followed Secrets have been read for the first time."""
+        for followed in tuple(self._followed.values()):
+            await followed.mirror.synced()
+
     def pem(self, key: SecretKey) -> bytes | None:
         """Return chain and key of a Secret, b"" if it has none; None if there is no such Secret."""
         followed = self._followed.get(key)

@@ -13,9 +13,10 @@ from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.networking import Ingress, IngressClass
 from kubelite.api.machinery.ingress_classes import own_classes
-from kubelite.ingress.certificates import InvalidCertificate, server_context
+from kubelite.ingress.chains import Chains
 from kubelite.ingress.counts import record
 from kubelite.ingress.front import Front, FrontSettings
+from kubelite.ingress.gateway_listeners import World, certificate_secrets, held_ports
 from kubelite.ingress.gateway_plan import GatewayPlan
 from kubelite.ingress.gateway_plan import plan as plan_gateways
 from kubelite.ingress.gateway_source import GatewayObjects
@@ -53,7 +54,7 @@ class IngressService:
     ) -> None:
         """`node` reads the Secrets, `network` all else and writes the events; `default_certificate` blocks."""
         self._node_name = node_name
-        self._http_port = settings.http_port
+        self._settings = settings
         self._events = events
         self._offload = offload
         self._default_certificate = default_certificate
@@ -68,7 +69,8 @@ class IngressService:
         self._plan = Plan()
         self._gateway_plan = GatewayPlan()
         self._backends: dict[ServiceKey, list[BackendPort]] = {}
-        self._checked: dict[bytes, str] = {}  # PEM -> why it is invalid, or ""
+        self._chains = Chains(self._secrets)
+        self._of_gateways: frozenset[SecretKey] = frozenset()  # the Secrets that they may read
         self._told: dict[tuple[str, SecretKey], str] = {}
         self._is_planned = False
         self._are_certificates_current = False
@@ -116,10 +118,15 @@ class IngressService:
 
     def _service_changed(self, before: Service | None, after: Service | None) -> None:
         item = after or before
-        if item is not None and (before is None or after is None or before.spec != after.spec):
+        if item is None or (self._gateways.is_empty and not _differ(before, after)):
+            return
+        if _differ(before, after):
             self._mark((item.metadata.namespace, item.metadata.name))
-            if not self._gateways.is_empty:
-                self._replan()  # a backend that does not exist is answered for otherwise
+        # A backend that does not exist is answered for otherwise, and ports may be taken.
+        if not self._gateways.is_empty and (
+            _differ(before, after) or held_ports(before) != held_ports(after)
+        ):
+            self._replan()
 
     def _slice_changed(self, before: EndpointSlice | None, after: EndpointSlice | None) -> None:
         for item in (before, after):
@@ -134,6 +141,8 @@ class IngressService:
 
     def _secret_changed(self) -> None:
         self._are_certificates_current = False
+        if self._of_gateways:
+            self._is_planned = False  # a listener without a certificate is not served
         self._wake.set()
 
     # Rounds
@@ -153,6 +162,7 @@ class IngressService:
         self.front.use_endpoints(changes)
         gateways = self._gateway_plan
         self.front.use_routes((*self._plan.routes, *gateways.routes), gateways.scopes)
+        self.front.use_ports(gateways.extra_ports)
         if not self._are_certificates_current:
             self._are_certificates_current = True
             await self._use_certificates()
@@ -162,7 +172,16 @@ class IngressService:
         cost = ROUTE_COST_BYTES * sum(1 + len(one.spec.rules) for one in ingresses)
         before = self._plan.backends | self._gateway_plan.backends
         self._plan = await self._offload.run(cost, lambda: plan(ingresses, own))
-        self._gateway_plan = await self._plan_gateways()
+        snapshot = None if self._gateways.is_empty else self._gateways.snapshot()
+        world = await self._offload.run(
+            ROUTE_COST_BYTES * snapshot.size if snapshot else 0,
+            lambda: snapshot.world() if snapshot is not None else World(),
+        )
+        self._of_gateways = certificate_secrets(world)
+        wanted = {*(terms.secret for terms in self._plan.terms), *self._of_gateways}
+        if not self._secrets.follow(wanted):
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._replan)
+        self._gateway_plan = await self._plan_gateways(world) if snapshot else GatewayPlan()
         backends = self._plan.backends | self._gateway_plan.backends
         self._backends = {}
         for backend in backends:
@@ -170,40 +189,39 @@ class IngressService:
             self._backends.setdefault(key, []).append(backend)
         self._dirty |= self._backends.keys()
         self.front.use_endpoints({one.key: () for one in before - backends})
-        if not self._secrets.follow(terms.secret for terms in self._plan.terms):
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._replan)
         self._are_certificates_current = False
 
-    async def _plan_gateways(self) -> GatewayPlan:
-        if self._gateways.is_empty:
-            return GatewayPlan()
-        snapshot = self._gateways.snapshot()
-        services = {
-            (one.metadata.namespace, one.metadata.name): one for one in self._services.list()
-        }
+    async def _plan_gateways(self, world: World) -> GatewayPlan:
+        settings = self._settings
+        whole = replace(
+            world,
+            services={
+                (one.metadata.namespace, one.metadata.name): one for one in self._services.list()
+            },
+            chains=await self._chains.check(self._known_secrets()),
+            http_port=settings.http_port,
+            https_port=settings.https_port,
+            own_ports=settings.own_ports,
+        )
+        cost = ROUTE_COST_BYTES * (len(world.routes) + len(world.gateways))
+        return await self._offload.run(cost, lambda: plan_gateways(whole))
 
-        def make() -> GatewayPlan:
-            world = snapshot.world()
-            return plan_gateways(replace(world, services=services, http_port=self._http_port))
-
-        return await self._offload.run(ROUTE_COST_BYTES * snapshot.size, make)
+    def _known_secrets(self) -> list[SecretKey]:
+        return [*(terms.secret for terms in self._plan.terms), *self._of_gateways]
 
     async def _use_certificates(self) -> None:
         found = []
-        checked: dict[bytes, str] = {}
+        chains = await self._chains.check(self._known_secrets())
         for terms in self._plan.terms:
-            pem = self._secrets.pem(terms.secret)
-            if pem:
-                problem = self._checked.get(pem)
-                if problem is None:  # some milliseconds: a key is read
-                    problem = await asyncio.to_thread(_problem_of, pem)
-                checked[pem] = problem
-            else:
-                problem = "it does not exist" if pem is None else "it has no tls.crt and tls.key"
+            problem, pem = chains[terms.secret].problem, self._secrets.pem(terms.secret)
             if not problem and pem:
                 found.append(Certificate(terms.hosts, pem))
             self._tell(terms.ingress, terms.secret, problem)
-        self._checked = checked
+        found += [
+            Certificate(one.hosts, pem, one.port)
+            for one in self._gateway_plan.terms
+            if (pem := self._secrets.pem(one.secret)) and not chains[one.secret].problem
+        ]
         self.front.use_certificates(self._default, found)
 
     # What is told
@@ -236,12 +254,8 @@ class IngressService:
         self._events.event(node, WARNING, "IngressPortTaken", text)
 
 
-def _problem_of(pem: bytes) -> str:
-    try:
-        server_context(pem)
-    except InvalidCertificate as error:
-        return str(error)
-    return ""
+def _differ(before: Service | None, after: Service | None) -> bool:
+    return before is None or after is None or before.spec != after.spec
 
 
 def _is_alike(before: Ingress, after: Ingress) -> bool:

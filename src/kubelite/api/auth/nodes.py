@@ -63,6 +63,7 @@ class NodeGraph:
         self._ingresses: dict[tuple[str, str], Ingress] = {}  # those with a TLS section
         self._ingress_classes: dict[str, IngressClass] = {}
         self._ingress_secrets: frozenset[Reference] = frozenset()  # which every node needs
+        self._gateway_secrets: frozenset[Reference] = frozenset()  # which every node needs too
         lookup.subscribe(IngressClass, self._ingress_class_changed)
         lookup.subscribe(Ingress, self._ingress_changed)
 
@@ -71,7 +72,13 @@ class NodeGraph:
         reference = Reference(resource, namespace, name)
         if node in self._nodes.get(reference, ()) or reference in self._ingress_secrets:
             return True
+        if reference in self._gateway_secrets:
+            return True
         return any(node in self._nodes.get(c, ()) for c in self._claims.get(reference, ()))
+
+    def use_gateway_secrets(self, found: frozenset[tuple[str, str]]) -> None:
+        """Let every node read the Secrets, by namespace and name, that listeners of Gateways need, and no others."""
+        self._gateway_secrets = frozenset(Reference(SECRETS, *key) for key in found)
 
     def _count(self, node: str, references: set[Reference], by: int) -> None:
         for reference in references if node else ():
@@ -180,6 +187,10 @@ class NodeAuthorizer:
             ("storage.k8s.io", "csinodes"): self._csi_node,
             ("coordination.k8s.io", "leases"): self._lease,
         }
+
+    def serve_secrets(self, found: frozenset[tuple[str, str]]) -> None:
+        """Let every node read the Secrets, by namespace and name, that listeners of Gateways need, and no others."""
+        self._graph.use_gateway_secrets(found)
 
     def decide(self, caller: Caller, attributes: Attributes) -> Decision:
         """Return the decision for a node; not allowed, without a reason, for any other caller."""
