@@ -1181,6 +1181,38 @@ INGRESS_IDLE_SECONDS = Limit(
     beyond="closed",
     reason="longer than the 60 s for which load balancers before it keep a connection",
 )
+INGRESS_STREAMS = Limit(
+    "ingress-http2-streams",
+    128,
+    "streams",
+    bounds="requests that a client of HTTP/2 has open on one connection",
+    beyond="refused (REFUSED_STREAM)",
+    reason="what browsers expect; each costs what a connection of HTTP/1.1 does",
+)
+INGRESS_HTTP2_HELD = Limit(
+    "ingress-http2-held",
+    512 * KIB,
+    "bytes",
+    bounds="parts of requests that a connection of HTTP/2 holds for backends that are slow, 128 KiB of one request",
+    beyond="the client has to wait (flow control)",
+    reason="four slow backends before the fifth request of a client waits for them",
+)
+INGRESS_RESETS = Limit(
+    "ingress-http2-resets",
+    200,
+    "streams",
+    bounds="streams that a connection of HTTP/2 resets, or has reset by what it sends, beyond 20 a second",
+    beyond="closed (ENHANCE_YOUR_CALM)",
+    reason="each is a request that was begun; browsers cancel some dozens when a page is left (CVE-2023-44487)",
+)
+INGRESS_CONTROL_FRAMES = Limit(
+    "ingress-http2-control-frames",
+    2_000,
+    "frames",
+    bounds="frames of HTTP/2 without content (PING, SETTINGS, empty DATA …), beyond 500 a second and two for each sent",
+    beyond="closed (ENHANCE_YOUR_CALM)",
+    reason="they cost their sender next to nothing; a download asks for some hundred windows a second",
+)
 INGRESS_RESPONSE_HEAD = Limit(
     "ingress-response-head",
     64 * KIB,

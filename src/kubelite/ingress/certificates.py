@@ -23,7 +23,7 @@ def server_context(pem: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols(["h2", "http/1.1"])
     descriptor = os.memfd_create("certificate", os.MFD_CLOEXEC)
     try:
         os.write(descriptor, pem)
@@ -79,7 +79,6 @@ class CertificateStore:
             found = self._first[port] = server_context(self._default)
 
             def choose(connection: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
-                connection.asked_name = name or ""  # type: ignore[attr-defined]  # for who reads the requests
                 chosen = self.find(name or "", port, is_extra=is_extra)
                 if chosen is not None:
                     connection.context = chosen

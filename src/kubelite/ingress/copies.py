@@ -7,7 +7,7 @@ that the copy is broken off.
 import asyncio
 from typing import Protocol
 
-from kubelite.ingress.endpoints import Endpoints
+from kubelite.ingress.endpoints import PLAIN, Endpoints
 from kubelite.ingress.upstream import Pool, Upstream
 from kubelite.limits import GATEWAY_MIRRORED_HELD
 from kubelite.tasks import TaskSet
@@ -37,7 +37,7 @@ class Copy:
         self._timer: asyncio.TimerHandle | None = None
         proxy.copies += 1
         address = endpoints.choose(proxy.now())
-        if address:
+        if address and endpoints.speech is PLAIN:
             proxy.tasks.start(self._connect(address), name="ingress mirror")
         else:
             self.abort()

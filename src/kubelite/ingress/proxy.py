@@ -11,11 +11,11 @@ from urllib.parse import unquote_plus
 from msgspec import Struct
 
 from kubelite.ingress.copies import Copy
-from kubelite.ingress.endpoints import Endpoints
+from kubelite.ingress.endpoints import HTTP_2, PLAIN, Endpoints, Speech
 from kubelite.ingress.exchange import Exchange
 from kubelite.ingress.messages import DURATION_BUCKETS_SECONDS, Count, Counts
 from kubelite.ingress.routes import Backend, Route, Scope, Tables
-from kubelite.ingress.upstream import Pool
+from kubelite.ingress.upstream import Connections, Pool
 from kubelite.ingress.wire import Request
 from kubelite.limits import GATEWAY_MIRRORED, INGRESS_LOG_WAITING, LIMITS
 from kubelite.tasks import TaskSet
@@ -31,9 +31,11 @@ NO_ENDPOINTS = Endpoints()
 class Connection(Protocol):
     """A client's connection, as the sweep sees it."""
 
-    deadline: float
     address: str
     port: int
+
+    @property
+    def deadline(self) -> float: ...
 
     def late(self) -> None: ...
     def stop(self) -> None: ...
@@ -51,6 +53,8 @@ class Proxy:
         # One buffer for all connections: the loop reads into it and hands it over before it reads again.
         self.buffer = memoryview(bytearray(READ_BYTES))
         self.pool = Pool(self.buffer)
+        self._pools: dict[Speech, Connections] = {}  # to endpoints that are not plain HTTP/1.1
+        self._addresses: frozenset[str] = frozenset()
         self.tasks = TaskSet()
         self.clients: set[Connection] = set()
         self.is_stopping = False
@@ -73,18 +77,49 @@ class Proxy:
         self._tables = Tables(routes, scopes)
         self._turns.clear()
 
-    def use_endpoints(self, changed: Mapping[str, tuple[str, ...]]) -> None:
-        """Replace the addresses of some sets of endpoints; a set without addresses is forgotten."""
+    def use_endpoints(
+        self, changed: Mapping[str, tuple[str, ...]], speeches: Mapping[str, Speech] | None = None
+    ) -> None:
+        """Replace the addresses of some sets of endpoints; a set without addresses is forgotten.
+
+        `speeches` has what they speak, where that is not plain HTTP/1.1.
+        """
         for key, addresses in changed.items():
             if addresses:
-                self._endpoints.setdefault(key, Endpoints()).replace(addresses)
+                found = self._endpoints.setdefault(key, Endpoints())
+                found.replace(addresses)
+                found.speech = (speeches or {}).get(key, PLAIN)
             elif (gone := self._endpoints.pop(key, None)) is not None:
                 gone.replace(())  # also for the exchanges that hold it
-        self.pool.use(
-            frozenset(one for found in self._endpoints.values() for one in found.addresses)
-        )
+        every = self._endpoints.values()
+        self._addresses = frozenset(one for found in every for one in found.addresses)
+        self.pool.use(self._addresses)
+        present = {found.speech for found in every}
+        for speech in self._pools.keys() - present:
+            self._pools.pop(speech).use(frozenset())
+        for pool in self._pools.values():
+            pool.use(self._addresses)
 
     # What exchanges ask
+
+    def pool_of(self, endpoints: Endpoints) -> Connections:
+        """Return the connections to endpoints that speak as these do."""
+        speech = endpoints.speech
+        if speech is PLAIN:
+            return self.pool
+        found = self._pools.get(speech)
+        if found is None:
+            found = self._pools[speech] = self._new_pool(speech)
+            found.use(self._addresses)
+        return found
+
+    def _new_pool(self, speech: Speech) -> Connections:
+        if speech.protocol == HTTP_2:
+            # Only endpoints of HTTP/2 need the rest.
+            from kubelite.ingress.http2_upstream import StreamPool
+
+            return StreamPool(self.buffer, speech.tls)
+        return Pool(self.buffer, speech.tls)
 
     def find(self, request: Request, port: int, *, is_extra: bool) -> Route | None:
         """Return the route of a request that came by a port."""
@@ -202,6 +237,8 @@ class Proxy:
             await asyncio.sleep(SWEEP_SECONDS)
             now = self.now()
             self.pool.sweep(now)
+            for pool in tuple(self._pools.values()):
+                pool.sweep(now)
             for client in [one for one in self.clients if one.deadline < now]:
                 client.late()
 
@@ -232,6 +269,8 @@ class Proxy:
         for client in tuple(self.clients):
             client.abort()
         self.pool.close()
+        for pool in self._pools.values():
+            pool.close()
         await self.tasks.stop()
 
 

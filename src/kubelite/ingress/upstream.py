@@ -2,8 +2,11 @@
 
 import asyncio
 from collections import deque
-from typing import Protocol, cast
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
 
+from kubelite.ingress.endpoints import BackendTLS
+from kubelite.ingress.wire import Field, Response
 from kubelite.limits import INGRESS_KEPT_PER_ENDPOINT
 
 CONNECT_SECONDS = 3.0
@@ -22,10 +25,45 @@ class Peer(Protocol):
     def resume_request(self) -> None: ...
 
 
+class FramedPeer(Peer, Protocol):
+    """An exchange whose connection delimits bodies itself."""
+
+    def framed_response(self, response: Response, *, is_done: bool) -> None: ...
+    def response_finished(self, trailers: Sequence[Field]) -> None: ...
+    def request_refused(self) -> None:
+        """The endpoint has done nothing with the request, so it may be sent again."""
+
+
+class Backward(Protocol):
+    """What carries one request to an endpoint, for its exchange."""
+
+    is_framed: bool  # whether it delimits bodies itself
+    peer: Any  # the exchange, a FramedPeer, while it has one
+
+    def begin(self, head: bytes, *, has_body: bool) -> None: ...
+    def write(self, data: bytes) -> None: ...
+    def finish(self, end: bytes, trailers: Sequence[Field]) -> None: ...
+    def keep(self, now: float) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Connections(Protocol):
+    """What has the connections to the endpoints that speak alike."""
+
+    def use(self, addresses: frozenset[str]) -> None: ...
+    def take(self, address: str) -> Backward | None: ...
+    async def connect(self, address: str) -> Backward: ...
+    def sweep(self, now: float) -> None: ...
+    def close(self) -> None: ...
+
+
 class Upstream(asyncio.BufferedProtocol):
     """One connection to an endpoint; it has a peer, or is kept."""
 
     __slots__ = ("_buffer", "_pool", "address", "idle_since", "peer", "transport", "was_used")
+    is_framed = False  # whether the connection delimits bodies itself
 
     def __init__(self, pool: "Pool", address: str) -> None:
         self._pool = pool
@@ -73,6 +111,30 @@ class Upstream(asyncio.BufferedProtocol):
         if self.peer is not None:
             self.peer.resume_request()
 
+    def begin(self, head: bytes, *, has_body: bool) -> None:  # noqa: ARG002 - of other connections
+        """Send the head of a request."""
+        if self.transport is not None:
+            self.transport.write(head)
+
+    def finish(self, end: bytes, trailers: Sequence[Field]) -> None:  # noqa: ARG002 - of other connections
+        """Send the end of a request's body, as it is written in HTTP/1.1."""
+        if end:
+            self.write(end)
+
+    def keep(self, now: float) -> None:
+        """Keep the connection for another request."""
+        self._pool.keep(self, now)
+
+    def pause_reading(self) -> None:
+        """Read nothing until `resume_reading`."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self.transport is not None:
+            self.transport.resume_reading()
+
     def write(self, data: bytes) -> None:
         """Write to the backend."""
         if self.transport is not None:
@@ -85,10 +147,11 @@ class Upstream(asyncio.BufferedProtocol):
 
 
 class Pool:
-    """The connections to all endpoints."""
+    """The connections to all endpoints of one speech."""
 
-    def __init__(self, buffer: memoryview) -> None:
+    def __init__(self, buffer: memoryview, tls: BackendTLS | None = None) -> None:
         self.buffer = buffer
+        self._tls = tls
         self._kept: dict[str, deque[Upstream]] = {}
         self._present: frozenset[str] = frozenset()
         self.open = 0
@@ -117,13 +180,24 @@ class Pool:
         self.open += 1
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                _, protocol = await loop.create_connection(
-                    lambda: Upstream(self, address), host.strip("[]"), int(port)
-                )
+                if self._tls is None:
+                    _, protocol = await loop.create_connection(
+                        lambda: Upstream(self, address), host.strip("[]"), int(port)
+                    )
+                    return protocol
+                _, protocol = await self._connect_secured(address, self._tls)
         except BaseException:
             self.open -= 1
             raise
         return protocol
+
+    async def _connect_secured(
+        self, address: str, tls: BackendTLS
+    ) -> tuple[asyncio.Transport, Upstream]:
+        # Only endpoints with TLS need the rest.
+        from kubelite.ingress.backend_tls import connect_secured
+
+        return await connect_secured(lambda: Upstream(self, address), address, tls, "http/1.1")
 
     def keep(self, upstream: Upstream, now: float) -> None:
         """Keep a connection whose exchange is over."""
