@@ -205,7 +205,7 @@ class ControlPlane:
         self._auditor = auditor
         self._config = config
         self._pace = Pace()
-        self._rights = GatewayRights(self.client(CALLER, "kube-apiserver"), nodes.serve_secrets)
+        self._rights = GatewayRights(self.client(CALLER, "kube-apiserver"), nodes.serve)
 
     def client(self, caller: Caller, field_manager: str) -> LocalClient:
         """Return a client that acts as `caller`; its requests are audited if auditing is on."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from kubelite.api.errors import AlreadyExists, Conflict, NotFound
+from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.machinery.times import format_time
@@ -23,9 +24,10 @@ from kubelite.control.runtime import Context, Key, Watch
 if TYPE_CHECKING:
     from kubelite.ingress.chains import Chains
     from kubelite.ingress.gateway_listeners import Chain, World
+    from kubelite.ingress.gateway_policies import Authority
     from kubelite.ingress.gateway_source import GatewayObjects
     from kubelite.ingress.plan import SecretKey
-    from kubelite.ingress.secrets import CertificateSecrets
+    from kubelite.ingress.secrets import CertificateSecrets, ObjectsByName
 
 ALL = Key("", "all")
 CONTROLLER, NAME = "kubelite.io/gateway-controller", "kubelite"
@@ -51,6 +53,7 @@ class GatewayController:
         self._objects: GatewayObjects | None = None
         self._secrets: CertificateSecrets | None = None
         self._chains: Chains | None = None
+        self._authorities: ObjectsByName[ConfigMap] | None = None
         context.ends.append(context.resources.subscribe(self._enqueue))
         context.ends.append(self._close)
 
@@ -73,6 +76,8 @@ class GatewayController:
             self._objects.close()
         if self._secrets is not None:
             self._secrets.close()
+        if self._authorities is not None:
+            self._authorities.close()
 
     async def reconcile(self, _: Key) -> float | None:
         """Decide for all objects, and write what differs."""
@@ -102,6 +107,7 @@ class GatewayController:
                 (one.metadata.namespace, one.metadata.name): one for one in self._services.list()
             },
             chains=await self._read_chains(world),
+            authorities=await self._read_authorities(world),
             addresses=[address for host in hosts for address in host.addresses.values()],
             http_port=self._settings.ports[0],
             https_port=self._settings.ports[1],
@@ -140,6 +146,23 @@ class GatewayController:
         self._secrets.follow(wanted)
         await self._secrets.synced()
         return await self._chains.check(wanted)
+
+    async def _read_authorities(self, world: "World") -> "dict[SecretKey, Authority]":
+        """Return whom policies say to trust; their ConfigMaps are followed from now on."""
+        from kubelite.ingress.gateway_policies import authorities_of
+
+        wanted = authorities_of(world.policies)
+        if self._authorities is None:
+            if not wanted:
+                return {}
+            from kubelite.ingress.secrets import ObjectsByName
+
+            self._authorities = ObjectsByName(self._context.mirrors, ConfigMap, self._enqueue)
+        from kubelite.ingress.chains import authority_of
+
+        self._authorities.follow(wanted)
+        await self._authorities.synced()
+        return {key: authority_of(self._authorities.get(key)) for key in wanted}
 
     def _own_ports(self, nodes: Iterable[Node]) -> dict[int, str]:
         """Return the ports that kubelite's other servers have on nodes."""

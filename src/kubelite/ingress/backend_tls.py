@@ -3,13 +3,39 @@
 import asyncio
 import ssl
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TypeVar
 
 from kubelite.ingress.endpoints import BackendTLS
 
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 
-@lru_cache(maxsize=256)
+
+class Secured:
+    """Makes connections with TLS to endpoints that have a certificate to be trusted."""
+
+    def __init__(self, tls: BackendTLS, protocol: str) -> None:
+        """`protocol` is offered by ALPN. Raises OSError for authorities that cannot be read."""
+        self._tls = tls
+        self._context = context_for(tls, protocol)
+
+    async def connect(self, make: Callable[[], P], address: str) -> P:
+        """Return the protocol of a new connection. Raises OSError for an endpoint that is not to be trusted."""
+        host, _, port = address.rpartition(":")
+        transport, made = await asyncio.get_running_loop().create_connection(
+            make,
+            host.strip("[]"),
+            int(port),
+            ssl=self._context,
+            server_hostname=self._tls.host,
+        )
+        if self._tls.is_verified and not has_name(
+            self._tls, transport.get_extra_info("ssl_object")
+        ):
+            transport.abort()
+            raise ConnectionAbortedError("the endpoint's certificate has none of the names")
+        return made
+
+
 def context_for(tls: BackendTLS, protocol: str) -> ssl.SSLContext:
     """Return the settings of connections. Raises OSError for authorities that cannot be read."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -24,24 +50,6 @@ def context_for(tls: BackendTLS, protocol: str) -> ssl.SSLContext:
         context.check_hostname = False  # `has_name` looks for these instead
     context.set_alpn_protocols([protocol])
     return context
-
-
-P = TypeVar("P", bound=asyncio.BaseProtocol)
-
-
-async def connect_secured(
-    make: Callable[[], P], address: str, tls: BackendTLS, protocol: str
-) -> tuple[asyncio.Transport, P]:
-    """Connect to an endpoint that has a certificate to be trusted. Raises OSError for another one."""
-    host, _, port = address.rpartition(":")
-    context = context_for(tls, protocol)
-    transport, made = await asyncio.get_running_loop().create_connection(
-        make, host.strip("[]"), int(port), ssl=context, server_hostname=tls.host
-    )
-    if tls.is_verified and not has_name(tls, transport.get_extra_info("ssl_object")):
-        transport.abort()
-        raise ConnectionAbortedError("the endpoint's certificate has none of the names")
-    return transport, made
 
 
 def has_name(tls: BackendTLS, secured: ssl.SSLObject) -> bool:

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 
 from cryptography import x509
 
+from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.ingress.certificates import InvalidCertificate, server_context
 from kubelite.ingress.gateway_listeners import Chain
+from kubelite.ingress.gateway_policies import Authority
 from kubelite.ingress.plan import SecretKey
 from kubelite.ingress.secrets import CertificateSecrets
 
@@ -36,6 +38,18 @@ class Chains:
             found[key] = checked[pem] = chain
         self._checked = checked
         return found
+
+
+def authority_of(config: ConfigMap | None) -> Authority:
+    """Return whom a ConfigMap says to trust."""
+    if config is None:
+        return Authority(problem="it does not exist")
+    text = config.data.get("ca.crt", "")
+    try:
+        found = x509.load_pem_x509_certificates(text.encode())
+    except ValueError:
+        found = []
+    return Authority(text.encode()) if found else Authority(problem="it has no ca.crt")
 
 
 def chain_of(pem: bytes) -> Chain:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kubelite.backoff import backoff_seconds
+from kubelite.ingress.endpoints import PLAIN, Speech
 from kubelite.ingress.messages import (
     Certificate,
     Certificates,
@@ -79,6 +80,7 @@ class Front:
         self._taken = taken
         self._routes = Routes(())
         self._endpoints: dict[str, tuple[str, ...]] = {}
+        self._speeches: dict[str, Speech] = {}
         self._default = b""
         self._certificates: tuple[Certificate, ...] = ()
         self._changed: set[str] = set()  # keys of endpoints
@@ -122,15 +124,22 @@ class Front:
             self._routes = wanted
             self._mark(Routes)
 
-    def use_endpoints(self, changed: Mapping[str, tuple[str, ...]]) -> None:
-        """Change some sets of endpoints; () forgets one."""
+    def use_endpoints(
+        self, changed: Mapping[str, tuple[str, ...]], speeches: Mapping[str, Speech] | None = None
+    ) -> None:
+        """Change some sets of endpoints; () forgets one. `speeches` has what they speak if not plain HTTP/1.1."""
         for key, addresses in changed.items():
-            if self._endpoints.get(key, ()) == addresses:
+            speech = (speeches or {}).get(key, PLAIN)
+            before = self._endpoints.get(key, ()), self._speeches.get(key, PLAIN)
+            if before == (addresses, speech):
                 continue
             if addresses:
                 self._endpoints[key] = addresses
             else:
-                del self._endpoints[key]
+                self._endpoints.pop(key, None)
+            self._speeches.pop(key, None)
+            if addresses and speech != PLAIN:
+                self._speeches[key] = speech
             self._changed.add(key)
             self._mark(EndpointChanges)
 
@@ -271,7 +280,8 @@ class Front:
                 if EndpointChanges in dirty:
                     changed, self._changed = self._changed, set()
                     sets = {key: self._endpoints.get(key, ()) for key in changed}
-                    writer.write(encode(EndpointChanges(sets)))
+                    speeches = {key: self._speeches[key] for key in changed & self._speeches.keys()}
+                    writer.write(encode(EndpointChanges(sets, speeches)))
                 if Routes in dirty:
                     writer.write(encode(self._routes))
                 if Certificates in dirty:

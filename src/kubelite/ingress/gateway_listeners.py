@@ -15,6 +15,7 @@ from kubelite.ingress.gateway_grants import Reference, is_granted
 from kubelite.ingress.gateway_objects import (
     CONTROLLER,
     GROUP,
+    BackendTLSPolicy,
     Gateway,
     GatewayClass,
     GatewayListener,
@@ -23,6 +24,7 @@ from kubelite.ingress.gateway_objects import (
     ObjectRef,
     ReferenceGrant,
 )
+from kubelite.ingress.gateway_policies import Authority
 from kubelite.ingress.plan import SecretKey
 from kubelite.ingress.routes import ANY_DEPTH, Scope
 from kubelite.limits import GATEWAY_PORTS, INGRESS_SECRETS
@@ -46,6 +48,8 @@ class World(Struct, frozen=True, kw_only=True):
     gateways: Sequence[Gateway] = ()
     routes: Sequence[HTTPRoute] = ()
     grants: Sequence[ReferenceGrant] = ()
+    policies: Sequence[BackendTLSPolicy] = ()
+    authorities: Mapping[SecretKey, Authority] = {}  # the ConfigMaps of policies
     namespaces: Mapping[str, Mapping[str, str]] = {}  # labels by name
     services: Mapping[tuple[str, str], Service] = {}  # by namespace and name
     chains: Mapping[SecretKey, Chain] = {}  # of the Secrets of `certificate_secrets`

@@ -313,6 +313,47 @@ class ReferenceGrant(Wire, frozen=True):
     spec: GrantSpec = GrantSpec()
 
 
+class PolicyTarget(Wire, frozen=True):
+    """What a policy is for: a Service, or one of its ports."""
+
+    name: str
+    group: str = ""
+    kind: str = "Service"
+    section_name: str = ""
+
+
+class AltName(Wire, frozen=True):
+    """A name that a certificate may have: Hostname or URI."""
+
+    type: str
+    hostname: str = ""
+    uri: str = ""
+
+
+class Validation(Wire, frozen=True):
+    """Whom to trust."""
+
+    hostname: str
+    ca_certificate_refs: list[ObjectRef] = []
+    well_known_ca_certificates: str = msgspec.field(name="wellKnownCACertificates", default="")
+    subject_alt_names: list[AltName] = []
+
+
+class BackendTLSPolicySpec(Wire, frozen=True):
+    """What a policy is for, and whom to trust there."""
+
+    validation: Validation
+    target_refs: list[PolicyTarget] = []
+
+
+class BackendTLSPolicy(Wire, frozen=True):
+    """How to speak to a Service by TLS."""
+
+    spec: BackendTLSPolicySpec
+    metadata: Meta = Meta()
+    status: dict[str, Any] = {}
+
+
 T = TypeVar("T", bound=Wire)
 
 

@@ -42,6 +42,7 @@ from kubelite.ingress.gateway_objects import (
     RouteMatch,
     ServiceRef,
 )
+from kubelite.ingress.gateway_policies import Policy, PortKey, decide, in_order, policy_status
 from kubelite.ingress.plan import READ_SECONDS, BackendPort, backend_problem, port_of
 from kubelite.ingress.routes import Backend, MirroredTo, Route, Scope
 from kubelite.limits import GATEWAY_PATTERNS, GATEWAY_ROUTES, GATEWAY_ROUTES_PER_HTTP_ROUTE
@@ -57,6 +58,7 @@ class GatewayPlan(Struct, frozen=True):
     scopes: tuple[Scope, ...] = ()  # the listeners that are served
     backends: frozenset[BackendPort] = frozenset()
     terms: tuple[ListenerTerms, ...] = ()  # those of the oldest Gateway first
+    policies: Mapping[PortKey, Policy] = {}  # which hold for Ingresses too
     extra_ports: Mapping[int, bool] = {}  # beside those of Ingresses; whether each is for HTTPS
     statuses: Mapping[ObjectKey, Mapping[str, Any]] = {}  # without dates
 
@@ -80,6 +82,7 @@ class _Draft:
         self.routes: list[Route] = []
         self.backends: set[BackendPort] = set()
         self.patterns: set[str] = set()
+        self.senders: dict[tuple[str, str], dict[tuple[str, str], None]] = {}  # Gateways by Service
 
     def plan(self) -> GatewayPlan:
         world = self.world
@@ -91,6 +94,16 @@ class _Draft:
             if (found := self.gateways.get((namespace, name))) is not None:
                 status = gateway_status(gateway, found, world.addresses)
                 self.statuses["gateways", namespace, name] = status
+        holds, decided = decide(world.policies, world.authorities)
+        for policy in in_order(world.policies):
+            key = policy.metadata.namespace, policy.metadata.name
+            gateways = [
+                sender
+                for target in policy.spec.target_refs
+                for sender in self.senders.get((key[0], target.name), ())
+            ]
+            status = policy_status(policy, decided[key], list(dict.fromkeys(gateways)))
+            self.statuses["backendtlspolicies", *key] = status
         served = [one for found in self.gateways.values() for one in found if one.is_served]
         scopes = scopes_of(world, served)
         extra = {one.port for one in scopes if one.is_extra}
@@ -99,6 +112,7 @@ class _Draft:
             scopes,
             frozenset(self.backends),
             tuple(terms for one in served for terms in one.terms),
+            holds,
             {one.spec.port: one.is_https for one in served if one.spec.port in extra},
             self.statuses,
         )
@@ -210,9 +224,14 @@ class _Draft:
         keys = {one.key for shares in backends for each in shares for one in each}
         refs = [ref for rule in route.spec.rules for ref in rule.backend_refs]
         mirrored = [ref for rule in route.spec.rules for ref, _, _ in mirrors_of(rule)]
-        self.backends |= {
+        backends_used = {
             port for ref in (*refs, *mirrored) if (port := _backend_port(route, ref)).key in keys
         }
+        self.backends |= backends_used
+        for port in backends_used:
+            senders = self.senders.setdefault((port.namespace, port.service), {})
+            for one in attached:
+                senders[one.gateway.metadata.namespace, one.gateway.metadata.name] = None
 
     # Backends
 

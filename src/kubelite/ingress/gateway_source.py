@@ -12,6 +12,7 @@ from kubelite.ingress.gateway_listeners import World
 from kubelite.ingress.gateway_objects import (
     CONTROLLER,
     GROUP,
+    BackendTLSPolicy,
     Gateway,
     GatewayClass,
     HTTPRoute,
@@ -19,7 +20,7 @@ from kubelite.ingress.gateway_objects import (
     read,
 )
 
-PLURALS = ("gatewayclasses", "gateways", "httproutes", "referencegrants")
+PLURALS = ("gatewayclasses", "gateways", "httproutes", "referencegrants", "backendtlspolicies")
 
 
 class Snapshot(Struct, frozen=True):
@@ -40,6 +41,7 @@ class Snapshot(Struct, frozen=True):
             gateways=read(self.items["gateways"], Gateway),
             routes=read(self.items["httproutes"], HTTPRoute),
             grants=read(self.items["referencegrants"], ReferenceGrant),
+            policies=read(self.items["backendtlspolicies"], BackendTLSPolicy),
             namespaces=self.labels,
         )
 
@@ -63,11 +65,16 @@ class GatewayObjects:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no Gateway can be kubelite's, so that there is nothing to plan."""
+        """Whether no Gateway can be kubelite's, so that there is nothing to plan for one."""
         return not self._list("gateways") or not any(
             one.spec.controller_name == CONTROLLER
             for one in read(self._list("gatewayclasses"), GatewayClass)
         )
+
+    @property
+    def has_policies(self) -> bool:
+        """Whether there are policies, which hold for Ingresses too."""
+        return bool(self._list("backendtlspolicies"))
 
     @property
     def versions(self) -> dict[str, str]:

@@ -457,14 +457,14 @@ class Http2(asyncio.BufferedProtocol):
         """Drop a stream that is over."""
         self.streams.pop(stream.number, None)
 
-    def go_away(self, code: ErrorCode = ErrorCode.NO_ERROR, reason: bytes = b"") -> None:
+    def say_goaway(self, code: ErrorCode = ErrorCode.NO_ERROR, reason: bytes = b"") -> None:
         """Say which streams are processed, and that no others will be."""
         payload = pack_number(self.last_number) + pack_number(code) + reason
         self.write(pack_frame(frames.GOAWAY, 0, 0, payload))
 
     def violated(self, violation: ConnectionViolation) -> None:
         """End the connection, and say why."""
-        self.go_away(violation.code, violation.reason.encode())
+        self.say_goaway(violation.code, violation.reason.encode())
         pending, self._pending = self._pending, None
         if pending:
             self.write(b"".join(pending))

@@ -358,7 +358,7 @@ class Http2Client(Http2):
         """The deadline has passed."""
         now = self.now()
         if self._block is not None or not self.streams:
-            self.go_away()
+            self.say_goaway()
             self.close()
             return
         for stream in tuple(self.streams.values()):
@@ -369,7 +369,7 @@ class Http2Client(Http2):
         """Take no further requests, and close once those that there are have been answered."""
         if not self._is_leaving and not self.is_closed:
             self._is_leaving = True
-            self.go_away()
+            self.say_goaway()
             self._leave_when_empty()
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kubelite.grpc import frames
 from kubelite.grpc.frames import ErrorCode
@@ -12,6 +13,9 @@ from kubelite.ingress.http2_wire import response_of, trailers_of
 from kubelite.ingress.upstream import CONNECT_SECONDS, IDLE_SECONDS, FramedPeer
 from kubelite.ingress.wire import HEAD_END, Field, Malformed, fields_of
 from kubelite.limits import INGRESS_RESPONSE_HEAD
+
+if TYPE_CHECKING:
+    from kubelite.ingress.backend_tls import Secured
 
 OWN_FIELDS = frozenset((b"host", b"connection", b"transfer-encoding", b"upgrade", b"te"))
 STREAM_NUMBERS_MAX = 1 << 30  # beyond which a connection is used no more
@@ -260,6 +264,7 @@ class StreamPool:
     def __init__(self, buffer: memoryview, tls: BackendTLS | None = None) -> None:
         self.buffer = buffer
         self._tls = tls
+        self._secured: Secured | None = None
         self._connections: dict[str, list[Http2Upstream]] = {}
         self._connecting: dict[str, asyncio.Future[Http2Upstream]] = {}
 
@@ -304,10 +309,12 @@ class StreamPool:
 
         async with asyncio.timeout(CONNECT_SECONDS):
             if tls is not None:
-                # Only endpoints with TLS need the rest.
-                from kubelite.ingress.backend_tls import connect_secured
+                if self._secured is None:
+                    # Only endpoints with TLS need the rest.
+                    from kubelite.ingress.backend_tls import Secured
 
-                return (await connect_secured(make, address, tls, "h2"))[1]
+                    self._secured = Secured(tls, "h2")
+                return await self._secured.connect(make, address)
             host, _, port = address.rpartition(":")
             loop = asyncio.get_running_loop()
             return (await loop.create_connection(make, host.strip("[]"), int(port)))[1]

@@ -7,6 +7,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from kubelite.ingress.endpoints import Speech
 from kubelite.ingress.routes import Route, Scope
 
 LENGTH = struct.Struct(">I")
@@ -35,6 +36,7 @@ class EndpointChanges(Struct, frozen=True, tag=True):
     """Sets of endpoints that changed, by key, with the addresses that they have now."""
 
     changed: dict[str, tuple[str, ...]]
+    speeches: dict[str, Speech] = {}  # what they speak, where it is not plain HTTP/1.1
 
 
 class Certificates(Struct, frozen=True, tag=True):

@@ -134,7 +134,7 @@ async def serve(options: argparse.Namespace) -> None:
                 case Routes() as order:
                     proxy.use_routes(order.routes, order.scopes)
                 case EndpointChanges() as order:
-                    proxy.use_endpoints(order.changed)
+                    proxy.use_endpoints(order.changed, order.speeches)
                 case Certificates() as order:
                     certificates.use(order.default, order.certificates)
                 case Ports() as order:

@@ -105,7 +105,7 @@ class Proxy:
     def pool_of(self, endpoints: Endpoints) -> Connections:
         """Return the connections to endpoints that speak as these do."""
         speech = endpoints.speech
-        if speech is PLAIN:
+        if speech is PLAIN or speech == PLAIN:
             return self.pool
         found = self._pools.get(speech)
         if found is None:

@@ -1,6 +1,6 @@
-"""What nodes may read for Gateways: the Secrets of listeners, for as long as these and their grants are there.
+"""What nodes may read for Gateways: Secrets of listeners and ConfigMaps of policies, for as long as they are needed.
 
-The API's own servers ask this for each request of a node, so that nodes have no right to other Secrets.
+The API's own servers ask this for each request of a node, so that nodes have no right to others.
 """
 
 import asyncio
@@ -13,14 +13,18 @@ if TYPE_CHECKING:
     from kubelite.ingress.gateway_source import GatewayObjects
 
 GROUP = "gateway.networking.k8s.io"
-NEEDED = ("gatewayclasses", "gateways", "referencegrants")
+NEEDED = ("gatewayclasses", "gateways", "referencegrants", "backendtlspolicies")
 
 
 class GatewayRights:
     """Follows Gateways once their definitions are there."""
 
-    def __init__(self, client: Client, use: Callable[[frozenset[tuple[str, str]]], None]) -> None:
-        """`use` gets namespaces and names of all Secrets that listeners need, after each change."""
+    def __init__(
+        self,
+        client: Client,
+        use: Callable[[frozenset[tuple[str, str]], frozenset[tuple[str, str]]], None],
+    ) -> None:
+        """`use` gets namespaces and names of all Secrets and ConfigMaps that are needed, after each change."""
         self._client = client
         self._use = use
         self._objects: GatewayObjects | None = None
@@ -52,10 +56,9 @@ class GatewayRights:
 
     def _decide(self) -> None:
         from kubelite.ingress.gateway_listeners import certificate_secrets
+        from kubelite.ingress.gateway_policies import authorities_of
 
         self._is_due = False
         if self._objects is not None:
-            found = frozenset[tuple[str, str]]()
-            if not self._objects.is_empty:
-                found = certificate_secrets(self._objects.snapshot().world())
-            self._use(found)
+            world = self._objects.snapshot().world()
+            self._use(certificate_secrets(world), authorities_of(world.policies))

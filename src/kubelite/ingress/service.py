@@ -8,21 +8,31 @@ from msgspec.structs import replace
 
 from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
+from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.networking import Ingress, IngressClass
 from kubelite.api.machinery.ingress_classes import own_classes
-from kubelite.ingress.chains import Chains
+from kubelite.ingress.chains import Chains, authority_of
 from kubelite.ingress.counts import record
 from kubelite.ingress.front import Front, FrontSettings
 from kubelite.ingress.gateway_listeners import World, certificate_secrets, held_ports
 from kubelite.ingress.gateway_plan import GatewayPlan
 from kubelite.ingress.gateway_plan import plan as plan_gateways
+from kubelite.ingress.gateway_policies import authorities_of, policy_for
 from kubelite.ingress.gateway_source import GatewayObjects
 from kubelite.ingress.messages import Certificate
-from kubelite.ingress.plan import BackendPort, Plan, SecretKey, endpoints_of, plan
-from kubelite.ingress.secrets import CertificateSecrets
+from kubelite.ingress.plan import (
+    BackendPort,
+    Plan,
+    SecretKey,
+    endpoints_of,
+    plan,
+    port_of,
+    speech_of,
+)
+from kubelite.ingress.secrets import CertificateSecrets, ObjectsByName
 from kubelite.offload import Offload
 from kubelite.tasks import TaskSet
 
@@ -64,6 +74,7 @@ class IngressService:
         self._slices = network.mirror(EndpointSlice)
         self._slices.add_index(SERVICE_INDEX, _service_of)
         self._secrets = CertificateSecrets(node, self._secret_changed)
+        self._authorities = ObjectsByName(node, ConfigMap, self._replan)
         self._wake = asyncio.Event()
         self._gateways = GatewayObjects(network, self._replan)
         self._plan = Plan()
@@ -103,6 +114,7 @@ class IngressService:
                 end()
             await tasks.stop()
             self._secrets.close()
+            self._authorities.close()
             self._gateways.close()
 
     # Changes
@@ -153,13 +165,22 @@ class IngressService:
             self._is_planned = True
             await self._make_plan()
         dirty, self._dirty = self._dirty, set()
-        changes = {}
+        changes, speeches = {}, {}
         for namespace, name in dirty:
             service = self._services.get(name, namespace)
             slices = self._slices.indexed(SERVICE_INDEX, f"{namespace}/{name}")
             for backend in self._backends.get((namespace, name), ()):
-                changes[backend.key] = endpoints_of(backend, service, slices)
-        self.front.use_endpoints(changes)
+                found = endpoints_of(backend, service, slices)
+                port = port_of(backend, service)
+                policy = policy_for(
+                    self._gateway_plan.policies, namespace, name, port.name if port else ""
+                )
+                # Without anybody to trust there is nobody to speak to.
+                changes[backend.key] = () if policy is not None and policy.tls is None else found
+                speeches[backend.key] = speech_of(
+                    backend, service, policy.tls if policy is not None else None
+                )
+        self.front.use_endpoints(changes, speeches)
         gateways = self._gateway_plan
         self.front.use_routes((*self._plan.routes, *gateways.routes), gateways.scopes)
         self.front.use_ports(gateways.extra_ports)
@@ -172,14 +193,16 @@ class IngressService:
         cost = ROUTE_COST_BYTES * sum(1 + len(one.spec.rules) for one in ingresses)
         before = self._plan.backends | self._gateway_plan.backends
         self._plan = await self._offload.run(cost, lambda: plan(ingresses, own))
-        snapshot = None if self._gateways.is_empty else self._gateways.snapshot()
+        is_wanted = not self._gateways.is_empty or self._gateways.has_policies
+        snapshot = self._gateways.snapshot() if is_wanted else None
         world = await self._offload.run(
             ROUTE_COST_BYTES * snapshot.size if snapshot else 0,
             lambda: snapshot.world() if snapshot is not None else World(),
         )
         self._of_gateways = certificate_secrets(world)
         wanted = {*(terms.secret for terms in self._plan.terms), *self._of_gateways}
-        if not self._secrets.follow(wanted):
+        are_followed = self._secrets.follow(wanted)
+        if not self._authorities.follow(authorities_of(world.policies)) or not are_followed:
             asyncio.get_running_loop().call_later(RETRY_SECONDS, self._replan)
         self._gateway_plan = await self._plan_gateways(world) if snapshot else GatewayPlan()
         backends = self._plan.backends | self._gateway_plan.backends
@@ -197,6 +220,10 @@ class IngressService:
             world,
             services={
                 (one.metadata.namespace, one.metadata.name): one for one in self._services.list()
+            },
+            authorities={
+                key: authority_of(self._authorities.get(key))
+                for key in authorities_of(world.policies)
             },
             chains=await self._chains.check(self._known_secrets()),
             http_port=settings.http_port,

@@ -3,11 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from kubelite.ingress.endpoints import BackendTLS
 from kubelite.ingress.wire import Field, Response
 from kubelite.limits import INGRESS_KEPT_PER_ENDPOINT
+
+if TYPE_CHECKING:
+    from kubelite.ingress.backend_tls import Secured
 
 CONNECT_SECONDS = 3.0
 IDLE_SECONDS = 50.0  # below the 60 s and more after which servers close idle connections
@@ -78,6 +81,7 @@ class Upstream(asyncio.BufferedProtocol):
         """Remember the transport."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's are not derived from it
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        self._pool.open += 1
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol's
         """Return the buffer of all connections: what is read is copied before the next read."""
@@ -152,6 +156,7 @@ class Pool:
     def __init__(self, buffer: memoryview, tls: BackendTLS | None = None) -> None:
         self.buffer = buffer
         self._tls = tls
+        self._secured: Secured | None = None
         self._kept: dict[str, deque[Upstream]] = {}
         self._present: frozenset[str] = frozenset()
         self.open = 0
@@ -177,27 +182,21 @@ class Pool:
         """Return a new connection. Raises OSError, TimeoutError."""
         host, _, port = address.rpartition(":")
         loop = asyncio.get_running_loop()
-        self.open += 1
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                if self._tls is None:
-                    _, protocol = await loop.create_connection(
-                        lambda: Upstream(self, address), host.strip("[]"), int(port)
-                    )
-                    return protocol
-                _, protocol = await self._connect_secured(address, self._tls)
-        except BaseException:
-            self.open -= 1
-            raise
+        async with asyncio.timeout(CONNECT_SECONDS):
+            if self._tls is not None:
+                return await self._connect_secured(address, self._tls)
+            _, protocol = await loop.create_connection(
+                lambda: Upstream(self, address), host.strip("[]"), int(port)
+            )
         return protocol
 
-    async def _connect_secured(
-        self, address: str, tls: BackendTLS
-    ) -> tuple[asyncio.Transport, Upstream]:
-        # Only endpoints with TLS need the rest.
-        from kubelite.ingress.backend_tls import connect_secured
+    async def _connect_secured(self, address: str, tls: BackendTLS) -> Upstream:
+        if self._secured is None:
+            # Only endpoints with TLS need the rest.
+            from kubelite.ingress.backend_tls import Secured
 
-        return await connect_secured(lambda: Upstream(self, address), address, tls, "http/1.1")
+            self._secured = Secured(tls, "http/1.1")
+        return await self._secured.connect(lambda: Upstream(self, address), address)
 
     def keep(self, upstream: Upstream, now: float) -> None:
         """Keep a connection whose exchange is over."""
