@@ -21,7 +21,7 @@ from kubelite.ingress.gateway_listeners import World, certificate_secrets, held_
 from kubelite.ingress.gateway_plan import GatewayPlan
 from kubelite.ingress.gateway_plan import plan as plan_gateways
 from kubelite.ingress.gateway_policies import authorities_of, policy_for
-from kubelite.ingress.gateway_source import GatewayObjects
+from kubelite.ingress.gateway_signal import GatewaySignal
 from kubelite.ingress.messages import Certificate
 from kubelite.ingress.plan import (
     BackendPort,
@@ -76,7 +76,7 @@ class IngressService:
         self._secrets = CertificateSecrets(node, self._secret_changed)
         self._authorities = ObjectsByName(node, ConfigMap, self._replan)
         self._wake = asyncio.Event()
-        self._gateways = GatewayObjects(network, self._replan)
+        self._gateways = GatewaySignal(network, self._replan)
         self._plan = Plan()
         self._gateway_plan = GatewayPlan()
         self._backends: dict[ServiceKey, list[BackendPort]] = {}
@@ -129,15 +129,11 @@ class IngressService:
         self._replan()
 
     def _service_changed(self, before: Service | None, after: Service | None) -> None:
-        item = after or before
-        if item is None or (self._gateways.is_empty and not _differ(before, after)):
-            return
-        if _differ(before, after):
+        item, is_other = after or before, _differ(before, after)
+        if item is not None and is_other:
             self._mark((item.metadata.namespace, item.metadata.name))
         # A backend that does not exist is answered for otherwise, and ports may be taken.
-        if not self._gateways.is_empty and (
-            _differ(before, after) or held_ports(before) != held_ports(after)
-        ):
+        if self._has_gateways and (is_other or held_ports(before) != held_ports(after)):
             self._replan()
 
     def _slice_changed(self, before: EndpointSlice | None, after: EndpointSlice | None) -> None:
@@ -145,6 +141,11 @@ class IngressService:
             for key in _service_of(item) if item is not None else ():
                 namespace, _, name = key.partition("/")
                 self._mark((namespace, name))
+
+    @property
+    def _has_gateways(self) -> bool:
+        objects = self._gateways.objects
+        return objects is not None and not objects.is_empty
 
     def _mark(self, key: ServiceKey) -> None:
         if key in self._backends:
@@ -193,8 +194,9 @@ class IngressService:
         cost = ROUTE_COST_BYTES * sum(1 + len(one.spec.rules) for one in ingresses)
         before = self._plan.backends | self._gateway_plan.backends
         self._plan = await self._offload.run(cost, lambda: plan(ingresses, own))
-        is_wanted = not self._gateways.is_empty or self._gateways.has_policies
-        snapshot = self._gateways.snapshot() if is_wanted else None
+        objects = self._gateways.objects
+        is_wanted = objects is not None and (not objects.is_empty or objects.has_policies)
+        snapshot = objects.snapshot() if objects is not None and is_wanted else None
         world = await self._offload.run(
             ROUTE_COST_BYTES * snapshot.size if snapshot else 0,
             lambda: snapshot.world() if snapshot is not None else World(),
