@@ -59,7 +59,9 @@ async def test_one_definition_is_followed_and_no_other() -> None:
     await asyncio.sleep(0)
     assert (signal.objects, changes) == (None, [])
     assert len(plane.mirrors.served._listeners) == before
-    await definitions.create(definition("gateway.networking.k8s.io", "gatewayclasses", "GatewayClass"))
+    await definitions.create(
+        definition("gateway.networking.k8s.io", "gatewayclasses", "GatewayClass")
+    )
     await settled(lambda: signal.objects is not None)
     assert changes
     await definitions.delete(DEFINITION)  # which its objects' clean-up would finish
