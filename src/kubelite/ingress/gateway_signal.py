@@ -33,6 +33,7 @@ class GatewaySignal:
     async def synced(self) -> None:
         """Wait until it is known whether there is something, and what."""
         await self._mirror.synced()
+        self._look()
         if self.objects is not None:
             await self.objects.synced()
 
