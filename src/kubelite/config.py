@@ -347,9 +347,15 @@ def help_of(field: str, of: type[NodeConfig] = Config) -> str:
     return f"{setting.help} [default: {default}]" if default else setting.help
 
 
+@cache
+def _fields(of: type[NodeConfig]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """Return the fields of a configuration by name; finding them evaluates every annotation, so it is done once."""
+    return {one.name: one for one in msgspec.structs.fields(of)}
+
+
 def _default(field: str, of: type[NodeConfig]) -> Any:
     """Return the default of a setting. Raises InvalidConfig if this host has none."""
-    (found,) = (one for one in msgspec.structs.fields(of) if one.name == field)
+    found = _fields(of)[field]
     if found.default_factory is not msgspec.NODEFAULT:
         return found.default_factory()
     return found.default

@@ -250,9 +250,7 @@ class Worker:
         proxy = self._network.service_proxy()
         self._running.push_async_callback(proxy.stop)
         await proxy.start()
-        self._network.pods.listener = (
-            proxy  # a pod's policies are in force before its containers start
-        )
+        self._network.connect(proxy)
         self.move(self._addresses)  # it may have changed during the start
         parts = {
             "node registration": registration.run,
