@@ -73,6 +73,7 @@ class ProxySettings(Struct, frozen=True):
     node_addresses: tuple[
         str, ...
     ] = ()  # those of the Node object, by which load balancers name the node
+    zone: str = ""  # the Node's; hints of endpoints name it
 
     def __post_init__(self) -> None:
         family = self.family

@@ -39,6 +39,7 @@ log = logging.getLogger(__name__)
 ROUND_SECONDS = 0.1
 RETRY_SECONDS = 5.0
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+ZONE_LABEL = "topology.kubernetes.io/zone"
 SERVICE_INDEX = "net-service"
 # Keys beside those of services, which are NAMESPACE/NAME.
 HOST_PORTS, POLICIES = "*host-ports", "*policies"
@@ -222,22 +223,27 @@ class ServiceProxy:
             self._mark(HOST_PORTS)
 
     def _node_changed(self, _: Node | None, after: Node | None) -> None:
-        """Answer for load balancers at the node's addresses; a node that is deleted keeps them until it is back."""
+        """Answer for load balancers at the node's addresses, and keep traffic in its zone where hints ask for it.
+
+        A node that is deleted keeps both until it is back.
+        """
         if after is None or after.metadata.name != self._node_name:
             return
-        is_changed = False
+        zone = after.metadata.labels.get(ZONE_LABEL, "")
+        has_moved = has_addresses = False
         for rules in self._families:
             texts = (
                 address_text(entry.address, rules.settings.family)
                 for entry in after.status.addresses
             )
             addresses = tuple(text for text in texts if text is not None)
-            if addresses != rules.settings.node_addresses:
-                rules.settings = replace(rules.settings, node_addresses=addresses)
-                is_changed = True
-        for service in self._services.list() if is_changed and self._has_services else ():
-            if service.spec.type == "LoadBalancer":
-                self._mark(_key(service))
+            has_moved |= zone != rules.settings.zone
+            has_addresses |= addresses != rules.settings.node_addresses
+            rules.settings = replace(rules.settings, node_addresses=addresses, zone=zone)
+        if self._has_services and (has_moved or has_addresses):
+            for service in self._services.list():
+                if has_moved or service.spec.type == "LoadBalancer":
+                    self._mark(_key(service))
 
     def _changed_by_others(self, tables: set[str]) -> None:
         self._check_firewall |= not tables.isdisjoint({"filter", UNKNOWN})

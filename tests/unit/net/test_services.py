@@ -14,7 +14,7 @@ from kubelite.api.kinds.core.services import (
     ServiceStatus,
     SessionAffinityConfig,
 )
-from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.api.kinds.discovery import Endpoint, EndpointSlice
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.net.ruleset import ProxySettings, Ruleset, merge
 from kubelite.net.services import host_port_rules, is_cut, service_rules, share_of
@@ -74,6 +74,50 @@ def test_ending_endpoints_serve_only_when_no_other_does(
         assert found.chains[CHAIN][-1] == balanced(*chosen)
     else:
         assert found.elements == {REFUSED: "goto refuse"}
+
+
+def near(address: str, node: str = "", zone: str = "", *, ready: bool = True) -> Endpoint:
+    names = [part for part in (node,) if part], [part for part in (zone,) if part]
+    return endpoint(
+        address,
+        "other",
+        ready=ready,
+        serving=True,
+        terminating=not ready,
+        for_nodes=names[0],
+        for_zones=names[1],
+    )
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "zone", "chosen"),
+    [
+        ([near(ONE, zone="a"), near(TWO, zone="b")], "a", [ONE]),
+        ([near(ONE, zone="a"), near(TWO, zone="b")], "c", [ONE, TWO]),  # none for this zone
+        ([near(ONE, zone="a"), near(TWO, zone="b")], "", [ONE, TWO]),
+        ([near(ONE, zone="a"), near(TWO)], "a", [ONE, TWO]),  # one says nothing
+        ([near(ONE, NODE, "b"), near(TWO, "other", "a")], "a", [ONE]),  # nodes before zones
+        ([near(ONE, "far", "b"), near(TWO, "other", "a")], "a", [TWO]),
+        ([near(ONE, NODE, "b"), near(TWO, "", "a")], "a", [TWO]),
+        ([near(ONE, zone="a", ready=False), near(TWO, zone="b")], "a", [TWO]),
+        ([near(ONE, ready=False), near(TWO, zone="a"), near(FAR, zone="b")], "a", [TWO]),
+        ([near(ONE, zone="a", ready=False), near(TWO, zone="b", ready=False)], "a", [ONE, TWO]),
+    ],
+)
+def test_traffic_stays_where_hints_keep_it(
+    endpoints: list[Endpoint], zone: str, chosen: list[str]
+) -> None:
+    settings = msgspec.structs.replace(SETTINGS, zone=zone)
+    found = service_rules(service(), [endpoint_slice(*endpoints)], settings)
+    assert found.chains[CHAIN][-1] == balanced(*chosen)
+
+
+def test_hints_are_not_asked_by_the_policy_local() -> None:
+    here, there = endpoint(ONE, NODE, for_zones=["b"]), endpoint(FAR, "other", for_zones=["a"])
+    settings = msgspec.structs.replace(SETTINGS, zone="a")
+    item = service(internalTrafficPolicy="Local")
+    found = service_rules(item, [endpoint_slice(here, there)], settings)
+    assert found.chains[CHAIN][-1] == balanced(ONE)
 
 
 def test_without_endpoints_every_way_in_refuses() -> None:
