@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import ssl
+import stat
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from ipaddress import ip_address, ip_network
@@ -266,15 +267,35 @@ def reachable(address: str) -> str:
 def write_kubeconfig(config: Config, text: str) -> None:
     """Write the administrator's kubeconfig; raises CannotStart."""
     path, mode = Path(config.write_kubeconfig), int(config.write_kubeconfig_mode, 8)
-    if who := Exposure(mode).readers():
+    group = _kubeconfig_group(config)
+    if group is not None:
+        mode |= stat.S_IRGRP  # a group that may not read it would be of no use
+    if (who := Exposure(mode).readers()) and (who == "anybody" or group is None):
         # The mode was chosen with --write-kubeconfig-mode, so warn only.
         log.warning(
             "others may use the administrator's kubeconfig", extra={"path": str(path), "who": who}
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, text.encode(), mode=mode)
+        write_file(path, text.encode(), mode=mode, group=group)
     except OSError as error:
         raise CannotStart(
             f"cannot write kubeconfig {path}: {reason_of(error)}; see --write-kubeconfig"
         ) from error
+
+
+def _kubeconfig_group(config: Config) -> int | None:
+    """Return the id of the group that may read the kubeconfig; None if there is none. Raises CannotStart."""
+    name = config.write_kubeconfig_group
+    if not name:
+        return None
+    if name.isdecimal():
+        return int(name)
+    import grp
+
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise CannotStart(
+            f"cannot give the kubeconfig to group {name}: there is no such group; see --write-kubeconfig-group"
+        ) from None

@@ -4,6 +4,7 @@ Parts stop in reverse order. Nothing is created on disk before the process holds
 """
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -76,6 +77,8 @@ from kubelite.running import until_stopped
 from kubelite.system_needs import extension_need
 from kubelite.tasks import TaskSet
 
+log = logging.getLogger(__name__)
+
 # The disk thread releases the GIL for each row and waits this long to get it back from a busy loop.
 SWITCH_SECONDS = 0.0005
 
@@ -83,7 +86,7 @@ SWITCH_SECONDS = 0.0005
 def run(config: Config) -> None:
     """Run a server until SIGTERM or SIGINT; raises CannotStart or ServerFailed."""
     started = time.monotonic()
-    log_lines.setup(debug=config.debug)
+    log_lines.setup(debug=config.debug, form=config.log_format)
     collector.pause()
     allow_many_files()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -321,6 +324,10 @@ async def _start_worker(
 
 
 def _greet(config: Config, seconds: float) -> None:
+    if config.log_format == log_lines.JSON:
+        ready = {"seconds": round(seconds, 3), "kubeconfig": config.write_kubeconfig}
+        log.info("kubelite is ready", extra=ready)
+        return
     what = (
         ("get namespaces",) if config.disable_agent else ("get nodes", "apply -f examples/hello/")
     )

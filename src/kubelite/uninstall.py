@@ -21,6 +21,7 @@ from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.joining.files import LOCK_FILE, AgentFiles, AlreadyRuns
 from kubelite.maintenance import Refused, stopped
+from kubelite.progress import SILENT, Progress
 from kubelite.tasks import TaskSet
 
 if TYPE_CHECKING:
@@ -157,14 +158,14 @@ def _authorities(content: bytes) -> Sequence[Sequence[bytes]]:
     return [_CERTIFICATE.findall(named.cluster.authorities) for named in read.clusters]
 
 
-def reset(config: Config, say: Callable[[str], None]) -> None:
+def reset(config: Config, say: Callable[[str], None], progress: Progress = SILENT) -> None:
     """Remove all that kubelite made on this host: containers, network, mounts, files. Raises Refused."""
     # The lock is held until all is removed: a service manager may start the server again at any moment.
     with _held(config):
         is_agent = not config.store_dir.exists()
         removal = _plan(config)
         if removal.has_node:
-            _remove_node(config, say)
+            _remove_node(config, say, progress)
         else:
             say("no node ran here: containers and network of this host are left alone")
         _remove_root_link(config)
@@ -173,7 +174,8 @@ def reset(config: Config, say: Callable[[str], None]) -> None:
         for path in (*_kubeconfig_elsewhere(removal), *removal.entries):
             if path == _absolute(config.agent_dir):
                 _empty_agent_folder(path)
-            _remove(path)
+            with progress.step(f"remove {path}"):
+                _remove(path)
             say(f"removed {path}")
     if removal.kubeconfig is None and (path := Path(config.write_kubeconfig)).exists():
         say(f"left {path}: it is not, or not only, of this cluster")
@@ -189,7 +191,7 @@ def _empty_agent_folder(folder: Path) -> None:
             _remove(path)
 
 
-def _remove_node(config: Config, say: Callable[[str], None]) -> None:
+def _remove_node(config: Config, say: Callable[[str], None], progress: Progress) -> None:
     from kubelite.net.nftables import RulesRefused, RulesUnavailable
     from kubelite.net.reset import remove_network
     from kubelite.node.cgroups import remove_all as remove_groups
@@ -199,10 +201,12 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
 
     try:
         pods = _pod_folders(config)
-        records = asyncio.run(_remove_containers(config, say))
+        with progress.step("remove the containers"):
+            records = asyncio.run(_remove_containers(config, say))
         say(f"removed {len(records)} containers")
         own = {*pods, *(record.pod_uid for record in records)}
-        is_removed = asyncio.run(remove_network(own))
+        with progress.step("remove the network"):
+            is_removed = asyncio.run(remove_network(own))
     except TimeoutError as error:
         raise Refused("cannot stop the container engine: it does not end") from error
     except (RulesUnavailable, RulesRefused, OSError) as error:

@@ -106,6 +106,7 @@ from kubelite.node.volumes.local_folders import LocalFolders
 from kubelite.node_network import NodeNetwork
 from kubelite.offload import Offload
 from kubelite.prerequisites import CannotStart, in_url
+from kubelite.progress import on_terminal
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -233,7 +234,7 @@ class Worker:
         self._followers = [registration.move, kubelet.move]
         self._network.on_change = registration.wake
         _connect(devices, kubelet, registration)
-        images = LocalImages(data / "images", self._runtime)
+        images = LocalImages(data / "images", self._runtime, on_terminal())
 
         async def before_pods() -> None:
             """Make the engine ready before pods, which would pull these images from a registry."""

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import lmdb
 import msgspec
 from msgspec import Struct
 
+from kubelite.progress import BYTES, SILENT, Progress, Step, size_of
 from kubelite.store.engine import Logged
 from kubelite.store.lmdb_engine import (
     DATA_FILE,
@@ -58,16 +60,20 @@ class Report(Struct, frozen=True):
     problems: Sequence[str]
 
 
-def save(data: Path, folder: Path, now: datetime) -> Snapshot:
+def save(data: Path, folder: Path, now: datetime, progress: Progress = SILENT) -> Snapshot:
     """Copy the data folder `data`, in use or not, to a new file in `folder`; raises SnapshotFailed."""
     if not (data / DATA_FILE).is_file():
         raise SnapshotFailed(f"cannot save a snapshot: no store in {data}")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            with _reading(data) as env:
-                env.copy(work, compact=True)
             copied = Path(work) / DATA_FILE
+            with (
+                progress.step("copy the store", of=size_of(data / DATA_FILE), unit=BYTES) as step,
+                _reading(data) as env,
+            ):
+                step.measure = partial(size_of, copied)
+                env.copy(work, compact=True)
             with _reading(copied, subdir=False) as env, env.begin() as transaction:
                 revision = _revision(transaction, _table(env, b"meta", transaction))
             name = f"kubelite-{now:%Y%m%d-%H%M%S}-{revision}{SUFFIX}"
@@ -85,7 +91,7 @@ def list_snapshots(folder: Path) -> list[Snapshot]:
     return [_snapshot(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
 
 
-def restore(snapshot: Path, data: Path) -> Path | None:
+def restore(snapshot: Path, data: Path, progress: Progress = SILENT) -> Path | None:
     """Replace the data of a folder by a snapshot; return the path of the former data, None if there was none.
 
     The next revision is far above all that clients may have seen since the snapshot, and no change before it is kept:
@@ -105,7 +111,7 @@ def restore(snapshot: Path, data: Path) -> Path | None:
             if readers is None:
                 raise SnapshotFailed(f"cannot restore {snapshot}: another process reads {data}")
             try:
-                _stage(snapshot, staged)
+                _stage(snapshot, staged, progress)
                 return _put_in_place(staged, data)
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
@@ -116,12 +122,14 @@ def restore(snapshot: Path, data: Path) -> Path | None:
         raise SnapshotFailed(f"cannot restore {snapshot}: {error.strerror}") from error
 
 
-def _stage(snapshot: Path, staged: Path) -> None:
+def _stage(snapshot: Path, staged: Path, progress: Progress) -> None:
     """Copy a snapshot to a folder and check it; raises SnapshotFailed."""
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(mode=0o700)
     copied = staged / DATA_FILE
-    shutil.copyfile(snapshot, copied)
+    with progress.step("copy the snapshot", of=size_of(snapshot), unit=BYTES) as step:
+        step.measure = partial(size_of, copied)
+        shutil.copyfile(snapshot, copied)
     copied.chmod(0o600)
     try:
         # A page past the end of the file would end the process, not the call.
@@ -129,7 +137,7 @@ def _stage(snapshot: Path, staged: Path) -> None:
             size_bytes = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
         if copied.stat().st_size < size_bytes:
             raise SnapshotFailed(f"cannot restore {snapshot}: it is cut off")
-        report = check(staged)
+        report = check(staged, progress)
     except lmdb.Error as error:
         raise SnapshotFailed(f"cannot restore {snapshot}: {error}") from error
     if report.problems:
@@ -173,20 +181,24 @@ def _put_in_place(staged: Path, data: Path) -> Path | None:
     return former
 
 
-def check(data: Path) -> Report:
+def check(data: Path, progress: Progress = SILENT) -> Report:
     """Verify every invariant of a data folder, in use or not; raises SnapshotFailed if it cannot be read."""
     if not (data / DATA_FILE).is_file():
         raise SnapshotFailed(f"cannot check {data}: no store there")
     try:
-        with _reading(data) as env, env.begin() as transaction:
-            return _check(env, transaction)
+        with (
+            progress.step("check the store", unit="rows") as step,
+            _reading(data) as env,
+            env.begin() as transaction,
+        ):
+            return _check(env, transaction, step)
     except lmdb.Error as error:
         raise SnapshotFailed(f"cannot check {data}: {error}") from error
     except (struct.error, IndexError, UnicodeDecodeError, msgspec.MsgspecError) as error:
         raise SnapshotFailed(f"cannot check {data}: damaged ({error!r})") from error
 
 
-def _check(env: Any, transaction: Any) -> Report:
+def _check(env: Any, transaction: Any, step: Step) -> Report:
     problems: list[str] = []
     meta = _table(env, b"meta", transaction)
     found_format = transaction.get(b"format", db=meta)
@@ -199,7 +211,10 @@ def _check(env: Any, transaction: Any) -> Report:
     }
     revisions: dict[str, int] = {}
     owners: dict[int, str] = {}
-    for raw, value in transaction.cursor(db=_table(env, b"objects", transaction)):
+    objects, changes = (_table(env, name, transaction) for name in (b"objects", b"log"))
+    step.reach(0, of=sum(transaction.stat(db=table)["entries"] for table in (objects, changes)))
+    for raw, value in transaction.cursor(db=objects):
+        step.advance(1)
         if raw[:4] not in names:
             problems.append(f"object {raw!r}: unknown segment")
             continue
@@ -211,7 +226,8 @@ def _check(env: Any, transaction: Any) -> Report:
             problems.append(f"{key}: revision {revision} is also that of {owners[revision]}")
         revisions[key] = revision
         owners[revision] = key
-    rows = _check_log(transaction, _table(env, b"log", transaction), newest, revisions, problems)
+    rows = _check_log(transaction, changes, newest, revisions, problems)
+    step.advance(rows)
     return Report(len(revisions), rows, newest, problems)
 
 

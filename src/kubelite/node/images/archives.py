@@ -8,6 +8,7 @@ from pathlib import Path
 from kubelite.node.images.archive_names import names_in_archive
 from kubelite.node.images.names import full_name
 from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, Image, RuntimeFailure
+from kubelite.progress import BYTES, SILENT, Progress, amount, size_of
 
 log = logging.getLogger(__name__)
 
@@ -15,9 +16,12 @@ log = logging.getLogger(__name__)
 class LocalImages:
     """Image archives (``*.tar``) in a folder, loaded once per change, and again after the engine lost images."""
 
-    def __init__(self, folder: Path, runtime: ContainerRuntime) -> None:
+    def __init__(
+        self, folder: Path, runtime: ContainerRuntime, progress: Progress = SILENT
+    ) -> None:
         self._folder = folder
         self._runtime = runtime
+        self._progress = progress
         self._loaded: set[tuple[Path, float]] = set()
         self._had: frozenset[str] = frozenset()  # ids of the engine's images after the last load
         self._names: frozenset[str] = frozenset()  # of the images in the archives
@@ -47,8 +51,11 @@ class LocalImages:
             if (path, changed) in self._loaded:
                 continue
             self._loaded.add((path, changed))
+            size = await asyncio.to_thread(size_of, path)
+            log.info("loading image", extra={"file": path.name, "size": amount(size, BYTES)})
             try:
-                await self._runtime.load(path)
+                with self._progress.step(f"load {path.name} ({amount(size, BYTES)})"):
+                    await self._runtime.load(path)
             except (OSError, RuntimeFailure, EngineUnavailable) as error:
                 log.warning("cannot load image", extra={"file": path, "reason": str(error)})
             else:
