@@ -21,6 +21,7 @@ from kubelite.api.client.availability import Availability
 from kubelite.api.client.remote import RemoteClient
 from kubelite.clock import SystemClock
 from kubelite.config import AgentConfig
+from kubelite.doctor import start as examination
 from kubelite.joining.bootstrap import Bootstrap, Membership
 from kubelite.joining.credentials import Credentials
 from kubelite.joining.files import CLIENT, NETWORK, AgentFiles, AlreadyRuns, Leaf
@@ -149,6 +150,7 @@ async def _start(
     tasks.supervise(renewal.run, name="renew certificates")
     tasks.supervise(host.run, name="watch host addresses")
     tasks.supervise(lambda: _follow_addresses(host, worker, tunnel), name="follow host addresses")
+    tasks.start(examination.warn(config), name="examine the host")
     report(membership)
 
 

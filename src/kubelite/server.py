@@ -46,6 +46,7 @@ from kubelite.control.scheduler.load import loads_of
 from kubelite.control.scheduler.requests import Amounts
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane
+from kubelite.doctor import start as examination
 from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.offload import Offload, WorkerThread
 from kubelite.parts import Parts
@@ -186,12 +187,8 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.push_async_callback(api.stop, 1.0)
     write_kubeconfig(config, pki.kubeconfig(f"https://{reachable(config.bind_address)}:{port}"))
     running.push_async_callback(tasks.stop)
-    tasks.supervise(pki.keep_fresh, name="renew certificates")
     followers = [lambda view: plane.move(endpoint_address(config, view))]
-    tasks.supervise(host.run, name="watch host addresses")
-    tasks.supervise(
-        lambda: _follow_addresses(config, pki, host, plane, followers), name="follow host addresses"
-    )
+    _keep_up(config, tasks, pki, host, plane, followers)
     if sealing is not None:
         work = partial(seal_all, sealing, config.secrets_key_file, store.between_commits)
         tasks.supervise(work, name="seal Secrets")
@@ -271,6 +268,23 @@ async def _start_control(
 
 async def _node_loads(plane: ControlPlane) -> Mapping[str, Amounts]:
     return loads_of(await plane.measuring().nodes())
+
+
+def _keep_up(
+    config: Config,
+    tasks: TaskSet,
+    pki: Pki,
+    host: HostAddresses,
+    plane: ControlPlane,
+    followers: Sequence[Callable[[HostView], None]],
+) -> None:
+    """Keep certificates and addresses right from now on, and warn once of what the host will make of it."""
+    tasks.supervise(pki.keep_fresh, name="renew certificates")
+    tasks.supervise(host.run, name="watch host addresses")
+    tasks.supervise(
+        lambda: _follow_addresses(config, pki, host, plane, followers), name="follow host addresses"
+    )
+    tasks.start(examination.warn(config), name="examine the host")
 
 
 async def _follow_addresses(

@@ -22,7 +22,7 @@ from kubelite.config import (
 )
 
 
-def _options(of: type[NodeConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def setting_options(of: type[NodeConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that adds one option per setting to a command; loading validates all sources together."""
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
@@ -59,7 +59,7 @@ def _no_authorities_of_the_system() -> Iterator[None]:
 
 
 @click.command()
-@_options(Config)
+@setting_options(Config)
 def server(**flags: Any) -> None:
     """Run the server: API, store, scheduler, controllers, node, network."""
     config = load_config(flags)
@@ -74,7 +74,7 @@ def server(**flags: Any) -> None:
 
 
 @click.command()
-@_options(AgentConfig)
+@setting_options(AgentConfig)
 def agent(**flags: Any) -> None:
     """Join a cluster as a worker, and run its pods; later starts need no token."""
     try:
