@@ -131,12 +131,9 @@ def _is_held(path: Path) -> bool:
 
 
 def _links() -> Iterator[str]:
-    try:
-        names = sorted(os.listdir("/sys/class/net"))  # noqa: PTH208 - names only
-    except OSError:
-        return
     beginning, length = POD_LINKS
-    for name in names:
+    # /sys/class/net would be that of the namespace in which it was mounted.
+    for name in sorted(name for _, name in socket.if_nameindex()):
         if name.startswith(LINKS) or (name.startswith(beginning) and len(name) == length):
             yield name
 
