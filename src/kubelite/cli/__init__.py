@@ -12,9 +12,11 @@ import click
 from kubelite import __version__
 from kubelite.cli.certificates import certificate, secrets_encrypt
 from kubelite.cli.doctor import doctor
+from kubelite.cli.kubeconfig import kubeconfig, kubectl
 from kubelite.cli.removal import reset
 from kubelite.cli.running import agent, server
 from kubelite.cli.state import check, snapshot
+from kubelite.cli.status import status
 from kubelite.cli.tokens import token
 
 
@@ -55,5 +57,8 @@ for _command in (
     secrets_encrypt,
     reset,
     doctor,
+    status,
+    kubeconfig,
+    kubectl,
 ):
     main.add_command(_command)

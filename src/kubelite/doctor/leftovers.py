@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from kubelite.doctor.findings import Finding, note, ok, warning
-from kubelite.doctor.reading import mounts, text_of
+from kubelite.doctor.reading import is_held, mounts, text_of
 from kubelite.doctor.wanted import Wanted
 
 LINKS = ("kubelite",)
@@ -101,7 +101,7 @@ def gather(wanted: Wanted) -> Leftovers:
     from kubelite.doctor.ports import is_kubelite
     from kubelite.doctor.reading import processes
 
-    is_running = _is_held(wanted.store / "lock") or _is_held(wanted.agent / "lock")
+    is_running = is_held(wanted.store / "lock") or is_held(wanted.agent / "lock")
     others = any(
         is_kubelite(line) and {"server", "agent"} & set(line)
         for pid in processes()
@@ -118,16 +118,6 @@ def gather(wanted: Wanted) -> Leftovers:
         groups=tuple(sorted(_groups())),
         foreign_containers=_foreign_containers(wanted),
     )
-
-
-def _is_held(path: Path) -> bool:
-    """Return whether a process holds a lock on a file; the lock itself is not tried, a start might want it just now."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
-    return any(place in line.split() for line in (text_of("/proc/locks") or "").splitlines())
 
 
 def _links() -> Iterator[str]:

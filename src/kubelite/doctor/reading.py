@@ -81,3 +81,13 @@ def processes() -> Iterator[int]:
 def name_of(pid: int) -> str:
     """Return the name of a process, "" if it is gone."""
     return (text_of(f"/proc/{pid}/comm") or "").strip()
+
+
+def is_held(path: Path) -> bool:
+    """Return whether a process holds a lock on a file; the lock itself is not tried, a start might want it just now."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    place = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    return any(place in line.split() for line in (text_of("/proc/locks") or "").splitlines())

@@ -198,6 +198,17 @@ def check(data: Path, progress: Progress = SILENT) -> Report:
         raise SnapshotFailed(f"cannot check {data}: damaged ({error!r})") from error
 
 
+def newest_revision(data: Path) -> int:
+    """Return the revision of the newest change of a data folder, in use or not; raises SnapshotFailed."""
+    if not (data / DATA_FILE).is_file():
+        raise SnapshotFailed(f"cannot read {data}: no store there")
+    try:
+        with _reading(data) as env, env.begin() as transaction:
+            return _revision(transaction, _table(env, b"meta", transaction))
+    except (lmdb.Error, OSError, struct.error) as error:
+        raise SnapshotFailed(f"cannot read {data}: {error}") from error
+
+
 def _check(env: Any, transaction: Any, step: Step) -> Report:
     problems: list[str] = []
     meta = _table(env, b"meta", transaction)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from kubelite.doctor.leftovers import Leftovers, _dead_sockets, _is_held, _mounts, judge
+from kubelite.doctor.leftovers import Leftovers, _dead_sockets, _mounts, judge
+from kubelite.doctor.reading import is_held
 from unit.doctor.hosts import SERVER, bad, in_folder
 
 LEFT = Leftovers(links=("kubelite0", "klabcdef012345"), tables=("ip kubelite",))
@@ -53,12 +54,12 @@ def test_what_to_do_by_hand() -> None:
 
 def test_a_lock_is_seen_without_being_tried(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    assert not _is_held(path)
+    assert not is_held(path)
     with path.open("w") as file:
-        assert not _is_held(path)
+        assert not is_held(path)
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert _is_held(path)
-    assert not _is_held(path)
+        assert is_held(path)
+    assert not is_held(path)
 
 
 def test_dead_sockets(tmp_path: Path) -> None:
