@@ -128,10 +128,18 @@ async def open_store(
     try:
         limits = HistoryLimits(apart=HEARTBEATS)
         store = await EmbeddedStore.open(config.store_dir, clock=clock, limits=limits, over=over)
-    except (StoreLocked, StoreUnreadable, EngineFailed, EncryptionFailed) as error:
+    except (StoreLocked, EncryptionFailed) as error:
         raise CannotStart(str(error)) from error
+    except StoreUnreadable as error:
+        raise CannotStart(
+            f"{error}; kubelite snapshot restore puts a snapshot in its place"
+        ) from error
+    except EngineFailed as error:
+        raise CannotStart(f"{error}; make room or mend the disk, or see --data-dir") from error
     except OSError as error:
-        raise CannotStart(f"cannot open store in {config.store_dir}: {reason_of(error)}") from error
+        raise CannotStart(
+            f"cannot open store in {config.store_dir}: {reason_of(error)}; see --data-dir"
+        ) from error
     return OpenedStore(store, engines[0] if isinstance(engines[0], EncryptedEngine) else None)
 
 
@@ -200,7 +208,9 @@ def oidc_tokens(config: Config, clock: SystemClock) -> tuple[OIDCTokens, ...]:
         fetch = HTTPSFetch(config.oidc_ca_file)
         return (OIDCTokens(settings, fetch, clock, asyncio.get_running_loop().time),)
     except (OSError, OIDCInvalid) as error:
-        raise CannotStart(f"cannot use --oidc-issuer-url: {reason_of(error)}") from error
+        raise CannotStart(
+            f"cannot use --oidc-issuer-url: {reason_of(error)}; mend that setting, or leave OpenID Connect out"
+        ) from error
 
 
 def _check_authorities(path: str) -> None:
@@ -253,7 +263,7 @@ def open_pki(
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(
-            f"cannot use the keys and certificates in {folder}: {reason_of(error)}"
+            f"cannot use the keys and certificates in {folder}: {reason_of(error)}; mend that, or see --data-dir"
         ) from error
 
 

@@ -104,7 +104,9 @@ def host_addresses(config: NodeConfig, cluster: ClusterSettings) -> HostAddresse
     """Subscribe to the host's addresses, those of the cluster excluded. Raises CannotStart."""
     ranges = [ip_network(text) for text in (*cluster.cluster_cidrs, *cluster.service_cidrs)]
     if config.interface and not link_index(config.interface):
-        raise CannotStart(f"cannot use --interface {config.interface}: there is no such interface")
+        raise CannotStart(
+            f"cannot use --interface {config.interface}: there is no such interface; ip link lists those there are"
+        )
     primary, *secondary = config.node_ips or ("",)
     families = tuple(map(family_of, cluster.cluster_cidrs))
     try:
@@ -116,7 +118,9 @@ def host_addresses(config: NodeConfig, cluster: ClusterSettings) -> HostAddresse
             fixed_secondary="".join(secondary),
         )
     except OSError as error:
-        raise CannotStart(f"cannot follow the host's addresses: {error.strerror}") from error
+        raise CannotStart(
+            f"cannot follow the host's addresses: {error.strerror}; kubelite doctor may tell why"
+        ) from error
 
 
 def in_url(address: str) -> str:

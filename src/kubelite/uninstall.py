@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 STORAGE = "storage"  # the default folder of a node's volumes; another one is outside and stays
 ENGINE_START_SECONDS = 30.0
+AGAIN = "mend that, and run reset again"
 KUBECONFIG_BYTES_MAX = 1 << 20
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -104,7 +105,7 @@ def _plan(config: Config) -> Removal:
         # Without a store a folder counts as no cluster's, so after a failure the rest could not be removed any more.
         present = sorted(data.iterdir(), key=lambda path: (path.name == store, path.name))
     except OSError as error:
-        raise Refused(f"cannot read {error.filename}: {error.strerror}") from error
+        raise Refused(f"cannot read {error.filename}: {error.strerror}; run as root") from error
     return Removal(
         data=data,
         entries=tuple(path for path in present if path in own),
@@ -208,9 +209,9 @@ def _remove_node(config: Config, say: Callable[[str], None], progress: Progress)
         with progress.step("remove the network"):
             is_removed = asyncio.run(remove_network(own))
     except TimeoutError as error:
-        raise Refused("cannot stop the container engine: it does not end") from error
+        raise Refused(f"cannot stop the container engine: it does not end; {AGAIN}") from error
     except (RulesUnavailable, RulesRefused, OSError) as error:
-        raise Refused(f"cannot remove the network: {error}") from error
+        raise Refused(f"cannot remove the network: {error}; {AGAIN}") from error
     if left := asyncio.run(_disconnect(config)):
         say(f"{left} pods could not be disconnected by the CNI plugins of --cni-bin-dir")
     if is_removed:
@@ -221,12 +222,12 @@ def _remove_node(config: Config, say: Callable[[str], None], progress: Progress)
     try:
         loop_devices.detach(mark_of(config.agent_dir))
     except OSError as error:
-        raise Refused(f"cannot detach a loop device: {error.strerror}") from error
+        raise Refused(f"cannot detach a loop device: {error.strerror}; {AGAIN}") from error
     try:
         if remove_override():
             say("removed the settings of logind")
     except OSError as error:
-        raise Refused(f"cannot remove {error.filename}: {error.strerror}") from error
+        raise Refused(f"cannot remove {error.filename}: {error.strerror}; {AGAIN}") from error
 
 
 async def _disconnect(config: Config) -> int:
@@ -265,7 +266,7 @@ def _remove_data_folder(removal: Removal, say: Callable[[str], None]) -> None:
         try:
             removal.data.rmdir()
         except OSError as error:
-            raise Refused(f"cannot remove {removal.data}: {error.strerror}") from error
+            raise Refused(f"cannot remove {removal.data}: {error.strerror}; {AGAIN}") from error
         say(f"removed {removal.data}")
 
 
@@ -296,7 +297,7 @@ async def _remove_containers(
             elif engine != current:
                 say(f"left what may be on {engine.socket}, used before: nothing answers there")
     except (EngineUnavailable, RuntimeFailure) as error:
-        raise Refused(f"cannot remove containers: {error}") from error
+        raise Refused(f"cannot remove containers: {error}; {AGAIN}") from error
     # Its plugin makes the engine able to remove sandboxes, so it goes last.
     await asyncio.to_thread(remove_noted, config.agent_dir)
     await asyncio.to_thread(_remove_run, config.run_dir / "cni")
@@ -318,7 +319,9 @@ async def _empty(
             return await _empty_engine(config, engine)
         return await _empty_own_engine(config, engine, program) if program and is_own else None
     except TimeoutError as error:
-        raise Refused(f"cannot remove containers: {program and program.name} is silent") from error
+        raise Refused(
+            f"cannot remove containers: {program and program.name} is silent; {AGAIN}"
+        ) from error
     finally:
         if program is not None and is_own:
             await stop_engine(program)
@@ -393,7 +396,7 @@ def _unmount_below(folder: Path) -> None:
     try:
         unmount_below(folder)
     except OSError as error:
-        raise Refused(f"cannot unmount {error.filename}: {error.strerror}") from error
+        raise Refused(f"cannot unmount {error.filename}: {error.strerror}; {AGAIN}") from error
 
 
 def _remove(path: Path) -> None:
@@ -402,4 +405,4 @@ def _remove(path: Path) -> None:
     try:
         remove_path(path)
     except OSError as error:
-        raise Refused(f"cannot remove {path}: {error.strerror}") from error
+        raise Refused(f"cannot remove {path}: {error.strerror}; {AGAIN}") from error

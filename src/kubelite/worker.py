@@ -345,7 +345,9 @@ class Worker:
         try:
             await asyncio.to_thread(write_hosts, certificates, registries)
         except OSError as error:
-            raise CannotStart(f"cannot write {certificates}: {error.strerror}") from error
+            raise CannotStart(
+                f"cannot write {certificates}: {error.strerror}; make room, or see --data-dir"
+            ) from error
         for limitation in limitations(registries):
             log.warning("registries.yaml: %s", limitation)
         verification = Verification(
@@ -546,7 +548,9 @@ def node_failures(config: Config | AgentConfig) -> Iterator[None]:
     try:
         yield
     except (RulesUnavailable, CannotListen, PermissionError) as error:
-        raise CannotStart(f"cannot set up the node's network: {error}") from error
+        raise CannotStart(
+            f"cannot set up the node's network: {error}; kubelite doctor tells what is missing"
+        ) from error
     except OSError as error:
         raise CannotStart(
             f"cannot listen on {in_url(config.kubelet_address)}:{config.kubelet_port}: "
@@ -637,7 +641,9 @@ def _pod_ids() -> IdRange:
     try:
         return host_ids()
     except (ValueError, OSError) as error:
-        raise CannotStart(f"cannot find ids for user namespaces of pods: {error}") from error
+        raise CannotStart(
+            f"cannot find ids for user namespaces of pods: {error}; mend /etc/subuid and /etc/subgid"
+        ) from error
 
 
 def _complete_pod(body: dict[str, Any]) -> Pod:

@@ -292,7 +292,7 @@ def test_a_folder_in_the_place_of_a_key(used: Place) -> None:
     path = used.data / "pki" / "admin.pem"
     path.unlink()
     path.mkdir()
-    assert_refused(used, r"cannot use the keys and certificates in .*/pki: Is a directory")
+    assert_refused(used, r"cannot use the keys and certificates in .*/pki: Is a directory; .*")
 
 
 def cut(path: Path, pages: int) -> None:

@@ -63,7 +63,7 @@ class Report(Struct, frozen=True):
 def save(data: Path, folder: Path, now: datetime, progress: Progress = SILENT) -> Snapshot:
     """Copy the data folder `data`, in use or not, to a new file in `folder`; raises SnapshotFailed."""
     if not (data / DATA_FILE).is_file():
-        raise SnapshotFailed(f"cannot save a snapshot: no store in {data}")
+        raise SnapshotFailed(f"cannot save a snapshot: no store in {data}; see --data-dir")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder) as work:
@@ -82,7 +82,9 @@ def save(data: Path, folder: Path, now: datetime, progress: Progress = SILENT) -
             copied.rename(folder / name)
         sync(folder)
     except (OSError, lmdb.Error) as error:
-        raise SnapshotFailed(f"cannot save a snapshot in {folder}: {error}") from error
+        raise SnapshotFailed(
+            f"cannot save a snapshot in {folder}: {error}; make room there, or see --data-dir"
+        ) from error
     return _snapshot(folder / name)
 
 
@@ -101,7 +103,9 @@ def restore(snapshot: Path, data: Path, progress: Progress = SILENT) -> Path | N
     leaves either the former data or the snapshot in place.
     """
     if not snapshot.is_file():
-        raise SnapshotFailed(f"cannot restore {snapshot}: there is no such snapshot")
+        raise SnapshotFailed(
+            f"cannot restore {snapshot}: there is no such snapshot; see kubelite snapshot list"
+        )
     staged = data / STAGING  # inside, because the folder may be a file system of its own
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,7 +113,9 @@ def restore(snapshot: Path, data: Path, progress: Progress = SILENT) -> Path | N
         try:
             readers = lock_readers(data, shared=False)
             if readers is None:
-                raise SnapshotFailed(f"cannot restore {snapshot}: another process reads {data}")
+                raise SnapshotFailed(
+                    f"cannot restore {snapshot}: another process reads {data}; wait for its end"
+                )
             try:
                 _stage(snapshot, staged, progress)
                 return _put_in_place(staged, data)
@@ -119,7 +125,9 @@ def restore(snapshot: Path, data: Path, progress: Progress = SILENT) -> Path | N
         finally:
             os.close(lock)
     except OSError as error:
-        raise SnapshotFailed(f"cannot restore {snapshot}: {error.strerror}") from error
+        raise SnapshotFailed(
+            f"cannot restore {snapshot}: {error.strerror}; mend that, and restore again"
+        ) from error
 
 
 def _stage(snapshot: Path, staged: Path, progress: Progress) -> None:
@@ -136,12 +144,12 @@ def _stage(snapshot: Path, staged: Path, progress: Progress) -> None:
         with _reading(copied, subdir=False) as env:
             size_bytes = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
         if copied.stat().st_size < size_bytes:
-            raise SnapshotFailed(f"cannot restore {snapshot}: it is cut off")
+            raise SnapshotFailed(f"cannot restore {snapshot}: it is cut off; take another one")
         report = check(staged, progress)
     except lmdb.Error as error:
-        raise SnapshotFailed(f"cannot restore {snapshot}: {error}") from error
+        raise SnapshotFailed(f"cannot restore {snapshot}: {error}; take another one") from error
     if report.problems:
-        raise SnapshotFailed(f"cannot restore {snapshot}: {report.problems[0]}")
+        raise SnapshotFailed(f"cannot restore {snapshot}: {report.problems[0]}; take another one")
     _skip_revisions(copied)
     sync(copied)
 
@@ -184,7 +192,7 @@ def _put_in_place(staged: Path, data: Path) -> Path | None:
 def check(data: Path, progress: Progress = SILENT) -> Report:
     """Verify every invariant of a data folder, in use or not; raises SnapshotFailed if it cannot be read."""
     if not (data / DATA_FILE).is_file():
-        raise SnapshotFailed(f"cannot check {data}: no store there")
+        raise SnapshotFailed(f"cannot check {data}: no store there; see --data-dir")
     try:
         with (
             progress.step("check the store", unit="rows") as step,
@@ -193,20 +201,26 @@ def check(data: Path, progress: Progress = SILENT) -> Report:
         ):
             return _check(env, transaction, step)
     except lmdb.Error as error:
-        raise SnapshotFailed(f"cannot check {data}: {error}") from error
+        raise SnapshotFailed(
+            f"cannot check {data}: {error}; run as root, or restore a snapshot"
+        ) from error
     except (struct.error, IndexError, UnicodeDecodeError, msgspec.MsgspecError) as error:
-        raise SnapshotFailed(f"cannot check {data}: damaged ({error!r})") from error
+        raise SnapshotFailed(
+            f"cannot check {data}: damaged ({error!r}); restore a snapshot"
+        ) from error
 
 
 def newest_revision(data: Path) -> int:
     """Return the revision of the newest change of a data folder, in use or not; raises SnapshotFailed."""
     if not (data / DATA_FILE).is_file():
-        raise SnapshotFailed(f"cannot read {data}: no store there")
+        raise SnapshotFailed(f"cannot read {data}: no store there; see --data-dir")
     try:
         with _reading(data) as env, env.begin() as transaction:
             return _revision(transaction, _table(env, b"meta", transaction))
     except (lmdb.Error, OSError, struct.error) as error:
-        raise SnapshotFailed(f"cannot read {data}: {error}") from error
+        raise SnapshotFailed(
+            f"cannot read {data}: {error}; run as root, or restore a snapshot"
+        ) from error
 
 
 def _check(env: Any, transaction: Any, step: Step) -> Report:

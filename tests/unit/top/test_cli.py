@@ -35,7 +35,7 @@ def test_snapshot_check_and_restore(tmp_path: Path) -> None:
     missing = invoke("snapshot", "save")
     assert (missing.exit_code, missing.output) == (
         1,
-        f"kubelite: cannot save a snapshot: no store in {tmp_path}/db\n",
+        f"kubelite: cannot save a snapshot: no store in {tmp_path}/db; see --data-dir\n",
     )
     LMDBEngine(tmp_path / "db").close()
     saved = invoke("snapshot", "save")
@@ -54,7 +54,10 @@ def test_programs_get_events_and_a_result(tmp_path: Path) -> None:
         return [json.loads(line) for line in result.stdout.splitlines()]
 
     [failed] = events("check")
-    assert failed == {"event": "error", "message": f"cannot check {tmp_path}/db: no store there"}
+    assert failed == {
+        "event": "error",
+        "message": f"cannot check {tmp_path}/db: no store there; see --data-dir",
+    }
     LMDBEngine(tmp_path / "db").close()
     *steps, saved = events("snapshot", "save")
     assert [(one["event"], one["step"]) for one in steps] == [
