@@ -20,6 +20,8 @@ from kubelite.api.client.kubeconfig import Access, KubeconfigInvalid, read_kubec
 from kubelite.api.errors import APIError
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.api.machinery.times import age, human_duration, parse_time
+from kubelite.backup.actions import Refused as NotListed
+from kubelite.backup.actions import listed
 from kubelite.clock import Clock
 from kubelite.config import Config
 from kubelite.doctor.reading import is_held
@@ -343,7 +345,7 @@ def read_files(config: Config, clock: Clock) -> FilesView | None:
     except OSError as error:
         return FilesView(str(data), problem=f"{data}: {error.strerror}; run as root to see more")
     problems: list[str] = []
-    last = _last_snapshot(config.snapshots_dir, problems)
+    last = _last_snapshot(config, clock, problems)
     return FilesView(
         data=str(data),
         is_running=is_held(store / FOLDER_LOCK_FILE),
@@ -352,8 +354,8 @@ def read_files(config: Config, clock: Clock) -> FilesView | None:
         store_bytes=_size_bytes(store / DATA_FILE),
         revision=_revision(store),
         certificate=_certificate(config, problems),
-        snapshot=None if last is None else last.name,
-        snapshot_age_seconds=None if last is None else _age_seconds(last.path, clock),
+        snapshot=last[0] if last else None,
+        snapshot_age_seconds=last[1] if last else None,
         problem="; ".join(problems),
     )
 
@@ -382,18 +384,17 @@ def _certificate(config: Config, problems: list[str]) -> CertificateView | None:
     return None if soonest is None else CertificateView(soonest.name, soonest.not_after)
 
 
-def _last_snapshot(folder: Path, problems: list[str]) -> snapshots.Snapshot | None:
+def _last_snapshot(config: Config, clock: Clock, problems: list[str]) -> tuple[str, float] | None:
+    """Return name and age in seconds of the last snapshot."""
     try:
-        return max(
-            snapshots.list_snapshots(folder), key=lambda one: one.path.stat().st_mtime, default=None
-        )
-    except OSError as error:
-        problems.append(f"{folder}: {error.strerror}")
+        kept = listed(config, clock, in_bucket=False)
+        if not kept:
+            return None
+        taken = (config.snapshots_dir / kept[-1].name).stat().st_mtime
+    except (OSError, NotListed) as error:
+        problems.append(f"{config.snapshots_dir}: {error}")
         return None
-
-
-def _age_seconds(path: Path, clock: Clock) -> float:
-    return (clock.now() - datetime.fromtimestamp(path.stat().st_mtime, UTC)).total_seconds()
+    return kept[-1].name, (clock.now() - datetime.fromtimestamp(taken, UTC)).total_seconds()
 
 
 def overview(

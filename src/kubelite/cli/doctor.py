@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from kubelite.cli.common import fail, json_option
-from kubelite.cli.running import setting_options
+from kubelite.cli.common import fail, json_option, setting_options
 from kubelite.config import Config, InvalidConfig, load, load_agent
 
 INDENT = " " * 26

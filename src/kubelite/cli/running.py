@@ -2,43 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
 from kubelite import log
-from kubelite.cli.common import fail, load_config
-from kubelite.config import (
-    AgentConfig,
-    Config,
-    InvalidConfig,
-    NodeConfig,
-    help_of,
-    is_list,
-    load_agent,
-    settings,
-)
-
-
-def setting_options(of: type[NodeConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds one option per setting to a command; loading validates all sources together."""
-
-    def decorated(command: Callable[..., None]) -> Callable[..., None]:
-        for field, (plain, setting) in reversed(list(settings(of).items())):
-            command = click.option(
-                "--" + field.replace("_", "-"),
-                is_flag=plain is bool,
-                default=None,
-                type=bool if plain is bool else str,
-                multiple=is_list(plain),
-                metavar=setting.metavar or None,
-                help=help_of(field, of),
-            )(command)
-        return command
-
-    return decorated
+from kubelite.cli.common import fail, load_config, setting_options
+from kubelite.config import AgentConfig, Config, InvalidConfig, NodeConfig, load_agent
 
 
 @contextmanager

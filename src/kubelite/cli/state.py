@@ -1,13 +1,29 @@
 """The commands for the stored state: snapshots of it, and whether it is whole."""
 
 import sys
-from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
 
-from kubelite.cli.common import data_dir_option, json_option, load_config, reporting
-from kubelite.terminal import in_line
+from kubelite import __version__
+from kubelite.cli.common import (
+    data_dir_option,
+    fail,
+    json_option,
+    load_config,
+    reporting,
+    setting_options,
+)
+from kubelite.config import Config
+from kubelite.snapshot_config import SnapshotConfig
+from kubelite.terminal import STDERR, in_line
+
+_SNAPSHOT_FIELDS = ("data_dir", "node_name", *SnapshotConfig.__annotations__)
+_settings = setting_options(Config, _SNAPSHOT_FIELDS)
+_bucket_option = click.option(
+    "--s3", "in_bucket", is_flag=True, help="Also in the bucket of --snapshot-s3-bucket"
+)
 
 
 @click.group()
@@ -16,53 +32,124 @@ def snapshot() -> None:
 
 
 @snapshot.command("save")
-@data_dir_option
+@click.option("--scheduled", is_flag=True, hidden=True)
+@_settings
 @json_option
-def snapshot_save(data_dir: str | None, as_json: bool) -> None:
-    """Save the state, also while the server runs."""
+def snapshot_save(*, scheduled: bool, as_json: bool, **flags: Any) -> None:
+    """Save the state, also while the server runs; with a bucket configured, put it there as well."""
+    from kubelite.backup import actions
     from kubelite.clock import SystemClock
-    from kubelite.store import snapshots
 
-    config = load_config({"data_dir": data_dir})
-    with reporting(as_json, snapshots.SnapshotFailed) as progress:
-        now = SystemClock().now()
-        saved = snapshots.save(config.store_dir, config.snapshots_dir, now, progress)
-        progress.result(path=str(saved.path), size_bytes=saved.size_bytes)
-    if not as_json:
-        click.echo(saved.path)
+    config, clock = load_config(flags), SystemClock()
+
+    def say(line: object) -> None:
+        if not as_json:
+            with STDERR.above():
+                click.echo(line)
+
+    with reporting(as_json, actions.Refused) as progress:
+        taken = actions.take(config, clock, __version__, is_scheduled=scheduled, progress=progress)
+        say(taken)
+        if scheduled:
+            actions.prune(config, clock, in_bucket=False)
+        uploaded: list[str] = []
+        if config.snapshot_s3_bucket:
+            with progress.step(f"put snapshots into the bucket {config.snapshot_s3_bucket}"):
+                uploaded += actions.put_into_bucket(config, clock)
+            for name in uploaded:
+                say(f"s3://{config.snapshot_s3_bucket}: {name}")
+            if scheduled:
+                actions.prune(config, clock, in_bucket=True)
+        progress.result(path=str(taken), size_bytes=taken.stat().st_size, uploaded=uploaded)
 
 
 @snapshot.command("list")
-@data_dir_option
+@_bucket_option
+@_settings
 @json_option
-def snapshot_list(data_dir: str | None, as_json: bool) -> None:
+def snapshot_list(*, in_bucket: bool, as_json: bool, **flags: Any) -> None:
     """List the snapshots, oldest first."""
-    from kubelite.store import snapshots
+    from kubelite.backup import actions
+    from kubelite.clock import SystemClock
 
-    found = snapshots.list_snapshots(load_config({"data_dir": data_dir}).snapshots_dir)
+    config = load_config(flags)
+    try:
+        found = actions.listed(config, SystemClock(), in_bucket=in_bucket)
+    except actions.Refused as error:
+        fail(error)
     if as_json:
-        click.echo(msgspec.json.encode(found, enc_hook=str))
+        click.echo(msgspec.json.encode(found).decode())
         return
-    for saved in found:
-        click.echo(f"{saved.name}  {saved.size_bytes / 1e6:.1f} MB")
+    for kept in found:
+        where = "".join(
+            f"  {place}"
+            for place, is_there in (("here", kept.is_here), ("bucket", kept.is_in_bucket))
+            if in_bucket and is_there
+        )
+        click.echo(f"{kept.name}  {kept.size_bytes / 1e6:.1f} MB{where}")
+
+
+@snapshot.command("delete")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@_bucket_option
+@_settings
+def snapshot_delete(*, names: tuple[str, ...], in_bucket: bool, **flags: Any) -> None:
+    """Delete snapshots by their names."""
+    from kubelite.backup import actions
+    from kubelite.clock import SystemClock
+
+    config = load_config(flags)
+    try:
+        for name in names:
+            actions.delete(config, SystemClock(), name, in_bucket=in_bucket)
+            click.echo(f"snapshot {name} deleted")
+    except actions.Refused as error:
+        fail(error)
+
+
+@snapshot.command("prune")
+@_bucket_option
+@_settings
+def snapshot_prune(*, in_bucket: bool, **flags: Any) -> None:
+    """Delete the scheduled snapshots of this server beyond --snapshot-retention."""
+    from kubelite.backup import actions
+    from kubelite.clock import SystemClock
+
+    try:
+        for name in actions.prune(load_config(flags), SystemClock(), in_bucket=in_bucket):
+            click.echo(f"snapshot {name} deleted")
+    except actions.Refused as error:
+        fail(error)
 
 
 @snapshot.command("restore")
 @click.argument("name")
-@data_dir_option
+@click.option("--s3", "from_bucket", is_flag=True, help="Take it from the bucket")
+@_settings
 @json_option
-def snapshot_restore(name: str, data_dir: str | None, as_json: bool) -> None:
+def snapshot_restore(*, name: str, from_bucket: bool, as_json: bool, **flags: Any) -> None:
     """Put the snapshot NAME (as listed, or a file) in place of the state; the server must be stopped."""
-    from kubelite.store import snapshots
-    from kubelite.store.lmdb_engine import StoreLocked
+    from kubelite.backup import actions
+    from kubelite.clock import SystemClock
 
-    config = load_config({"data_dir": data_dir})
-    source = Path(name) if "/" in name else config.snapshots_dir / name
-    with reporting(as_json, snapshots.SnapshotFailed, StoreLocked) as progress:
-        former = snapshots.restore(source, config.store_dir, progress)
-        progress.result(restored=str(source), former=str(former) if former else None)
-    if not as_json:
-        click.echo(f"restored {source}" + (f"; the former state is {former}" if former else ""))
+    config, clock = load_config(flags), SystemClock()
+    with reporting(as_json, actions.Refused) as progress:
+        done = actions.restore(config, clock, name, from_bucket=from_bucket, progress=progress)
+        progress.result(
+            restored=done.source,
+            former=str(done.former) if done.former else None,
+            placed_keys=done.placed_keys,
+        )
+    if as_json:
+        return
+    click.echo(
+        f"restored {done.source}" + (f"; the former state is {done.former}" if done.former else "")
+    )
+    if done.placed_keys:
+        click.echo(
+            "This machine has the cluster's keys now: start the server, with the settings it had. "
+            "Agents find it with kubelite agent --join https://NEW-ADDRESS:6443; they need no token."
+        )
 
 
 @click.command()
