@@ -555,9 +555,13 @@ def node_failures(config: Config | AgentConfig) -> Iterator[None]:
         ) from error
     except OSError as error:
         if error.filename is not None:
-            raise CannotStart(f"cannot use {error.filename}: {error.strerror}") from error
+            raise CannotStart(
+                f"cannot use {error.filename}: {error.strerror}; mend that, or see --data-dir"
+            ) from error
         if error.errno in NO_ROOM:
-            raise CannotStart(f"cannot write to {config.agent_dir}: {error.strerror}") from error
+            raise CannotStart(
+                f"cannot write to {config.agent_dir}: {error.strerror}; make room, or see --data-dir"
+            ) from error
         raise CannotStart(
             f"cannot listen on {in_url(config.kubelet_address)}:{config.kubelet_port}: "
             f"{os.strerror(error.errno or 0)}; see --kubelet-port"

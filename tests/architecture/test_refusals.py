@@ -8,7 +8,7 @@ SOURCE = Path(__file__).parents[2] / "src" / "kubelite"
 REFUSALS = {"CannotStart", "SnapshotFailed", "StoreLocked", "TokenFailed", "NotMerged", "fail"}
 # `Refused` is a name of others, too.
 OF_COMMANDS = {SOURCE / "maintenance.py", SOURCE / "uninstall.py"}
-ADVICE = ("; ", "(see ", "must ", "needs ", "give ", "will do")
+ADVICE = ("; ", "(see ", "must ", "needs ", "give ", "will do", "--")  # "--": it names the setting
 UPSTREAM = ("failed to register CRI auth plugins",)  # the kubelet's own words, which name the file
 
 
@@ -29,7 +29,8 @@ def _refusals(tree: ast.AST, names: set[str]) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Name(id=name), args=[first, *_]) if name in names:
-                if text := _text(first):
+                text = _text(first)
+                if any(map(str.isalpha, text)):  # else it is another error's text
                     yield node.lineno, text
 
 
