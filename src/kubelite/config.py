@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 
+from kubelite import log
 from kubelite.address_pool import pool_ranges
 from kubelite.engine_config import check_engine
 from kubelite.image_config import check_images
@@ -80,6 +81,9 @@ class Config(SnapshotConfig, frozen=True, kw_only=True):
         str, Setting("File to write the administrator's kubeconfig to", "FILE", is_filled=True)
     ] = msgspec.field(default_factory=_default_kubeconfig)
     write_kubeconfig_mode: Annotated[str, Setting("Mode of that file, octal", "MODE")] = "0600"
+    write_kubeconfig_group: Annotated[
+        str, Setting("Group of that file, by name or number; it may read it then", "GROUP")
+    ] = ""
     tls_san: Annotated[
         tuple[str, ...], Setting("Further name or address of the API server's certificate", "NAME")
     ] = ()
@@ -534,6 +538,8 @@ def _check_node(config: Config | AgentConfig) -> None:
     if not path.isprintable() or len(path.encode()) > STORAGE_PATH_LENGTH_MAX or path == "/":
         reason = f"must be a folder other than /, of no more than {STORAGE_PATH_LENGTH_MAX} bytes"
         raise _unusable("default_local_storage_path", repr(path), reason)
+    if config.log_format not in log.FORMS:
+        raise _unusable("log_format", config.log_format, "must be text or json")
     check_engine(config)
     check_ingress(config)
     if config.root_dir and (not Path(config.root_dir).is_absolute() or config.root_dir == "/"):

@@ -82,7 +82,9 @@ class NodeNetwork:
         has_ipv6 = any(family_of(text) is IPV6 for text in cluster.cluster_cidrs)
         if has_ipv6 and (problem := ipv6_problem()):
             ranges = f"--cluster-cidr {cluster.cluster_cidr}"
-            raise CannotStart(f"cannot give pods addresses of IPv6 ({ranges}): {problem}")
+            raise CannotStart(
+                f"cannot give pods addresses of IPv6 ({ranges}): {problem}; choose other ranges, or mend that"
+            )
 
     def move(self, addresses: tuple[str, ...]) -> None:
         """Follow the node to other addresses."""

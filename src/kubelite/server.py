@@ -4,6 +4,7 @@ Parts stop in reverse order. Nothing is created on disk before the process holds
 """
 
 import asyncio
+import logging
 import ssl
 import sys
 import time
@@ -48,6 +49,7 @@ from kubelite.control.scheduler.load import loads_of
 from kubelite.control.scheduler.requests import Amounts
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane
+from kubelite.doctor import start as examination
 from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.offload import Offload, WorkerThread
 from kubelite.parts import Parts
@@ -80,6 +82,8 @@ from kubelite.running import until_stopped
 from kubelite.system_needs import extension_need
 from kubelite.tasks import TaskSet
 
+log = logging.getLogger(__name__)
+
 # The disk thread releases the GIL for each row and waits this long to get it back from a busy loop.
 SWITCH_SECONDS = 0.0005
 
@@ -87,7 +91,7 @@ SWITCH_SECONDS = 0.0005
 def run(config: Config) -> None:
     """Run a server until SIGTERM or SIGINT; raises CannotStart or ServerFailed."""
     started = time.monotonic()
-    log_lines.setup(debug=config.debug)
+    log_lines.setup(debug=config.debug, form=config.log_format)
     collector.pause()
     allow_many_files()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -184,12 +188,8 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     running.push_async_callback(api.stop, 1.0)
     write_kubeconfig(config, pki.kubeconfig(f"https://{reachable(config.bind_address)}:{port}"))
     running.push_async_callback(tasks.stop)
-    tasks.supervise(pki.keep_fresh, name="renew certificates")
     followers = [lambda view: plane.move(endpoint_address(config, view))]
-    tasks.supervise(host.run, name="watch host addresses")
-    tasks.supervise(
-        lambda: _follow_addresses(config, pki, host, plane, followers), name="follow host addresses"
-    )
+    _keep_up(config, tasks, pki, host, plane, followers)
     _keep_store(config, OpenedStore(store, sealing), clock, tasks, running)
     parts = Parts(plane)
     running.push_async_callback(parts.stop)
@@ -306,6 +306,23 @@ async def _node_loads(plane: ControlPlane) -> Mapping[str, Amounts]:
     return loads_of(await plane.measuring().nodes())
 
 
+def _keep_up(
+    config: Config,
+    tasks: TaskSet,
+    pki: Pki,
+    host: HostAddresses,
+    plane: ControlPlane,
+    followers: Sequence[Callable[[HostView], None]],
+) -> None:
+    """Keep certificates and addresses right from now on, and warn once of what the host will make of it."""
+    tasks.supervise(pki.keep_fresh, name="renew certificates")
+    tasks.supervise(host.run, name="watch host addresses")
+    tasks.supervise(
+        lambda: _follow_addresses(config, pki, host, plane, followers), name="follow host addresses"
+    )
+    tasks.start(examination.warn(config), name="examine the host")
+
+
 async def _follow_addresses(
     config: Config,
     pki: Pki,
@@ -357,6 +374,10 @@ async def _start_worker(
 
 
 def _greet(config: Config, seconds: float) -> None:
+    if config.log_format == log_lines.JSON:
+        ready = {"seconds": round(seconds, 3), "kubeconfig": config.write_kubeconfig}
+        log.info("kubelite is ready", extra=ready)
+        return
     what = (
         ("get namespaces",) if config.disable_agent else ("get nodes", "apply -f examples/hello/")
     )

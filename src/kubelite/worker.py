@@ -108,6 +108,7 @@ from kubelite.node.volumes.local_folders import LocalFolders
 from kubelite.node_network import NodeNetwork
 from kubelite.offload import Offload
 from kubelite.prerequisites import CannotStart, in_url
+from kubelite.progress import on_terminal
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -235,7 +236,7 @@ class Worker:
         self._followers = [registration.move, kubelet.move]
         self._network.on_change = registration.wake
         _connect(devices, kubelet, registration)
-        images = LocalImages(data / "images", self._runtime)
+        images = LocalImages(data / "images", self._runtime, on_terminal())
 
         async def before_pods() -> None:
             """Make the engine ready before pods, which would pull these images from a registry."""
@@ -345,7 +346,9 @@ class Worker:
         try:
             await asyncio.to_thread(write_hosts, certificates, registries)
         except OSError as error:
-            raise CannotStart(f"cannot write {certificates}: {error.strerror}") from error
+            raise CannotStart(
+                f"cannot write {certificates}: {error.strerror}; make room, or see --data-dir"
+            ) from error
         for limitation in limitations(registries):
             log.warning("registries.yaml: %s", limitation)
         verification = Verification(
@@ -550,12 +553,18 @@ def node_failures(config: Config | AgentConfig) -> Iterator[None]:
     try:
         yield
     except (RulesUnavailable, CannotListen, PermissionError) as error:
-        raise CannotStart(f"cannot set up the node's network: {error}") from error
+        raise CannotStart(
+            f"cannot set up the node's network: {error}; kubelite doctor tells what is missing"
+        ) from error
     except OSError as error:
         if error.filename is not None:
-            raise CannotStart(f"cannot use {error.filename}: {error.strerror}") from error
+            raise CannotStart(
+                f"cannot use {error.filename}: {error.strerror}; mend that, or see --data-dir"
+            ) from error
         if error.errno in NO_ROOM:
-            raise CannotStart(f"cannot write to {config.agent_dir}: {error.strerror}") from error
+            raise CannotStart(
+                f"cannot write to {config.agent_dir}: {error.strerror}; make room, or see --data-dir"
+            ) from error
         raise CannotStart(
             f"cannot listen on {in_url(config.kubelet_address)}:{config.kubelet_port}: "
             f"{os.strerror(error.errno or 0)}; see --kubelet-port"
@@ -654,7 +663,9 @@ def _pod_ids() -> IdRange:
     try:
         return host_ids()
     except (ValueError, OSError) as error:
-        raise CannotStart(f"cannot find ids for user namespaces of pods: {error}") from error
+        raise CannotStart(
+            f"cannot find ids for user namespaces of pods: {error}; mend /etc/subuid and /etc/subgid"
+        ) from error
 
 
 def _complete_pod(body: dict[str, Any]) -> Pod:

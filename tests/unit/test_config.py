@@ -197,6 +197,8 @@ def test_no_value_has_control_characters(field: str, plain: type, text: str) -> 
         ({"https_listen_port": -1}, "must be a port number"),
         ({"write_kubeconfig_mode": "-600"}, "must be octal"),
         ({"write_kubeconfig_mode": "77777"}, "must be octal"),
+        ({"log_format": "xml"}, "--log-format xml: must be text or json"),
+        ({"log_format": ""}, "must not be empty"),
         ({"service_node_port_range": "²-³"}, "must be FIRST-LAST"),
         ({"service_node_port_range": "9-1"}, "must be FIRST-LAST"),
         ({"oidc_required_claim": ("nonsense",)}, "--oidc-required-claim nonsense: must be CLAIM="),

@@ -12,9 +12,12 @@ import click
 from kubelite import __version__
 from kubelite.cli.certificates import certificate, secrets_encrypt
 from kubelite.cli.common import data_dir_option
+from kubelite.cli.doctor import doctor
+from kubelite.cli.kubeconfig import kubeconfig, kubectl
 from kubelite.cli.removal import reset
 from kubelite.cli.running import agent, server
 from kubelite.cli.state import check, snapshot, tell_format
+from kubelite.cli.status import status
 from kubelite.cli.tokens import token
 
 
@@ -58,5 +61,9 @@ for _command in (
     certificate,
     secrets_encrypt,
     reset,
+    doctor,
+    status,
+    kubeconfig,
+    kubectl,
 ):
     main.add_command(_command)

@@ -1,14 +1,16 @@
 """The commands that run a server or an agent; each setting is an option."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
+from kubelite import log
 from kubelite.cli.common import fail, load_config, setting_options
-from kubelite.config import AgentConfig, Config, InvalidConfig, load_agent
+from kubelite.config import AgentConfig, Config, InvalidConfig, NodeConfig, load_agent
 
 
 @contextmanager
@@ -40,7 +42,7 @@ def server(**flags: Any) -> None:
     try:
         run(config)
     except (CannotStart, ServerFailed) as error:
-        fail(error)
+        _fail(config, error)
 
 
 @click.command()
@@ -58,4 +60,12 @@ def agent(**flags: Any) -> None:
     try:
         run(config)
     except (CannotStart, ServerFailed) as error:
-        fail(error)
+        _fail(config, error)
+
+
+def _fail(config: NodeConfig, error: Exception) -> NoReturn:
+    """End the process as `fail` does, in the form of its log."""
+    if config.log_format == log.JSON:
+        click.echo(log.end_line(str(error)), err=True)
+        sys.exit(1)
+    fail(error)

@@ -348,7 +348,9 @@ def lock_folder(path: Path) -> int:
     except BlockingIOError as error:
         holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
         os.close(descriptor)
-        raise StoreLocked(f"cannot open store in {path}: process {holder} uses it") from error
+        raise StoreLocked(
+            f"cannot open store in {path}: process {holder} uses it; stop the server first"
+        ) from error
     with suppress(
         OSError
     ):  # it is only for the message above; a full disk must not keep the store shut

@@ -112,7 +112,7 @@ def test_a_folder_named_db_makes_no_cluster(tmp_path: Path) -> None:
     refused = invoke(Config(data_dir=str(tmp_path), write_kubeconfig=f"{tmp_path}/none"), "--yes")
     assert (refused.exit_code, refused.output) == (
         1,
-        f"kubelite: cannot use {tmp_path}: there is no cluster in it\n",
+        f"kubelite: cannot use {tmp_path}: there is no cluster in it; see --data-dir\n",
     )
     assert files(tmp_path) == ["db", "db/models.py"]
 

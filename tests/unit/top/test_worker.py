@@ -15,11 +15,11 @@ from kubelite.worker import node_failures
     [
         (
             OSError(errno.ENOSPC, "No space left on device"),
-            "cannot write to /d/agent: No space left on device",
+            "cannot write to /d/agent: No space left on device; make room, or see --data-dir",
         ),
         (
             OSError(errno.EROFS, "Read-only file system", "/d/agent/x"),
-            "cannot use /d/agent/x: Read-only file system",
+            "cannot use /d/agent/x: Read-only file system; mend that, or see --data-dir",
         ),
         (
             OSError(errno.EADDRINUSE, "error while attempting to bind"),

@@ -17,6 +17,7 @@ from kubelite.node.images.compressed_archives import (
 )
 from kubelite.node.images.names import full_name
 from kubelite.node.runtime import ContainerRuntime, EngineUnavailable, Image, RuntimeFailure
+from kubelite.progress import BYTES, SILENT, Progress, amount, size_of
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,12 @@ Archive = tuple[Path, float]  # and when it was modified
 class LocalImages:
     """Image archives in a folder, loaded once per change, and again after the engine lost images."""
 
-    def __init__(self, folder: Path, runtime: ContainerRuntime) -> None:
+    def __init__(
+        self, folder: Path, runtime: ContainerRuntime, progress: Progress = SILENT
+    ) -> None:
         self._folder = folder
         self._runtime = runtime
+        self._progress = progress
         self._lock = asyncio.Lock()
         self._is_ready = asyncio.Event()
         self._loaded: set[Archive] = set()
@@ -94,8 +98,11 @@ class LocalImages:
             if await asyncio.to_thread(_is_being_written, path):
                 continue  # the end of the writing is told
             self._loaded.add(archive)
+            size = await asyncio.to_thread(size_of, path)
+            log.info("loading image", extra={"file": path.name, "size": amount(size, BYTES)})
             try:
-                await self._load(archive)
+                with self._progress.step(f"load {path.name} ({amount(size, BYTES)})"):
+                    await self._load(archive)
             except EngineUnavailable as error:
                 self._loaded.discard(archive)  # `load` is called when the engine is back
                 log.warning("cannot load image", extra={"file": path, "reason": str(error)})
