@@ -2244,3 +2244,23 @@ CERTIFICATE_WAIT = Limit(
     beyond="requested again",
     reason="as the kubelet's; the cluster decides in milliseconds, an administrator in minutes",
 )
+
+# Ephemeral clusters
+
+CLUSTER_AGENTS = Limit(
+    "cluster-agents",
+    50,
+    "nodes",
+    bounds="agents of an ephemeral cluster",
+    beyond="the cluster is not made",
+    reason="each is a process and an engine of 120 MB; simulated nodes are for larger clusters",
+)
+
+CLUSTER_CONNECTIONS = Limit(
+    "cluster-connections",
+    1000,
+    "connections",
+    bounds="connections through one published port of an ephemeral cluster",
+    beyond="the connection is closed",
+    reason="each holds two buffers and two descriptors of the 4096 that a process may have",
+)

@@ -11,6 +11,7 @@ import click
 
 from kubelite import __version__
 from kubelite.cli.certificates import certificate, secrets_encrypt
+from kubelite.cli.cluster import cluster
 from kubelite.cli.removal import reset
 from kubelite.cli.running import agent, server
 from kubelite.cli.state import check, snapshot
@@ -53,5 +54,6 @@ for _command in (
     certificate,
     secrets_encrypt,
     reset,
+    cluster,
 ):
     main.add_command(_command)

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import click
 
-from kubelite.config import Config, InvalidConfig, load
+from kubelite.config import CONFIG_FILE, Config, InvalidConfig, load
 
 data_dir_option = click.option("--data-dir", metavar="DIR", help="Folder that holds all state")
 kubeconfig_option = click.option(
@@ -18,10 +18,10 @@ kubeconfig_option = click.option(
 )
 
 
-def load_config(flags: dict[str, Any]) -> Config:
+def load_config(flags: dict[str, Any], file: Path = CONFIG_FILE) -> Config:
     """Return the configuration of a server from flags, environment and files; a wrong one ends the command."""
     try:
-        return load(flags, os.environ)
+        return load(flags, os.environ, file)
     except InvalidConfig as error:
         fail(error)
 

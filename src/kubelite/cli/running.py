@@ -3,12 +3,14 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
 from kubelite.cli.common import fail, load_config
 from kubelite.config import (
+    CONFIG_FILE,
     AgentConfig,
     Config,
     InvalidConfig,
@@ -56,11 +58,23 @@ def _no_authorities_of_the_system() -> Iterator[None]:
             os.environ[name] = given
 
 
+config_option = click.option(
+    "--config",
+    "-c",
+    "file",
+    metavar="FILE",
+    default=str(CONFIG_FILE),
+    show_default=True,
+    help="Configuration file, with more in FILE.d/*.yaml",
+)
+
+
 @click.command()
+@config_option
 @_options(Config)
-def server(**flags: Any) -> None:
+def server(file: str, **flags: Any) -> None:
     """Run the server: API, store, scheduler, controllers, node, network."""
-    config = load_config(flags)
+    config = load_config(flags, Path(file))
     with _no_authorities_of_the_system():
         from kubelite.server import run
     from kubelite.prerequisites import CannotStart, ServerFailed
@@ -72,11 +86,12 @@ def server(**flags: Any) -> None:
 
 
 @click.command()
+@config_option
 @_options(AgentConfig)
-def agent(**flags: Any) -> None:
+def agent(file: str, **flags: Any) -> None:
     """Join a cluster as a worker, and run its pods; later starts need no token."""
     try:
-        config = load_agent(flags, os.environ)
+        config = load_agent(flags, os.environ, Path(file))
     except InvalidConfig as error:
         fail(error)
     with _no_authorities_of_the_system():
