@@ -27,10 +27,10 @@ class NotReady(Exception):
 class Api:
     """The API of one cluster."""
 
-    def __init__(self, kubeconfig: Path) -> None:
-        """Raises KubeconfigInvalid."""
+    def __init__(self, kubeconfig: Path, address: str) -> None:
+        """`address` is the URL at which this machine reaches it. Raises KubeconfigInvalid."""
         access = read_kubeconfig(kubeconfig)
-        url = urlsplit(access.server)
+        url = urlsplit(address)
         self._host, self._port = url.hostname or "", url.port or 443
         self._tls = access.ssl_context
 
@@ -74,12 +74,17 @@ class Api:
             connection.close()
 
 
-def until_answers(kubeconfig: Path, is_alive: Callable[[], bool], timeout_seconds: float) -> Api:
-    """Wait until the API of a server answers, which writes the kubeconfig. Raises NotReady."""
+def until_answers(
+    kubeconfig: Path, address: str, is_alive: Callable[[], bool], timeout_seconds: float
+) -> Api:
+    """Wait until the API of a server answers, which writes the kubeconfig before. Raises NotReady."""
     deadline = time.monotonic() + timeout_seconds
+    api: Api | None = None
     while True:
         with contextlib.suppress(KubeconfigInvalid):
-            if kubeconfig.exists() and (api := Api(kubeconfig)).answers():
+            if api is None and kubeconfig.exists():
+                api = Api(kubeconfig, address)
+            if api is not None and api.answers():
                 return api
         if not is_alive():
             raise NotReady("its server has ended")

@@ -26,16 +26,13 @@ class Groups(Struct, frozen=True):
 
 
 def legacy(root: Path = ROOT) -> list[Path]:
-    """Return where the legacy hierarchies are mounted; empty where there is only the unified one."""
-    if not root.is_dir():
+    """Return where the legacy hierarchies are mounted, and a unified one beside them; empty where that is alone."""
+    if not root.is_dir() or (root / "cgroup.controllers").exists():
         return []
     return [
         folder
         for folder in sorted(root.iterdir())
-        if folder.is_dir()
-        and not folder.is_symlink()
-        and (folder / "cgroup.procs").exists()
-        and not (folder / "cgroup.controllers").exists()
+        if folder.is_dir() and not folder.is_symlink() and (folder / "cgroup.procs").exists()
     ]
 
 

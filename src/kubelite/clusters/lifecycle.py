@@ -143,8 +143,7 @@ class Clusters:
     def start(self, name: str, wait_seconds: float) -> None:
         """Start a cluster that is stopped; one that runs in part is stopped first. Raises ClusterFailed."""
         self.clean()
-        folder, plan = self._existing(name)
-        with folder.locked():
+        with self._held(name) as (folder, plan):
             if _seen(folder, plan).status == "running":
                 return
             _stop(folder, plan, 0)
@@ -153,35 +152,45 @@ class Clusters:
     def stop(self, name: str) -> None:
         """Stop a cluster; its state stays. Raises ClusterFailed."""
         self.clean()
-        folder, plan = self._existing(name)
-        with folder.locked():
+        with self._held(name) as (folder, plan):
             _stop(folder, plan, STOP_SECONDS)
 
     def delete(self, name: str) -> None:
         """Delete a cluster with all that it has. Raises ClusterFailed."""
         self.clean()
-        folder, plan = self._existing(name)
-        with folder.locked():
+        with self._held(name) as (folder, plan):
             folder.write(msgspec.structs.replace(plan, phase="going"))
             _remove(folder, plan)
+        with self._folders.locked():  # the folder of all goes with the last one
+            pass
 
     def clean(self) -> None:
         """Remove what killed commands and killed clusters have left; others that work on a cluster are left alone."""
-        for folder in self._folders.all():
-            with contextlib.suppress(BlockingIOError, FileNotFoundError), folder.locked(wait=False):
-                plan = folder.read()
-                if plan is None or plan.phase != "made":
-                    self._say(f"removing what is left of cluster {folder.name}")
-                    _remove(folder, plan)
-                elif (
-                    seen := _seen(folder, plan)
-                ).status == "degraded" and SERVER not in seen.running:
-                    self._say(f"stopping cluster {folder.name}, whose server has ended")
-                    _stop(folder, plan, STOP_SECONDS)
-                elif not seen.running:
-                    _stop(folder, plan, 0)
+        if self._folders.top.is_dir():
+            with (
+                self._folders.locked()
+            ):  # or a cluster that is begun right now would be taken for a dead one
+                for folder in self._folders.all():
+                    with (
+                        contextlib.suppress(BlockingIOError, FileNotFoundError),
+                        folder.locked(wait=False),
+                    ):
+                        self._clean(folder)
         if os.geteuid() == 0:
             self._sweep()
+
+    def _clean(self, folder: Folder) -> None:
+        plan = folder.read()
+        if plan is None or plan.phase != "made":
+            self._say(f"removing what is left of cluster {folder.name}")
+            _remove(folder, plan)
+            return
+        seen = _seen(folder, plan)
+        if seen.status == "degraded" and SERVER not in seen.running:
+            self._say(f"stopping cluster {folder.name}, whose server has ended")
+            _stop(folder, plan, STOP_SECONDS)
+        elif not seen.running:
+            _stop(folder, plan, 0)
 
     def _sweep(self) -> None:
         """Remove what is in the kernel of clusters whose folder is gone."""
@@ -209,6 +218,13 @@ class Clusters:
             raise ClusterFailed(f"there is no cluster {name}; there is {known}")
         return folder, plan
 
+    @contextlib.contextmanager
+    def _held(self, name: str) -> Iterator[tuple[Folder, Plan]]:
+        """Hold a cluster; yield its folder and its plan. Raises ClusterFailed."""
+        folder, _ = self._existing(name)
+        with folder.locked():
+            yield self._existing(name)
+
     def _surroundings(self) -> Surroundings:
         plans = [plan for folder in self._folders.all() if (plan := folder.read()) is not None]
         is_root = os.geteuid() == 0
@@ -229,10 +245,13 @@ class Clusters:
                 self._say("network")
                 _network().make(plan, folder.path)
             self._say("server")
-            pid = _begin(folder, plan, SERVER, held)
+            _begin(folder, plan, SERVER, held)
             try:
                 api = asking.until_answers(
-                    folder.node() / "admin.yaml", lambda: _lives(folder, SERVER), START_SECONDS
+                    folder.node() / "admin.yaml",
+                    plan.url,
+                    lambda: _lives(folder, SERVER),
+                    START_SECONDS,
                 )
                 _write_kubeconfig(folder, plan)
                 for node in plan.nodes[1:]:
@@ -249,7 +268,6 @@ class Clusters:
                     _until(lambda: all(_has_begun(folder, node) for node in plan.nodes), "nodes")
             except asking.NotReady as error:
                 raise ClusterFailed(f"cluster {plan.name}: {error}{_said(folder, plan)}") from error
-        del pid
         self._say(f"ready after {time.monotonic() - started:.1f} s")
 
 
@@ -489,10 +507,9 @@ def _stop(folder: Folder, plan: Plan, grace_seconds: float) -> None:
             wait_for_end(process, max(deadline - time.monotonic(), 0.0))
     for _, process in living:
         end(process, 0)
-    for path in (folder.path, *(folder.node(short) / "config.yaml" for short in (SERVER, *shorts))):
-        for process in marked(str(path)):
-            if process.pid != os.getpid():
-                end(process, 0)
+    configurations = (str(folder.node(short) / "config.yaml") for short in shorts)
+    for process in marked({str(folder.path), *configurations}):
+        end(process, 0)
     for short in shorts:
         folder.note(short, None)
     if plan.nodes or plan.network:

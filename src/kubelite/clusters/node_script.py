@@ -44,7 +44,7 @@ while read -r _ _ _ _ place rest; do
     [ "$options" = systemd ] && options=none,name=systemd
     if [ "$kind" = cgroup ]; then
         umount "$place" && mount -t cgroup -o "$options" cgroup "$place"
-    elif [ -s "$place/cgroup.controllers" ]; then
+    else
         umount "$place" && mount -t cgroup2 cgroup2 "$place"
         for each in $(cat "$place/cgroup.controllers"); do
             echo "+$each" >"$place/cgroup.subtree_control" 2>/dev/null || :

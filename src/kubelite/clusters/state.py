@@ -7,21 +7,23 @@ CLUSTERS/NAME/NODE/       state of a node: data/, kubelite.log, process.json
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from kubelite.api.auth.secret_files import write_file
-from kubelite.clusters.plan import NAME, SERVER, Plan, PlanFailed
+from kubelite.clusters.plan import NAME, SERVER, Plan
 
 PLAN_FILE = "cluster.json"
 PROCESS_FILE = "process.json"
 PLAN_BYTES_MAX = 1 << 20
+PROGRAMS = frozenset({b"kubelite", b"kubelite.clusters.forward_program"})
 STARTED = (
     19  # of the fields of /proc/PID/stat after the name: when it began, in ticks since the boot
 )
@@ -53,15 +55,20 @@ class Folders(Struct, frozen=True):
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock on what clusters share; waits for it. Raises PlanFailed."""
-        try:
+        """Hold the lock on what clusters share; waits for it. The folder goes with the last cluster. Raises OSError."""
+        lock = self.top / ".lock"
+        while True:
             self.top.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _lock(self.top / ".lock", wait=True):
-                yield
-        except OSError as error:
-            raise PlanFailed(
-                f"cannot use {error.filename or self.top}: {error.strerror}"
-            ) from error
+            with contextlib.suppress(FileNotFoundError), _lock(lock, wait=True) as held:
+                if not held:
+                    continue
+                try:
+                    yield
+                finally:
+                    if [path.name for path in self.top.iterdir()] == [lock.name]:
+                        lock.unlink()
+                        self.top.rmdir()
+                return
 
 
 class Folder(Struct, frozen=True):
@@ -102,7 +109,9 @@ class Folder(Struct, frozen=True):
     @contextlib.contextmanager
     def locked(self, *, wait: bool = True) -> Iterator[None]:
         """Hold the cluster against other commands. Raises BlockingIOError if not `wait`, OSError."""
-        with _lock(self.path / "lock", wait=wait):
+        with _lock(self.path / "lock", wait=wait) as held:
+            if not held:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
             yield
 
     def note(self, short: str, process: Process | None) -> None:
@@ -125,11 +134,12 @@ class Folder(Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def _lock(path: Path, *, wait: bool) -> Iterator[None]:
+def _lock(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock; yield whether the file is still there, which another holder may have removed."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        yield
+        yield path.exists() and os.path.samestat(os.fstat(descriptor), path.stat())
     finally:
         os.close(descriptor)
 
@@ -195,12 +205,13 @@ def end(process: Process, grace_seconds: float) -> None:
     wait_for_end(process, 10.0)
 
 
-def marked(argument: str) -> list[Process]:
-    """Return the processes that were started with an argument, which is a path in the folder of one cluster."""
-    mark, found = os.fsencode(argument), []
+def marked(paths: Collection[str]) -> list[Process]:
+    """Return the processes of kubelite that were started with one of these paths of one cluster as an argument."""
+    marks, found = {os.fsencode(path) for path in paths}, []
     for entry in os.scandir("/proc"):
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
-                if mark in Path(entry.path, "cmdline").read_bytes().split(b"\0"):
+                arguments = set(Path(entry.path, "cmdline").read_bytes().split(b"\0"))
+                if marks & arguments and PROGRAMS & arguments:
                     found.append(process_of(int(entry.name)))
     return [process for process in found if process is not None]
