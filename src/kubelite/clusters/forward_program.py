@@ -27,7 +27,7 @@ class Forwarder:
     def __init__(self, port: Port, address: str) -> None:
         self._port = port
         self._address = address
-        self._open = 0
+        self.connections = 0
 
     async def listen(self) -> asyncio.Server:
         """Listen. Raises OSError."""
@@ -36,17 +36,17 @@ class Forwarder:
         )
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._open >= CLUSTER_CONNECTIONS.value:
+        if self.connections >= CLUSTER_CONNECTIONS.value:
             CLUSTER_CONNECTIONS.reached()
             writer.transport.abort()
             return
-        self._open += 1
+        self.connections += 1
         try:
             await self._pass_on(reader, writer)
         except (OSError, TimeoutError):
             writer.transport.abort()  # the node does not answer, or either side broke off
         finally:
-            self._open -= 1
+            self.connections -= 1
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(CONNECT_SECONDS):
