@@ -70,6 +70,11 @@ def _clusters(context: click.Context) -> "Iterator[Clusters]":
     "--simulation-file", metavar="FILE", help="What simulated nodes and their pods are like"
 )
 @click.option(
+    "--registry-config",
+    metavar="FILE",
+    help="Registries of all nodes (default: host.kubelite.internal:5000 is the machine's port 5000)",
+)
+@click.option(
     "--image", "images", metavar="FILE", multiple=True, help="Image archive for all nodes"
 )
 @click.option(
@@ -88,6 +93,7 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
     agents: int | None,
     simulate_nodes: int | None,
     simulation_file: str | None,
+    registry_config: str | None,
     images: tuple[str, ...],
     ports: tuple[str, ...],
     wait: str | None,
@@ -104,6 +110,7 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
             file.agents if agents is None else agents,
             file.simulate_nodes if simulate_nodes is None else simulate_nodes,
             file.simulation_file if simulation_file is None else simulation_file,
+            file.registry_config if registry_config is None else registry_config,
             (*file.images, *images),
             (*file.ports, *ports),
             seconds_of(wait or file.wait or "60s"),

@@ -33,6 +33,7 @@ from kubelite.clusters.plan import (
     check_name,
     identifier_of,
     kubeconfig_of,
+    own_registries,
     plan_of,
     server_settings,
 )
@@ -340,10 +341,18 @@ def _lay_out(folder: Folder, plan: Plan, wanted: Wanted) -> None:
             folder.node(PORTS).mkdir(mode=0o700)
         for node in plan.nodes:
             add_images(folder, node, wanted.images)
+            _add_registries(folder, node, wanted.registries)
     except OSError as error:
         raise ClusterFailed(
             f"cannot lay out cluster {plan.name}: {error.filename}: {error.strerror}"
         ) from error
+
+
+def _add_registries(folder: Folder, node: Node, given: str) -> None:
+    place = folder.node(node.short) / "data" / "agent" / "etc"
+    place.mkdir(mode=0o700, parents=True)
+    content = Path(given).read_bytes() if given else msgspec.json.encode(own_registries())
+    write_file(place / "registries.yaml", content, mode=0o600)
 
 
 def _write_settings(folder: Path, settings: dict[str, Any]) -> None:

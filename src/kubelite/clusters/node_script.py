@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from kubelite.clusters.plan import Node, Plan
-
-HOST_NAME: Final = "host.kubelite.internal"  # the machine, as its nodes know it
+from kubelite.clusters.plan import HOST_NAME, Node, Plan
 
 # It joins its groups before it becomes `unshare`: a namespace of groups begins where its maker is. With the unified
 # hierarchy it then goes one down, since a group with groups below it may hold no process.

@@ -22,6 +22,9 @@ PORT = re.compile(
     r"(?:(?P<ip>[0-9.]+|\[[0-9a-f:.]+\]):)?(?P<host>[0-9]+):(?P<port>[0-9]+)@(?P<at>[-a-z0-9]+)"
 )
 
+HOST_NAME = "host.kubelite.internal"  # the machine, as its nodes know it
+REGISTRY = f"{HOST_NAME}:5000"  # of the machine, as images on its nodes name it
+
 Phase = Literal["making", "made", "going"]
 
 
@@ -48,6 +51,7 @@ class Wanted(Struct, frozen=True):
     agents: int | None = None
     simulate_nodes: int = 0
     simulation: str = ""  # path of a file
+    registries: str = ""  # path of a file, for all real nodes
     images: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     wait_seconds: float = 60.0
@@ -153,6 +157,10 @@ def plan_of(wanted: Wanted, folder: str, around: Surroundings) -> Plan:
         raise PlanFailed(f"cannot use --agents {agents}: must be 0 to {CLUSTER_AGENTS.value}")
     if wanted.simulate_nodes < 0:
         raise PlanFailed(f"cannot use --simulate-nodes {wanted.simulate_nodes}: must be 0 or more")
+    if wanted.registries and not is_real:
+        raise PlanFailed(
+            "cannot use --registry-config: simulated nodes pull no images; see --agents"
+        )
     if wanted.images and not is_real:
         raise PlanFailed("cannot use --image: simulated nodes hold no images; see --agents")
     plan = Plan(
@@ -261,6 +269,11 @@ def _node_settings(node: Node, folder: str) -> dict[str, Any]:
         "node-ip": node.address,
         "container-log-dir": f"{folder}/pod-logs",
     }
+
+
+def own_registries() -> dict[str, Any]:
+    """Return the registries of nodes that were given none: the one of the machine, which needs no certificate."""
+    return {"mirrors": {REGISTRY: {"endpoint": [f"http://{REGISTRY}"]}}}
 
 
 def kubeconfig_of(plan: Plan, written: str) -> str:

@@ -33,6 +33,7 @@ class ClusterFile(Struct, frozen=True, forbid_unknown_fields=True, rename="kebab
     agents: Annotated[int, Meta(ge=0)] | None = None
     simulate_nodes: Annotated[int, Meta(ge=0)] = 0
     simulation_file: str = ""
+    registry_config: str = ""
     images: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     wait: str = ""
@@ -66,6 +67,7 @@ def read_cluster_file(path: Path) -> ClusterFile:
         found,
         images=tuple(str(beside / image) for image in found.images),
         simulation_file=str(beside / found.simulation_file) if found.simulation_file else "",
+        registry_config=str(beside / found.registry_config) if found.registry_config else "",
     )
 
 
