@@ -14,7 +14,10 @@ MISSING = missing_tools("root", "dockerd", "kubectl", "nft", "ip", "unshare", "m
 EXAMPLES = Path(__file__).parents[2] / "examples"
 HELLO = EXAMPLES / "hello"
 # What other tests of this machine come and go with, and what the kernel makes once and keeps.
-OF_OTHERS = re.compile(r"kubelite-bed-|/unified/kubelite|^/sys/fs/cgroup/[a-z]*/kubelite(/|$)")
+OF_OTHERS = re.compile(
+    r"kubelite-bed-|/unified/kubelite|^/sys/fs/cgroup/[a-z]*/kubelite(/|$)|/process_api/"
+)
+SETTINGS = ("ip ", "nft ", "ip_forward")
 FILES = (
     "/etc",
     "/etc/docker",
@@ -131,3 +134,10 @@ def machine_state() -> set[str]:
         if folder.is_dir():
             lines += map(str, folder.iterdir())
     return {line for line in lines if not OF_OTHERS.search(line)}
+
+
+def difference(before: set[str]) -> list[str]:
+    """Return what the machine has that it had not, and what of its settings is gone."""
+    after = machine_state()
+    gone = (line for line in before - after if line.startswith(SETTINGS))
+    return sorted(after - before) + [f"gone: {line}" for line in sorted(gone)]
