@@ -84,8 +84,7 @@ def _real(clusters: "_Clusters", archive: Path) -> Iterator[Figure]:
             subprocess.run(
                 [*kubectl, *more], input=text, text=True, check=True, capture_output=True
             )
-        ask = ["curl", "-sf", "-m", "1", f"http://127.0.0.1:{PORT}/"]
-        wait_for(lambda: subprocess.run(ask, capture_output=True).returncode == 0, "answer")
+        wait_for(_answers, "answer")
         answers.append(time.perf_counter() - started)
         clusters.run("delete", "real")
     for _ in range(3):
@@ -95,6 +94,11 @@ def _real(clusters: "_Clusters", archive: Path) -> Iterator[Figure]:
     yield Figure("cluster: two agents more, command to Ready", sorted(agents)[1], "s")
     name = "cluster: command to answer through the ingress"
     yield Figure(name, sorted(answers)[RUNS // 2], "s", f"< 6; {PEERS}")
+
+
+def _answers() -> bool:
+    ask = ["curl", "-sf", "-m", "1", f"http://127.0.0.1:{PORT}/"]
+    return subprocess.run(ask, capture_output=True).returncode == 0
 
 
 class _Clusters:
