@@ -10,10 +10,8 @@ one environment may serve both: what only the other one knows is ignored there, 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import socket
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -25,7 +23,7 @@ import msgspec
 from kubelite.address_pool import pool_ranges
 from kubelite.engine_config import check_engine
 from kubelite.image_config import check_images
-from kubelite.ingress_config import IngressConfig, check_ingress
+from kubelite.ingress_config import check_ingress
 from kubelite.network_config import ClusterSettings as ClusterSettings  # noqa: PLC0414 - exported
 from kubelite.network_config import (
     check_address,
@@ -38,13 +36,14 @@ from kubelite.network_config import (
     networks_of,
     node_prefixes,
 )
+from kubelite.node_config import CONFIG_FILE, home
+from kubelite.node_config import NodeConfig as NodeConfig  # noqa: PLC0414 - exported
 from kubelite.pod_config import check_pods
 from kubelite.settings import InvalidConfig as InvalidConfig  # noqa: PLC0414 - exported
 from kubelite.settings import Setting
 from kubelite.settings import unusable as _unusable
+from kubelite.snapshot_config import SnapshotConfig, check_snapshots
 
-DATA_DIR = "/var/lib/kubelite"
-KUBELET_ROOT = "/var/lib/kubelet"  # where drivers' manifests expect the kubelet
 AGENT_PORT = 6443  # of a server to join whose URL names none
 # A node's common name in certificates is system:node:NAME, and X.509 allows 64 characters, so 52 are left.
 NODE_NAME_LENGTH_MAX = 52
@@ -59,132 +58,13 @@ COMPONENTS = frozenset({INGRESS, LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
 STORAGE_PATH_LENGTH_MAX = 1024
 
 
-CONFIG_FILE = Path("/etc/kubelite/config.yaml")
-
-
-def _default_data_dir() -> str:
-    return DATA_DIR if os.geteuid() == 0 else str(_home("--data-dir") / ".kubelite")
-
-
 def _default_kubeconfig() -> str:
     if os.geteuid() == 0:
         return "/etc/kubelite/kubelite.yaml"
-    return str(_home("--write-kubeconfig") / ".kubelite" / "kubelite.yaml")
+    return str(home("--write-kubeconfig") / ".kubelite" / "kubelite.yaml")
 
 
-def _home(flag: str) -> Path:
-    try:
-        return Path.home()
-    except RuntimeError:
-        raise InvalidConfig(f"cannot find the home folder: set HOME, or give {flag}") from None
-
-
-class NodeConfig(IngressConfig, frozen=True, kw_only=True):
-    """The settings of every node, with their defaults."""
-
-    data_dir: Annotated[str, Setting("Folder that holds all state", "DIR", is_filled=True)] = (
-        msgspec.field(default_factory=_default_data_dir)
-    )
-    node_name: Annotated[str, Setting("Name of this node (default: the host's name)", "NAME")] = ""
-    node_label: Annotated[
-        tuple[str, ...],
-        Setting("Label that this node is given when it first registers", "KEY=VALUE"),
-    ] = ()
-    node_taint: Annotated[
-        tuple[str, ...],
-        Setting("Taint that this node is given when it first registers", "KEY=VALUE:EFFECT"),
-    ] = ()
-    kubelet_port: Annotated[
-        int, Setting("Port of the node's own HTTPS endpoint; 0 picks a free one", "PORT")
-    ] = 10250
-    container_log_dir: Annotated[
-        str,
-        Setting("Folder in which log collectors find pods/ and containers/", "DIR", is_filled=True),
-    ] = "/var/log"
-    default_local_storage_path: Annotated[
-        str,
-        Setting(
-            "Folder of the volumes that this node keeps for the StorageClass local-path "
-            "(default: storage in the data folder)",
-            "DIR",
-        ),
-    ] = ""
-    root_dir: Annotated[
-        str,
-        Setting(
-            "Path at which CSI drivers find the kubelet's folders, a link to the data folder "
-            "(default: /var/lib/kubelet if the data folder is the default one)",
-            "DIR",
-        ),
-    ] = ""
-    allowed_unsafe_sysctls: Annotated[
-        tuple[str, ...],
-        Setting(
-            "Sysctl, or prefix and *, that pods of this node may set beyond the safe ones", "NAME"
-        ),
-    ] = ()
-    debug: Annotated[bool, Setting("Log more")] = False
-
-    @property
-    def registries_file(self) -> Path:
-        """The file of registries; it need not exist."""
-        if self.private_registry:
-            return Path(self.private_registry)
-        system = CONFIG_FILE.with_name("registries.yaml")
-        return system if system.exists() else self.agent_dir / "etc" / "registries.yaml"
-
-    @property
-    def cni_connections(self) -> Path:
-        """The folder in which the connections of pods by CNI plugins are noted."""
-        return self.agent_dir / "cni" / "connections"
-
-    @property
-    def run_dir(self) -> Path:
-        """The folder of sockets and process ids: one per data folder, and empty after a boot."""
-        run = Path("/run/kubelite")
-        # `data/` and `data` are one folder, and have one engine.
-        folder = os.path.abspath(self.data_dir)  # noqa: PTH100 - `resolve` would read the disk
-        if folder == DATA_DIR:
-            return run
-        return run / hashlib.sha256(folder.encode()).hexdigest()[:12]
-
-    @property
-    def store_dir(self) -> Path:
-        """The folder of the store; only a server makes it."""
-        return Path(self.data_dir) / "db"
-
-    @property
-    def agent_dir(self) -> Path:
-        """The folder of the node's own state."""
-        return Path(self.data_dir) / "agent"
-
-    @property
-    def kubelet_root(self) -> Path:
-        """The path at which plugins find the kubelet's folders; `agent_dir` where no link is made."""
-        if self.root_dir:
-            return Path(os.path.abspath(self.root_dir))  # noqa: PTH100 - `resolve` would follow the link
-        # Nodes that share a host, as in tests, must not quarrel over one path.
-        return Path(KUBELET_ROOT) if self.data_dir == DATA_DIR else self.agent_dir
-
-    @property
-    def local_storage_dir(self) -> Path:
-        """The folder of the volumes that this node keeps, as an absolute path."""
-        given = self.default_local_storage_path or Path(self.data_dir) / "storage"
-        return Path(os.path.abspath(given))  # noqa: PTH100 - `resolve` would read the disk
-
-    @property
-    def manifest_path(self) -> Path:
-        """The folder of the static pods, or the file of one, as an absolute path."""
-        given = self.pod_manifest_path or self.agent_dir / "pod-manifests"
-        return Path(os.path.abspath(given))  # noqa: PTH100 - `resolve` would read the disk
-
-    @property
-    def name_of_node(self) -> str:
-        """The name of this node: the configured one, else the host name in lower case."""
-        return self.node_name or socket.gethostname().lower()
-
-
-class Config(NodeConfig, frozen=True, kw_only=True):
+class Config(SnapshotConfig, frozen=True, kw_only=True):
     """All settings of a server, with their defaults."""
 
     https_listen_port: Annotated[int, Setting("Port of the API server", "PORT")] = 6443
@@ -316,11 +196,6 @@ class Config(NodeConfig, frozen=True, kw_only=True):
         return (
             Path(self.audit_log_path) if self.audit_log_path else Path(self.data_dir) / "audit.log"
         )
-
-    @property
-    def snapshots_dir(self) -> Path:
-        """The folder of the snapshots."""
-        return Path(self.data_dir) / "snapshots"
 
     @property
     def node_ports(self) -> range:
@@ -478,9 +353,15 @@ def help_of(field: str, of: type[NodeConfig] = Config) -> str:
     return f"{setting.help} [default: {default}]" if default else setting.help
 
 
+@cache
+def _fields(of: type[NodeConfig]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """Return the fields of a configuration by name; finding them evaluates every annotation, so it is done once."""
+    return {one.name: one for one in msgspec.structs.fields(of)}
+
+
 def _default(field: str, of: type[NodeConfig]) -> Any:
     """Return the default of a setting. Raises InvalidConfig if this host has none."""
-    (found,) = (one for one in msgspec.structs.fields(of) if one.name == field)
+    found = _fields(of)[field]
     if found.default_factory is not msgspec.NODEFAULT:
         return found.default_factory()
     return found.default
@@ -595,7 +476,13 @@ def _validate(config: Config | AgentConfig) -> None:
     _check_node(config)
     match config:
         case Config():
-            for check in (_check_numbers, _check_texts, check_cluster_network, _check_names):
+            for check in (
+                _check_numbers,
+                _check_texts,
+                check_cluster_network,
+                _check_names,
+                check_snapshots,
+            ):
                 check(config)
             check_load_balancer_pool(
                 config.load_balancer_pool, config, is_disabled=SERVICE_LB in config.disabled
