@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -152,6 +153,10 @@ def test_data_outlives_a_stop_and_a_kill(command: Command, real: str) -> None:
     assert command.rows()[real] == "stopped"
     assert not [line for line in command.processes().values() if "/real/" in line]
     assert not [line for line in machine_state() if "kl-" in line]
+    with socket.create_server(("127.0.0.1", 18081)):
+        said = command("start", real, check=False)
+    assert "cannot publish the ports of cluster real" in said
+    assert command.rows()[real] == "stopped"
     command("start", real)
     wait_for(lambda: starts() == 2, "second start", 30)
 

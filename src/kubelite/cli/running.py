@@ -35,18 +35,24 @@ config_option = click.option(
     "-c",
     "file",
     metavar="FILE",
-    default=str(CONFIG_FILE),
-    show_default=True,
-    help="Configuration file, with more in FILE.d/*.yaml",
+    help=f"Configuration file, with more in FILE.d/*.yaml [default: {CONFIG_FILE}]",
 )
+
+
+def _given(file: str | None) -> Path:
+    """Return the configuration file; one that is named must be there, unlike the default one."""
+    path = Path(file) if file else CONFIG_FILE
+    if file and not path.is_file():
+        fail(f"cannot read --config {file}: there is no such file")
+    return path
 
 
 @click.command()
 @config_option
 @setting_options(Config)
-def server(file: str, **flags: Any) -> None:
+def server(file: str | None, **flags: Any) -> None:
     """Run the server: API, store, scheduler, controllers, node, network."""
-    config = load_config(flags, Path(file))
+    config = load_config(flags, _given(file))
     with _no_authorities_of_the_system():
         from kubelite.server import run
     from kubelite.prerequisites import CannotStart, ServerFailed
@@ -60,10 +66,10 @@ def server(file: str, **flags: Any) -> None:
 @click.command()
 @config_option
 @setting_options(AgentConfig)
-def agent(file: str, **flags: Any) -> None:
+def agent(file: str | None, **flags: Any) -> None:
     """Join a cluster as a worker, and run its pods; later starts need no token."""
     try:
-        config = load_agent(flags, os.environ, Path(file))
+        config = load_agent(flags, os.environ, _given(file))
     except InvalidConfig as error:
         fail(error)
     with _no_authorities_of_the_system():

@@ -48,6 +48,7 @@ from kubelite.clusters.state import (
     send,
     wait_for_end,
 )
+from kubelite.node.untrusted_files import remove_path
 from kubelite.spawn import start_detached
 
 if TYPE_CHECKING:
@@ -148,7 +149,12 @@ class Clusters:
             if _seen(folder, plan).status == "running":
                 return
             _stop(folder, plan, 0)
-            self._start(folder, plan, wait_seconds)
+            try:
+                self._start(folder, plan, wait_seconds)
+            except BaseException:
+                self._say("stopping what was started")
+                _stop(folder, plan, STOP_SECONDS)
+                raise
 
     def stop(self, name: str) -> None:
         """Stop a cluster; its state stays. Raises ClusterFailed."""
@@ -245,6 +251,8 @@ class Clusters:
             if plan.nodes:
                 self._say("network")
                 _network().make(plan, folder.path)
+            if plan.ports:  # first, since others may have taken them meanwhile
+                _begin_ports(folder)
             self._say("server")
             _begin(folder, plan, SERVER, held)
             try:
@@ -258,8 +266,6 @@ class Clusters:
                 for node in plan.nodes[1:]:
                     self._say(node.short)
                     _begin_agent(folder, plan, node, held)
-                if plan.ports:
-                    _begin_ports(folder)
                 if wait_seconds:
                     self._say("nodes")
                     names = frozenset(node.name for node in plan.nodes)
@@ -445,8 +451,7 @@ def _until(look: Callable[[], bool], what: str) -> None:
 
 def _begin_agent(folder: Folder, plan: Plan, node: Node, held: contextlib.ExitStack) -> None:
     token = folder.node(node.short) / "token"
-    # Credentials of an earlier start count again.
-    if not (folder.node(node.short) / "data" / "agent" / "pki").exists() and not token.exists():
+    if not token.exists():  # an agent that has joined needs it no more
         write_file(token, _new_token(folder).encode(), mode=0o600)
     _begin(folder, plan, node.short, held)
 
@@ -544,9 +549,12 @@ def _remove(folder: Folder, plan: Plan | None) -> None:
         _stop(folder, plan, 0)
     try:
         for path in sorted(folder.path.iterdir()):
-            if path.name not in ("lock", "cluster.json"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        shutil.rmtree(folder.path)
+            if path.name not in (
+                "lock",
+                "cluster.json",
+            ):  # by which the rest is found, if this is cut off
+                remove_path(path)
+        remove_path(folder.path)
     except OSError as error:
         raise ClusterFailed(f"cannot remove {error.filename}: {error.strerror}") from error
 
