@@ -230,6 +230,11 @@ def test_in_a_container(image: str) -> None:
         alpha.run(*kubectl, "run", "hello", "--image=kubelite.local/hello:1")
         alpha.run(*kubectl, "wait", "--for=condition=Ready", "pod/hello", "--timeout=30s")
         alpha.run(*program, "delete", "inside")
+        # The folder goes away, and the node goes on: it is found by what the kernel has of it.
+        alpha.run(*program, "--clusters-dir=/var/lib/other", "create", "gone", "--wait=0")
+        alpha.run("mv", "/var/lib/other", "/var/lib/moved")
+        alpha.run(*program, "list")
+        assert "kubelite server" not in alpha.run("ps", "-eo", "args")
         left = alpha.run(
             "sh",
             "-c",
