@@ -1447,6 +1447,14 @@ CREDENTIAL_ANSWERS = Limit(
     beyond="the oldest one is asked for again",
     reason="an answer for each image, of 2 to 4 KiB with a token of a cloud",
 )
+PULL_TOKENS = Limit(
+    "pull-tokens",
+    1_000,
+    "tokens",
+    bounds="tokens of pods' service accounts that a node keeps for credential provider plugins",
+    beyond="the oldest one is dropped, and asked for again",
+    reason="one for each pod and audience, of 1 KiB",
+)
 PULL_SILENCE = Limit(
     "pull-silence",
     60,

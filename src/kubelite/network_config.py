@@ -99,17 +99,22 @@ class NetworkConfig(EngineConfig, frozen=True, kw_only=True):
     @property
     def node_ips(self) -> tuple[str, ...]:
         """The addresses in `node_ip`, the primary one first; none: to be found."""
-        return parts(self.node_ip)
+        return _texts(self.node_ip)
 
     @property
     def node_external_ips(self) -> tuple[str, ...]:
         """The addresses in `node_external_ip`."""
-        return parts(self.node_external_ip)
+        return _texts(self.node_external_ip)
 
 
 def parts(text: str) -> tuple[str, ...]:
     """Return the parts of a setting, which have commas between them."""
     return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+def _texts(addresses: str) -> tuple[str, ...]:
+    """Return addresses as the kernel and Kubernetes write them, since they are compared as texts. Raises ValueError."""
+    return tuple(str(ipaddress.ip_address(part)) for part in parts(addresses))
 
 
 class ClusterRanges(Protocol):
@@ -144,7 +149,7 @@ def networks_of(text: str) -> tuple[Network, ...]:
 
 def dns_addresses(service_cidr: str, given: str) -> tuple[str, ...]:
     """Return the addresses of cluster DNS by family of the Services: the given one, else the tenth of the range."""
-    chosen = {ipaddress.ip_address(one).version: one for one in parts(given)}
+    chosen = {ipaddress.ip_address(one).version: one for one in _texts(given)}
     return tuple(
         chosen.get(network.version) or str(network[DNS_OFFSET])
         for network in networks_of(service_cidr)

@@ -94,6 +94,12 @@ class NodeNetwork:
         events = self._events("kube-proxy")
         return ServiceProxy(self._client, self._proxy_settings(), self._offload, events)
 
+    def connect(self, proxy: ServiceProxy) -> None:
+        """Have the rules of a pod in force before its containers start. Call it before `serving`."""
+        self.pods.listener = proxy
+        if isinstance(self.pods, PodNetwork):
+            self.pods.bindings = proxy.bindings
+
     @asynccontextmanager
     async def serving(self, addresses: tuple[str, ...]) -> AsyncIterator[Sequence[Run]]:
         """Set up what connects pods, and DNS; yield what is to run while there are pods.

@@ -4,6 +4,7 @@ The same parts run in the server's process, over its verbs, and on a joining mac
 """
 
 import asyncio
+import errno
 import logging
 import os
 import ssl
@@ -249,9 +250,7 @@ class Worker:
         proxy = self._network.service_proxy()
         self._running.push_async_callback(proxy.stop)
         await proxy.start()
-        self._network.pods.listener = (
-            proxy  # a pod's policies are in force before its containers start
-        )
+        self._network.connect(proxy)
         self.move(self._addresses)  # it may have changed during the start
         parts = {
             "node registration": registration.run,
@@ -539,6 +538,9 @@ class Worker:
         await self._running.aclose()
 
 
+NO_ROOM = errno.ENOSPC, errno.EDQUOT, errno.EROFS
+
+
 @contextmanager
 def node_failures(config: Config | AgentConfig) -> Iterator[None]:
     """Translate what keeps a node from starting to CannotStart, one line for the user."""
@@ -547,6 +549,10 @@ def node_failures(config: Config | AgentConfig) -> Iterator[None]:
     except (RulesUnavailable, CannotListen, PermissionError) as error:
         raise CannotStart(f"cannot set up the node's network: {error}") from error
     except OSError as error:
+        if error.filename is not None:
+            raise CannotStart(f"cannot use {error.filename}: {error.strerror}") from error
+        if error.errno in NO_ROOM:
+            raise CannotStart(f"cannot write to {config.agent_dir}: {error.strerror}") from error
         raise CannotStart(
             f"cannot listen on {in_url(config.kubelet_address)}:{config.kubelet_port}: "
             f"{os.strerror(error.errno or 0)}; see --kubelet-port"

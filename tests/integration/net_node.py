@@ -66,13 +66,13 @@ async def running_node(
     client = MirroringClient()
     proxy = proxy_of(client, settings)
     local = [address for one in settings for address in one.local_addresses]
-    network = PodNetwork(local_addresses=local, listener=proxy)
+    await proxy.start()
+    network = PodNetwork(local_addresses=local, listener=proxy, bindings=proxy.bindings)
     await network.start(*(RANGES[one.cluster_cidr] for one in settings))
     one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))
     for name, pid in (("one", one), ("two", two)):
         await network.attach(name, f"default/{name}", namespace_path(pid))
         stack.enter_context(server(name, 8080, pid))
-    await proxy.start()
     node = Node(client, proxy, network, one, two, far)
     try:
         await asyncio.wait_for(proxy.applied(), 5)

@@ -7,7 +7,7 @@ from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.networking import NetworkPolicy
-from kubelite.net.policies import cost_bytes, dns_members, isolation, members, policy_rules
+from kubelite.net.policies import Pace, cost_bytes, dns_members, isolation, members, policy_rules
 from kubelite.net.ruleset import ProxySettings, Ruleset
 from kubelite.net.trusted_text import endpoint_text
 from kubelite.offload import Offload
@@ -91,10 +91,10 @@ class PolicySource:
         labels = {item.metadata.name: item.metadata.labels for item in spaces}
 
         def work(settings: ProxySettings) -> Ruleset:
-            family = settings.family
+            family, pace = settings.family, Pace()
             present = {pod.metadata.uid for pod in known}
             lost = [pod for uid, pod in gone.items() if uid not in present]
-            found = members([*known, *lost], settings.node_name, attached, family)
+            found = members([*known, *lost], settings.node_name, attached, family, pace)
             found += dns_members(settings)
             # A pod that was deleted during a restart: its labels are lost, so its policies cannot be computed.
             strangers = [
@@ -104,7 +104,7 @@ class PolicySource:
                 for address in addresses
                 if endpoint_text(address, family) is not None
             ]
-            rules = policy_rules(policies, found, labels, family)
+            rules = policy_rules(policies, found, labels, family, pace)
             rules.elements.update(isolation(strangers).elements)
             return rules
 

@@ -24,6 +24,7 @@ from kubelite.api.kinds.model import Kind
 from kubelite.net.conntrack import forget_stale
 from kubelite.net.foreign_firewall import ForeignFirewall, droppers
 from kubelite.net.health_ports import HealthPorts
+from kubelite.net.link_bindings import LinkBindings
 from kubelite.net.nftables import Nftables, RulesRefused, RulesUnavailable
 from kubelite.net.policy_source import PolicySource
 from kubelite.net.rule_table import RuleTable
@@ -81,6 +82,7 @@ class ServiceProxy:
         self._slices.add_index(SERVICE_INDEX, _service_of)
         self._nodes = client.mirror(Node, field_selector=f"metadata.name={node_name}")
         self._nftables = Nftables()
+        self.bindings = LinkBindings(self._nftables)  # of the links of pods that kubelite connects
         self._watch = RuleWatch(self._changed_by_others)
         self._families = [FamilyRules(one, offload, self._nftables) for one in settings]
         self._policies = PolicySource(client, settings, offload, lambda: self._mark(POLICIES))
@@ -185,7 +187,8 @@ class ServiceProxy:
 
     def _is_settled(self) -> bool:
         are_current = all(family.table.is_current for family in self._families)
-        return not self._dirty and not self._is_busy and are_current
+        is_at_rest = not self._dirty and not self._is_busy
+        return is_at_rest and are_current and self.bindings.is_current
 
     def _service_changed(self, before: Service | None, after: Service | None) -> None:
         if (
@@ -233,6 +236,7 @@ class ServiceProxy:
             tables = tables - {TABLE}  # of our own transaction, whose process has another name
         for family in self._families:
             family.table.changed_by_others(tables)
+        self.bindings.changed_by_others(tables)
         self._wake.set()
 
     def _mark(self, key: str) -> None:
@@ -251,7 +255,7 @@ class ServiceProxy:
             else:
                 await self._compute(key)
             await asyncio.sleep(0)  # a thousand services at the start take 25 ms
-        succeeded = True
+        succeeded = await self._bind_links()
         for family in self._families:
             succeeded &= await self._apply(family)
         if not succeeded:
@@ -260,6 +264,15 @@ class ServiceProxy:
         ports = [family.table.content.health_ports for family in self._families]
         await self._health.follow({port: answer for one in ports for port, answer in one.items()})
         await self._open_firewall()
+        return True
+
+    async def _bind_links(self) -> bool:
+        """Write the bindings of links again where another program changed them; False: the kernel refused them."""
+        try:
+            await self.bindings.apply()
+        except RulesRefused as refusal:
+            log.error("cannot bind links", extra={"reason": str(refusal)})  # noqa: TRY400 - no traceback
+            return False
         return True
 
     async def _apply(self, family: FamilyRules) -> bool:

@@ -84,7 +84,7 @@ class CriRuntime:
         """Containers can name the profiles of `profiles`, none without it. `logs` is the host's folder for logs."""
         self._socket = socket
         self._calls = EngineCalls(socket, offload)
-        self._images = EngineImages(self._calls, socket, self._engine_name)
+        self._images = EngineImages(self._calls, socket, self._engine_name, clock)
         self._owner = owner
         self._clock = clock
         self._profiles = profiles
