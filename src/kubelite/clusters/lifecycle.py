@@ -36,6 +36,7 @@ from kubelite.clusters.plan import (
     own_registries,
     plan_of,
     server_settings,
+    with_other_port,
 )
 from kubelite.clusters.state import (
     Folder,
@@ -54,6 +55,7 @@ from kubelite.spawn import start_detached
 if TYPE_CHECKING:
     pass
 
+PORT_TRIES = 5
 START_SECONDS = 60.0  # of a server, on a busy machine
 STOP_SECONDS = 20.0
 SOON_SECONDS = 10.0  # of what takes milliseconds
@@ -133,12 +135,13 @@ class Clusters:
                 folder.write(plan)
             try:
                 _lay_out(folder, plan, wanted)
-                self._start(folder, plan, wanted.wait_seconds)
+                plan = self._start_on_a_port(folder, plan, wanted.wait_seconds)
                 plan = msgspec.structs.replace(plan, phase="made")
                 folder.write(plan)
             except BaseException:
                 self._say("removing what was made")
                 _remove(folder, plan)
+                self._leave()
                 raise
         return plan
 
@@ -168,8 +171,12 @@ class Clusters:
         with self._held(name) as (folder, plan):
             folder.write(msgspec.structs.replace(plan, phase="going"))
             _remove(folder, plan)
-        with self._folders.locked():  # the folder of all goes with the last one
-            pass
+        self._leave()
+
+    def _leave(self) -> None:
+        """Remove the folder of all clusters, if this was the last."""
+        with self._folders.locked():
+            return
 
     def clean(self) -> None:
         """Remove what killed commands and killed clusters have left; others that work on a cluster are left alone."""
@@ -243,6 +250,21 @@ class Clusters:
             | {port.host_port for plan in plans for port in plan.ports},
             _is_free,
         )
+
+    def _start_on_a_port(self, folder: Folder, plan: Plan, wait_seconds: float) -> Plan:
+        """Start a new cluster; if somebody has taken the port that was free for its API, on another one."""
+        for _ in range(PORT_TRIES):
+            try:
+                self._start(folder, plan, wait_seconds)
+            except ClusterFailed:
+                if plan.nodes or _lives(folder, SERVER) or _is_free("127.0.0.1", plan.api_port):
+                    raise
+                plan = with_other_port(plan, self._surroundings())
+                folder.write(plan)
+                _write_settings(folder.node(), server_settings(plan, str(folder.node())))
+                continue
+            return plan
+        raise ClusterFailed(f"cluster {plan.name}: each port that was free was taken; try again")
 
     def _start(self, folder: Folder, plan: Plan, wait_seconds: float) -> None:
         """Start all of a cluster and wait for it. Raises ClusterFailed."""

@@ -185,6 +185,11 @@ def plan_of(wanted: Wanted, folder: str, around: Surroundings) -> Plan:
     return msgspec.structs.replace(plan, ports=_ports(wanted.ports, plan, around))
 
 
+def with_other_port(plan: Plan, around: Surroundings) -> Plan:
+    """Return a plan whose API has another port, after somebody has taken the one it had. Raises PlanFailed."""
+    return msgspec.structs.replace(plan, api_port=_free_port(around))
+
+
 def free_network(taken: Iterable[str]) -> IPv4Network:
     """Return the first network for a cluster that overlaps none of those that are taken. Raises PlanFailed."""
     others = [one for one in map(ip_network, taken) if one.version == 4 and one.prefixlen]

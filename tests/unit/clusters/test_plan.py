@@ -19,6 +19,7 @@ from kubelite.clusters.plan import (
     parse_port,
     plan_of,
     server_settings,
+    with_other_port,
 )
 from kubelite.limits import CLUSTER_AGENTS
 
@@ -60,6 +61,12 @@ def test_simulated_nodes_alone_need_neither_root_nor_network() -> None:
     assert settings["disable-agent"] is True
     assert settings["bind-address"] == "127.0.0.1"
     assert settings["simulate-nodes"] == 3
+
+
+def test_a_port_that_was_taken_meanwhile_gives_way_to_another() -> None:
+    plan = _plan(USER, simulate_nodes=1)
+    busy = Surroundings(is_root=False, is_free=lambda _, port: port != plan.api_port)
+    assert with_other_port(plan, busy).api_port == plan.api_port + 1
 
 
 def test_agents_beside_simulated_nodes_make_the_server_a_real_one() -> None:
