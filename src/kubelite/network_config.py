@@ -27,6 +27,10 @@ RANGE_PREFIX_MAX = {4: 24, 6: 120}  # a range of at least 256 addresses
 DNS_OFFSET = 10  # of the address of cluster DNS in its range
 
 
+# Parts of every node's network that a cluster may do without, spelt as in k3s.
+DNS, NETWORK_POLICY, KUBE_PROXY = "coredns", "network-policy", "kube-proxy"
+
+
 class ClusterSettings(Struct, frozen=True):
     """What all nodes of a cluster must agree on."""
 
@@ -37,6 +41,7 @@ class ClusterSettings(Struct, frozen=True):
     dns_secondary: str = (
         ""  # address of cluster DNS of the other family; "" in a single-stack cluster
     )
+    disabled: tuple[str, ...] = ()  # of DNS, NETWORK_POLICY and KUBE_PROXY
 
     @property
     def cluster_cidrs(self) -> tuple[str, ...]:
@@ -52,6 +57,11 @@ class ClusterSettings(Struct, frozen=True):
     def dns_addresses(self) -> tuple[str, ...]:
         """The addresses of cluster DNS, one of each family of the cluster."""
         return tuple(filter(None, (self.dns_address, self.dns_secondary)))
+
+    @property
+    def served_addresses(self) -> tuple[str, ...]:
+        """The addresses of cluster DNS that every node serves itself; none if the cluster brings its own DNS."""
+        return () if DNS in self.disabled else self.dns_addresses
 
 
 class NetworkConfig(EngineConfig, frozen=True, kw_only=True):

@@ -18,8 +18,9 @@ import uvloop
 
 from kubelite import collector
 from kubelite import log as log_lines
+from kubelite.addons.controller import Addons
 from kubelite.api.auth import pki as identities
-from kubelite.api.auth.caller import AUTHENTICATED, Caller
+from kubelite.api.auth.caller import AUTHENTICATED, SYSTEM_MASTERS, Caller
 from kubelite.api.auth.certificates import certificate_pem
 from kubelite.api.auth.extension_authentication import trust_of
 from kubelite.api.auth.front_proxies import FrontProxies, ProxyAuthority
@@ -29,6 +30,7 @@ from kubelite.api.auth.sealing import seal_all
 from kubelite.api.auth.signing import CertificateSigner, read_request
 from kubelite.api.auth.tls import trust_in_handshakes
 from kubelite.api.auth.x509 import ClientCertificates
+from kubelite.api.client.events import EventRecorder
 from kubelite.api.client.protocol import Client
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
@@ -182,7 +184,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             else fleet.reached(plane.measuring.reach),
             refusal_of_node=fleet.refusal if fleet is not None else lambda _: "",
         ),
-        ssl_context=_tls(pki, authorities),
+        ssl_context=_server_context(pki, authorities),
     )
     running.callback(plane.on_release(lambda: api.drop(plane.authenticator.counts)))
     await api.serve(listener)
@@ -202,6 +204,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
         config, parts, plane, pki, host, offload, APIServiceProbe(delegation), port
     )
     await _start_simulation(parts, fleet)
+    _follow_manifests(config, plane, tasks, running, offload)
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
 
@@ -244,8 +247,20 @@ async def _start_simulation(parts: Parts, fleet: "Fleet | None") -> None:
         await parts.start("simulation", lambda: fleet)
 
 
-def _tls(pki: Pki, authorities: Sequence[ProxyAuthority]) -> ssl.SSLContext:
-    """Return the context of the API's port, which asks clients for certificates, those of proxies included."""
+def _follow_manifests(
+    config: Config, plane: ControlPlane, tasks: TaskSet, running: AsyncExitStack, offload: Offload
+) -> None:
+    """Apply the files of `server/manifests`, with the rights of an administrator, as they may hold any object."""
+    client = plane.client(
+        Caller("system:kubelite-addons", (SYSTEM_MASTERS, AUTHENTICATED)), "kubelite-addons"
+    )
+    events = EventRecorder(client, SystemClock(), SystemRandomness(), component="kubelite-addons")
+    running.push_async_callback(events.close)
+    addons = Addons(config.manifests_dir, client, events, offload)
+    tasks.supervise(addons.run, name="follow server/manifests")
+
+
+def _server_context(pki: Pki, authorities: Sequence[ProxyAuthority]) -> ssl.SSLContext:
     context = pki.server_context()
     for authority in authorities:
         trust_in_handshakes(context, certificate_pem(*authority.certificates))
@@ -317,6 +332,8 @@ async def _start_control(
             options=options,
         ),
     )
+    if config.disable_scheduler:
+        return
     scheduling = plane.client(Caller("system:kube-scheduler"), "kube-scheduler")
     await parts.start(
         "scheduler",

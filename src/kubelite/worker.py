@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,6 +29,7 @@ from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
 from kubelite.grpc.client import GrpcClient
 from kubelite.ingress.node import NodeIngress
+from kubelite.inotify import Inotify
 from kubelite.net.dns import CannotListen
 from kubelite.net.nftables import RulesUnavailable
 from kubelite.network_config import listening_address
@@ -72,7 +74,6 @@ from kubelite.node.images.registries import (
 )
 from kubelite.node.images.settings import ImageSettings
 from kubelite.node.images.verification import Verification
-from kubelite.node.inotify import Inotify
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.kubelet_folders import prepare
 from kubelite.node.local_storage import LocalStorage
@@ -259,6 +260,7 @@ class Worker:
             "eviction": eviction.run,
             "kernel log": OOMWatch(self._out_of_memory).run,
             "limit of all pods": self._pod_group(identity, machine).run,
+            "images from files": images.run,
             "image garbage collection": collector.run,
             "CSI drivers": csi.run,
             "plugins": plugins.run,
@@ -512,6 +514,7 @@ class Worker:
                     config.ingress_http_port,
                     config.ingress_https_port,
                     access_log=config.ingress_access_log,
+                    own_ports=_own_ports(config),
                 ),
                 default_certificate=lambda: self_signed(DEFAULT_HOST, self._clock.now()),
             )
@@ -557,6 +560,15 @@ def node_failures(config: Config | AgentConfig) -> Iterator[None]:
             f"cannot listen on {in_url(config.kubelet_address)}:{config.kubelet_port}: "
             f"{os.strerror(error.errno or 0)}; see --kubelet-port"
         ) from error
+
+
+def _own_ports(config: Config | AgentConfig) -> dict[int, str]:
+    """Return the ports of nodes that no listener of a Gateway may have, and whose they are."""
+    if isinstance(config, Config):
+        api_ports = [config.https_listen_port]
+    else:
+        api_ports = [urlsplit(url).port or 443 for url in config.servers]
+    return {**dict.fromkeys(api_ports, "the API server"), config.kubelet_port: "the node agent"}
 
 
 def identity_of(config: NodeConfig, addresses: tuple[str, ...]) -> NodeIdentity:

@@ -52,10 +52,12 @@ RANGES = {
 }  # of the cluster and of the node
 
 
-def proxy_of(client: MirroringClient, settings: Sequence[ProxySettings] = (V4,)) -> ServiceProxy:
+def proxy_of(
+    client: MirroringClient, settings: Sequence[ProxySettings] = (V4,), **parts: bool
+) -> ServiceProxy:
     api = client.as_client()
     events = EventRecorder(api, SystemClock(), SystemRandomness(), component="kube-proxy")
-    return ServiceProxy(api, settings, WorkerThread(), events)
+    return ServiceProxy(api, settings, WorkerThread(), events, **parts)
 
 
 @asynccontextmanager
@@ -81,7 +83,7 @@ async def running_node(
         node.running.cancel()
         with suppress(asyncio.CancelledError):
             await node.running
-        await proxy.stop()
+        await node.proxy.stop()
         await network.stop()
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 CTR = "ctr", "-n", "k8s.io"
 ID_LENGTH = 64
-# Plain HTTP to loopback addresses, which the other engines speak without any setting.
-LOOPBACK = '[[registry]]\nlocation = "127.0.0.1:5000"\ninsecure = true\n'
+PLAIN = "127.0.0.1:5000"  # a registry over plain HTTP, for which Docker and older containerd need no setting
+LOOPBACK = f'[[registry]]\nlocation = "{PLAIN}"\ninsecure = true\n'
 NAME_LABEL = "io.kubernetes.container.name"
 SOCKET = "unix:///var/run/docker.sock"
 # The machine's own folders are seen by all hosts where they are not below /etc, /var and /run.
@@ -142,6 +142,9 @@ class Containerd:
         """Start it and wait until it answers. Raises AssertionError when it ends instead."""
         machine.run("mkdir", "-p", "/etc/containerd/certs.d", PLUGINS)
         machine.run("tee", "/etc/containerd/config.toml", stdin=CONTAINERD_CONFIG)
+        plain = f"/etc/containerd/certs.d/{PLAIN}"
+        machine.run("mkdir", "-p", plain)
+        machine.run("tee", f"{plain}/hosts.toml", stdin=f'server = "http://{PLAIN}"\n')
         process = machine.start("containerd", "containerd", "--log-level=warn")
         _wait(machine, process, lambda: "Server:" in machine.run("ctr", "version", check=False))
         return process

@@ -22,7 +22,11 @@ class PolicySource:
         settings: Sequence[ProxySettings],
         offload: Offload,
         changed: Callable[[], None],
+        *,
+        is_on: bool = True,
     ) -> None:
+        """Unless it `is_on` there are no rules: policies are left to another program."""
+        self._is_on = is_on
         self._client = client
         self._settings = settings
         self._offload = offload
@@ -39,6 +43,8 @@ class PolicySource:
 
     async def start(self) -> None:
         """Subscribe to policies, and to pods and namespaces once there is a policy."""
+        if not self._is_on:
+            return
         await self._policies.synced()
         self._unsubscribe.append(self._policies.subscribe(self._policy_changed))
 
@@ -51,8 +57,8 @@ class PolicySource:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether there is any policy."""
-        return bool(self._policies.list())
+        """Whether there is any policy to enforce."""
+        return self._is_on and bool(self._policies.list())
 
     def expect(self, pod_uid: str, addresses: Sequence[str]) -> None:
         """Record the addresses of a pod that is being connected, since its status shows them only later."""
@@ -74,7 +80,7 @@ class PolicySource:
     async def rules(self) -> list[Ruleset]:
         """Return the rules of the current policies, pods and namespaces, for each of the settings."""
         policies = self._policies.list()
-        if not policies:
+        if not self.is_in_use:
             return [Ruleset() for _ in self._settings]
         pods = self._client.mirror(Pod)
         namespaces = self._client.mirror(Namespace)

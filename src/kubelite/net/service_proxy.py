@@ -70,8 +70,15 @@ class ServiceProxy:
         settings: Sequence[ProxySettings],
         offload: Offload,
         events: EventRecorder,
+        *,
+        has_services: bool = True,
+        has_policies: bool = True,
     ) -> None:
-        """`settings` are those of each family of the cluster, the primary one first."""
+        """`settings` are those of each family of the cluster, the primary one first.
+
+        Without services or policies there are no rules for them; an earlier run's are removed.
+        """
+        self._has_services = has_services
         node_name = settings[0].node_name
         self._node_name = node_name
         self._offload = offload
@@ -85,7 +92,9 @@ class ServiceProxy:
         self.bindings = LinkBindings(self._nftables)  # of the links of pods that kubelite connects
         self._watch = RuleWatch(self._changed_by_others)
         self._families = [FamilyRules(one, offload, self._nftables) for one in settings]
-        self._policies = PolicySource(client, settings, offload, lambda: self._mark(POLICIES))
+        self._policies = PolicySource(
+            client, settings, offload, lambda: self._mark(POLICIES), is_on=has_policies
+        )
         self._cut_policies: set[str] = set()  # namespace/name of policies with a recorded event
         self._health = HealthPorts([one.family.anywhere for one in settings])
         self._is_busy = False
@@ -120,10 +129,11 @@ class ServiceProxy:
         try:
             self._unsubscribe = [
                 self._nodes.subscribe(self._node_changed),
-                self._services.subscribe(self._service_changed),
-                self._slices.subscribe(self._slice_changed),
                 self._pods.subscribe(self._pod_changed),
             ]
+            if self._has_services:
+                self._unsubscribe.append(self._services.subscribe(self._service_changed))
+                self._unsubscribe.append(self._slices.subscribe(self._slice_changed))
             await self._policies.start()
             for family in self._families:
                 # From an earlier run; services may have been deleted since.
@@ -225,7 +235,7 @@ class ServiceProxy:
             if addresses != rules.settings.node_addresses:
                 rules.settings = replace(rules.settings, node_addresses=addresses)
                 is_changed = True
-        for service in self._services.list() if is_changed else ():
+        for service in self._services.list() if is_changed and self._has_services else ():
             if service.spec.type == "LoadBalancer":
                 self._mark(_key(service))
 

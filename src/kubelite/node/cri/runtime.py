@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from kubelite.inotify import Inotify
 from kubelite.node import engine_host
 from kubelite.node.capabilities import NAMES, bounding_set
 from kubelite.node.cgroups import limit_processes, remove_parents
@@ -29,7 +30,6 @@ from kubelite.node.cri.log_files import read_log
 from kubelite.node.cri.streams import CRISession, open_session
 from kubelite.node.devices.cdi import read_specs, with_edits
 from kubelite.node.docker_wire import ATTEMPT_LABEL
-from kubelite.node.inotify import Inotify
 from kubelite.node.process_signals import signal_number, signal_process
 from kubelite.node.profiles import Profiles, ProfileUnavailable, apparmor_enabled
 from kubelite.node.runtime import (
