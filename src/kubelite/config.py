@@ -137,6 +137,12 @@ class Config(SnapshotConfig, frozen=True, kw_only=True):
         bool, Setting("Place pods by what nodes really use as well, not only by requests")
     ] = False
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
+    simulate_nodes: Annotated[
+        int, Setting("Number of nodes to simulate, whose pods only seem to run", "COUNT")
+    ] = 0
+    simulation_file: Annotated[
+        str, Setting("File that says what simulated nodes and their pods are like", "FILE")
+    ] = ""
     disable_kube_proxy: Annotated[
         bool, Setting("Leave the addresses of Services to another program, on every node")
     ] = False
@@ -606,6 +612,8 @@ def _check_port(field: str, value: int) -> None:
 
 def _check_numbers(config: Config) -> None:
     _check_port("https_listen_port", config.https_listen_port)
+    if config.simulate_nodes < 0:
+        raise _unusable("simulate_nodes", config.simulate_nodes, "must be 0 or more")
     for field, most in _NUMBERS.items():
         least = 1 if field == "audit_log_maxsize" else 0
         if not least <= getattr(config, field) <= most:

@@ -1451,6 +1451,24 @@ DBUS_FDS = Limit(
     reason="a lock is one",
 )
 
+SIMULATED_NODES = Limit(
+    "simulated-nodes",
+    5000,
+    "nodes",
+    bounds="nodes that a server simulates",
+    beyond="the server does not start",
+    reason="each costs 0.3 MB, and a renewal of its lease every ten seconds",
+)
+
+SIMULATION_FILE = Limit(
+    "simulation-file",
+    1 * MIB,
+    "bytes",
+    bounds="file that says what is simulated",
+    beyond="the server does not start",
+    reason="a rule has some hundred bytes",
+)
+
 # Images
 
 REGISTRIES_FILE = Limit(
@@ -2297,6 +2315,26 @@ CERTIFICATE_WAIT = Limit(
     bounds="wait for the decision on a certificate that a node requested",
     beyond="requested again",
     reason="as the kubelet's; the cluster decides in milliseconds, an administrator in minutes",
+)
+
+# Ephemeral clusters
+
+CLUSTER_AGENTS = Limit(
+    "cluster-agents",
+    50,
+    "nodes",
+    bounds="agents of an ephemeral cluster",
+    beyond="the cluster is not made",
+    reason="each is a process and an engine of 120 MB; simulated nodes are for larger clusters",
+)
+
+CLUSTER_CONNECTIONS = Limit(
+    "cluster-connections",
+    1000,
+    "connections",
+    bounds="connections through one published port of an ephemeral cluster",
+    beyond="the connection is closed",
+    reason="each holds two buffers and two descriptors of the 4096 that a process may have",
 )
 
 # Add-ons

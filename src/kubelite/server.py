@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, suppress
 from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -31,6 +32,7 @@ from kubelite.api.auth.signing import CertificateSigner, read_request
 from kubelite.api.auth.tls import trust_in_handshakes
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.events import EventRecorder
+from kubelite.api.client.protocol import Client
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
 from kubelite.api.http.delegation import APIServiceProbe, Delegation, ShownCertificate
@@ -82,6 +84,9 @@ from kubelite.running import until_stopped
 from kubelite.system_needs import extension_need
 from kubelite.tasks import TaskSet
 
+if TYPE_CHECKING:
+    from kubelite.node.simulated.fleet import Fleet
+
 log = logging.getLogger(__name__)
 
 # The disk thread releases the GIL for each row and waits this long to get it back from a busy loop.
@@ -119,7 +124,6 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     offload = WorkerThread()
     running.callback(offload.close)
     auditor = await open_audit_log(config, running, clock, randomness)
-
     tunnels = Tunnels()
 
     def webhooks(lookup: Lookup) -> Webhooks:
@@ -151,8 +155,8 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             f"cannot set up the cluster in {config.store_dir}: {store.problem}; "
             "make room, or see --data-dir"
         )
-    delegation = Delegation(plane.mirrors)
-    plane.delegated = delegation
+    fleet = _simulated_nodes(config, plane)
+    plane.delegated = delegation = Delegation(plane.mirrors)
     running.push_async_callback(delegation.close)
     flow = FlowControl()
     await flow.follow(plane.client(CALLER, "kube-apiserver"), clock)
@@ -179,7 +183,10 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             ca_bundle=lambda: pki.ca_pem,
             delegation=delegation,
             front_proxy=lambda: _front_proxy(pki),
-            reaches_nodes=plane.measuring.reach,
+            reaches_nodes=plane.measuring.reach
+            if fleet is None
+            else fleet.reached(plane.measuring.reach),
+            refusal_of_node=fleet.refusal if fleet is not None else lambda _: "",
         ),
         ssl_context=_server_context(pki, authorities),
     )
@@ -196,9 +203,48 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     await _start_control(
         config, parts, plane, pki, host, offload, APIServiceProbe(delegation), port
     )
+    await _start_simulation(parts, fleet)
     _follow_manifests(config, plane, tasks, running, offload)
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
+
+
+def _simulated_nodes(config: Config, plane: ControlPlane) -> "Fleet | None":
+    """Return the nodes to simulate; None if there are none. Raises CannotStart."""
+    if not (config.simulate_nodes or config.simulation_file):
+        return None
+    # A node's imports take half of the start-up time.
+    from kubelite.node.simulated.fleet import Fleet
+    from kubelite.node.simulated.settings import (
+        Simulation,
+        SimulationInvalid,
+        planned_nodes,
+        read_simulation,
+    )
+
+    file = config.simulation_file
+    try:
+        simulation = read_simulation(Path(file)) if file else Simulation()
+        nodes = planned_nodes(simulation, config.simulate_nodes)
+    except SimulationInvalid as error:
+        raise CannotStart(f"cannot simulate nodes: {error}; see --simulation-file") from error
+    if not config.disable_agent and config.name_of_node in {node.name for node in nodes}:
+        raise CannotStart(
+            f"cannot simulate node {config.name_of_node}: this server's own node has the name; see --node-name"
+        )
+
+    def client_of(name: str) -> Client:
+        return plane.client(
+            Caller(f"system:node:{name}", ("system:nodes", AUTHENTICATED)), "kubelet"
+        )
+
+    every = plane.client(CALLER, "kubelet")
+    return Fleet(simulation, nodes, client_of, every, SystemClock(), SystemRandomness())
+
+
+async def _start_simulation(parts: Parts, fleet: "Fleet | None") -> None:
+    if fleet is not None:
+        await parts.start("simulation", lambda: fleet)
 
 
 def _follow_manifests(

@@ -19,7 +19,6 @@ EXEMPT = {
     "MemoryEngine": "the store of simulations and tests",
     "SeededRandomness": "the randomness of simulations and tests",
     "SetClock": "the clock of tests",
-    "SimulatedNode": "the nodes of simulations",
     "all_records": "a control of simulated containers",
     "at_once": "how tests run a decision of the scheduler in one go",
     "behave": "a control of simulated containers",

@@ -16,7 +16,6 @@ ENTRIES = {
 }
 # Ready for what comes next, and for now used by tests and examples only.
 AHEAD = {
-    "kubelite.node.simulated",
     "kubelite.store.memory_engine",
 }
 FILE_LINES_MAX = 800

@@ -34,9 +34,9 @@ from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.networking import NetworkPolicy
 from kubelite.clock import SystemClock
-from kubelite.node.simulated import SimulatedNode
-from kubelite.node.simulated_network import AddressPool
-from kubelite.node.simulated_runtime import Behaviour
+from kubelite.node.simulated.network import AddressPool
+from kubelite.node.simulated.node import SimulatedNode
+from kubelite.node.simulated.runtime import Behaviour
 from kubelite.randomness import SystemRandomness
 
 AT_ONCE = Behaviour(start_seconds=(0.0, 0.0), pull_seconds=(0.0, 0.0))

@@ -27,9 +27,9 @@ from kubelite.control.options import Options
 from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane
-from kubelite.node.simulated import SharedPods, SimulatedNode
-from kubelite.node.simulated_network import AddressPool
-from kubelite.node.simulated_runtime import Behaviour
+from kubelite.node.simulated.network import AddressPool
+from kubelite.node.simulated.node import SharedPods, SimulatedNode
+from kubelite.node.simulated.runtime import Behaviour
 from kubelite.offload import AtOnce
 from kubelite.randomness import SystemRandomness
 from kubelite.store.embedded import EmbeddedStore

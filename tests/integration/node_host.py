@@ -35,7 +35,7 @@ from kubelite.node.name_resolution import DNSSettings
 from kubelite.node.plugins.registry import PluginRegistry
 from kubelite.node.probes import NetworkProber
 from kubelite.node.profiles import Profiles, apparmor_enabled
-from kubelite.node.simulated_network import AddressPool, SimulatedNetwork
+from kubelite.node.simulated.network import AddressPool, SimulatedNetwork
 from kubelite.node.sysctls import allow_list
 from kubelite.node.volumes.host import HostVolumes
 from kubelite.node.volumes.recursive import is_supported

@@ -11,7 +11,7 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.policy import PodDisruptionBudget
-from kubelite.node.simulated_runtime import Behaviour
+from kubelite.node.simulated.runtime import Behaviour
 from kubelite.store.protocol import Change
 from simulation.cluster import SimulatedCluster
 from simulation.invariants import faults

@@ -11,6 +11,7 @@ import click
 
 from kubelite import __version__
 from kubelite.cli.certificates import certificate, secrets_encrypt
+from kubelite.cli.cluster import cluster
 from kubelite.cli.common import data_dir_option
 from kubelite.cli.doctor import doctor
 from kubelite.cli.kubeconfig import kubeconfig, kubectl
@@ -65,5 +66,6 @@ for _command in (
     status,
     kubeconfig,
     kubectl,
+    cluster,
 ):
     main.add_command(_command)

@@ -9,7 +9,16 @@ from typing import Any, NoReturn
 
 import click
 
-from kubelite.config import Config, InvalidConfig, NodeConfig, help_of, is_list, load, settings
+from kubelite.config import (
+    Config,
+    InvalidConfig,
+    NodeConfig,
+    help_of,
+    is_list,
+    load,
+    settings,
+)
+from kubelite.node_config import CONFIG_FILE
 from kubelite.progress import Progress, shown
 from kubelite.terminal import in_line
 
@@ -25,10 +34,10 @@ kubeconfig_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON for programs")
 
 
-def load_config(flags: dict[str, Any]) -> Config:
+def load_config(flags: dict[str, Any], file: Path = CONFIG_FILE) -> Config:
     """Return the configuration of a server from flags, environment and files; a wrong one ends the command."""
     try:
-        return load(flags, os.environ)
+        return load(flags, os.environ, file)
     except InvalidConfig as error:
         fail(error)
 

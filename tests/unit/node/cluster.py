@@ -12,8 +12,8 @@ from fakes.server import Server
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.node.simulated import SimulatedNode
-from kubelite.node.simulated_runtime import Behaviour
+from kubelite.node.simulated.node import SimulatedNode
+from kubelite.node.simulated.runtime import Behaviour
 from kubelite.randomness import SeededRandomness
 
 START = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from kubelite.node.allocatable import (
 )
 from kubelite.node.eviction.thresholds import parse_thresholds
 from kubelite.node.registration import NodeIdentity, status_of_node
-from kubelite.node.simulated import DEFAULT_MACHINE
+from kubelite.node.simulated.node import DEFAULT_MACHINE
 
 GIB = 1 << 30
 MACHINE = replace(DEFAULT_MACHINE, processes=1000)  # 4 cores, 16 GiB of memory, 100 GiB of disk

@@ -3,7 +3,7 @@ import pytest
 
 from kubelite.api.machinery.quantity import canonical_quantity
 from kubelite.node.registration import allocatable_of, capacity_of
-from kubelite.node.simulated import DEFAULT_MACHINE
+from kubelite.node.simulated.node import DEFAULT_MACHINE
 
 
 @pytest.mark.parametrize("memory_bytes", [16 << 30, (16 << 30) - (1 << 20), 8_345_678_000])

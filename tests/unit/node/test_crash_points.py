@@ -17,8 +17,8 @@ from kubelite.node.dependencies import Collaborators
 from kubelite.node.environment import Surroundings
 from kubelite.node.pods import AnyContainer
 from kubelite.node.runtime import ContainerRecord, Mount
-from kubelite.node.simulated import SimulatedNode
-from kubelite.node.simulated_network import AddressPool
+from kubelite.node.simulated.network import AddressPool
+from kubelite.node.simulated.node import SimulatedNode
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 

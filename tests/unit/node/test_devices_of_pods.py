@@ -9,7 +9,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.devices.protocol import AllocationFailed, DevicesBusy, Injection, NoDevices
 from kubelite.node.pods import AnyContainer
 from kubelite.node.runtime import HostDevice, Mount
-from kubelite.node.simulated import SimulatedNode
+from kubelite.node.simulated.node import SimulatedNode
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 

@@ -16,9 +16,9 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.log_links import NoLogs
 from kubelite.node.probes import Outcome, ProbeTarget
 from kubelite.node.runtime import Resynced, RuntimeEvent
-from kubelite.node.simulated import SharedPods, SimulatedNode
-from kubelite.node.simulated_network import SimulatedVolumes
-from kubelite.node.simulated_runtime import Behaviour
+from kubelite.node.simulated.network import SimulatedVolumes
+from kubelite.node.simulated.node import SharedPods, SimulatedNode
+from kubelite.node.simulated.runtime import Behaviour
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 

@@ -26,7 +26,7 @@ from kubelite.api.machinery.local_volumes import (
 )
 from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.local_storage import LocalStorage
-from kubelite.node.simulated_network import SimulatedFolders
+from kubelite.node.simulated.network import SimulatedFolders
 from kubelite.randomness import SeededRandomness
 
 K = TypeVar("K", bound=Kind)

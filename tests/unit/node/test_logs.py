@@ -14,7 +14,7 @@ from kubelite.limits import TERMINATION_LOG
 from kubelite.node.logs import last_output, read_request, record_to_read
 from kubelite.node.pod_memory import PodMemory
 from kubelite.node.runtime import ContainerRecord, LogEntry, LogQuery, RuntimeFailure
-from kubelite.node.simulated_runtime import SimulatedRuntime
+from kubelite.node.simulated.runtime import SimulatedRuntime
 from unit.node.cluster import Cluster, container, run_virtually
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)

@@ -13,7 +13,7 @@ from kubelite.api.kinds.core.pods import Pod, PodSpec
 from kubelite.node.shutdown.dbus import BusUnavailable
 from kubelite.node.shutdown.manager import MESSAGE, NodeShutdown
 from kubelite.node.shutdown.periods import Period, grouped, periods_of
-from kubelite.node.simulated_runtime import Behaviour
+from kubelite.node.simulated.runtime import Behaviour
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 
 CRITICAL = 2_000_000_000

@@ -12,7 +12,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.admission import Shortage
 from kubelite.node.pods import SYSTEM_CRITICAL_PRIORITY
 from kubelite.node.preemption import MESSAGE, may_preempt, pods_to_preempt, refused
-from kubelite.node.simulated import SimulatedNode
+from kubelite.node.simulated.node import SimulatedNode
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 

@@ -20,7 +20,7 @@ from kubelite.node.grpc_health import GRPCFailed, grpc_health
 from kubelite.node.http_get import Answer, HTTPFailed, http_get
 from kubelite.node.name_lookup import NameLookups
 from kubelite.node.probes import NetworkProber, ProbeTarget, first_health, port_number
-from kubelite.node.simulated_runtime import SimulatedRuntime
+from kubelite.node.simulated.runtime import SimulatedRuntime
 from kubelite.randomness import SeededRandomness
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -16,7 +16,7 @@ from kubelite.node.admission import unsupported
 from kubelite.node.container_start import target_id
 from kubelite.node.environment import ConfigUnavailable
 from kubelite.node.runtime import SANDBOX, Handler
-from kubelite.node.simulated_runtime import SimulatedRuntime
+from kubelite.node.simulated.runtime import SimulatedRuntime
 from kubelite.node.sysctls import SysctlAllowList
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import Cluster, container, is_ready, run_virtually

@@ -30,7 +30,7 @@ from kubelite.node.registration import (
     status_of_node,
 )
 from kubelite.node.runtime import Image, Version
-from kubelite.node.simulated import DEFAULT_MACHINE
+from kubelite.node.simulated.node import DEFAULT_MACHINE
 from unit.node.cluster import Cluster, run_virtually
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)

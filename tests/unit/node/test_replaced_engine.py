@@ -3,7 +3,7 @@
 import asyncio
 
 from kubelite.api.kinds.core.events import Event
-from kubelite.node.simulated_runtime import SimulatedRuntime
+from kubelite.node.simulated.runtime import SimulatedRuntime
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 
 

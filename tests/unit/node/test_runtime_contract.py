@@ -7,7 +7,7 @@ import pytest
 from fakes.runtime_contract import LifecycleContract, Place, using
 
 from kubelite.clock import SystemClock
-from kubelite.node.simulated_runtime import Behaviour, SimulatedRuntime
+from kubelite.node.simulated.runtime import Behaviour, SimulatedRuntime
 from kubelite.randomness import SeededRandomness
 
 NAME = "kubelite.local/hello:1"

@@ -12,8 +12,8 @@ from fakes.static_source import StaticManifests
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.node.runtime import ContainerRecord
-from kubelite.node.simulated import SimulatedNode
-from kubelite.node.simulated_network import SimulatedVolumes
+from kubelite.node.simulated.network import SimulatedVolumes
+from kubelite.node.simulated.node import SimulatedNode
 from kubelite.node.static_pods import (
     HASH,
     MIRROR,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kubelite.node.runtime import Handler, IdRange
-from kubelite.node.simulated_runtime import SimulatedRuntime
+from kubelite.node.simulated.runtime import SimulatedRuntime
 from kubelite.node.user_namespaces import (
     IDS_END,
     IDS_LABEL,

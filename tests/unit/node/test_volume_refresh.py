@@ -13,9 +13,9 @@ from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
-from kubelite.node import simulated
 from kubelite.node.environment import ConfigUnavailable, Surroundings
-from kubelite.node.simulated_network import SimulatedVolumes
+from kubelite.node.simulated import node as simulated
+from kubelite.node.simulated.network import SimulatedVolumes
 from kubelite.node.volumes.followed import FollowedObjects, shown_objects
 from unit.node.cluster import START, Cluster, container, is_ready, run_virtually
 

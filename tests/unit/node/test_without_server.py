@@ -16,7 +16,7 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.limits import EVENTS_HELD
 from kubelite.node.runtime import ContainerRecord
-from kubelite.node.simulated_runtime import Behaviour
+from kubelite.node.simulated.runtime import Behaviour
 from kubelite.node.status_writer import WRITES_AT_ONCE
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 

@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner, Result
 
 from kubelite.cli import main
@@ -91,3 +92,18 @@ def test_values_of_every_type_are_one_line() -> None:
         result = CliRunner().invoke(main, ["server", flag, value])
         assert result.exit_code == 1
         assert result.output == f"kubelite: cannot use {flag} {value}: must be a whole number\n"
+
+
+@pytest.mark.parametrize("command", ["server", "agent"])
+def test_a_configuration_file_that_is_named_must_be_there(command: str, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, [command, "--config", str(tmp_path / "none.yaml")])
+    assert result.exit_code == 1
+    assert f"cannot read --config {tmp_path}/none.yaml: there is no such file" in result.output
+
+
+@pytest.mark.parametrize("command", ["server", "agent"])
+def test_a_configuration_file_that_is_named_is_read(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("colour: red\n")
+    result = CliRunner().invoke(main, [command, "-c", str(file)])
+    assert f'cannot use {file}: unknown key "colour"' in result.output

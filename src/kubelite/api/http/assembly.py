@@ -54,16 +54,18 @@ def assemble(  # noqa: PLR0913 - it joins what a server is made of
     delegation: Delegation | None = None,
     front_proxy: Callable[[], ShownCertificate] | None = None,
     reaches_nodes: Callable[[FetchSummary], None] = lambda _: None,
+    refusal_of_node: Callable[[str], str] = lambda _: "",
 ) -> Parts:
     """Return the dependencies of a Dispatcher whose clients connect to `address()` (host:port).
 
     `front_proxy` returns the certificate shown to the servers that `delegation` names.
+    `refusal_of_node` returns why nothing on a node can be connected to, "" if it can.
     `reaches_nodes` is given how the statistics of a node are read.
     `destinations` decide which addresses the server may dial, directly or through one of `tunnels`.
     """
     backends = Backends(verbs, authorizer, randomness, node_tls=node_tls)
     tunnels = tunnels or Tunnels()
-    dialer = TunnelDialer(tunnels, destinations, TCPDialer(destinations))
+    dialer = TunnelDialer(tunnels, destinations, TCPDialer(destinations), refusal_of_node)
     relay = Relay(dialer)
     reaches_nodes(NodeSummaries(backends, dialer).fetch)
     delegation = delegation or Delegation()

@@ -187,13 +187,23 @@ class TunnelEndpoint:
 class TunnelDialer:
     """Connects through the tunnel of the backend's node if there is one, else directly."""
 
-    def __init__(self, tunnels: Tunnels, destinations: Destinations, direct: Dialer) -> None:
+    def __init__(
+        self,
+        tunnels: Tunnels,
+        destinations: Destinations,
+        direct: Dialer,
+        refusal: Callable[[str], str] = lambda _: "",
+    ) -> None:
+        """`refusal` returns why nothing on a node can be connected to, "" if it can."""
+        self._refusal = refusal
         self._tunnels = tunnels
         self._destinations = destinations
         self._direct = direct
 
     async def dial(self, backend: Backend) -> Connected:
         """Return a connection. Raises BadRequest for a forbidden address, ServiceUnavailable if it fails."""
+        if problem := self._refusal(backend.node):
+            raise BadRequest(problem)
         if not self._tunnels.has(backend.node):
             return await self._direct.dial(backend)
         async with dialing(backend):

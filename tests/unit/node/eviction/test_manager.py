@@ -23,8 +23,8 @@ from kubelite.node.eviction.observations import (
 from kubelite.node.eviction.thresholds import EvictionSettings, parse_thresholds
 from kubelite.node.observed import Ending
 from kubelite.node.runtime import ContainerRecord, EngineUnavailable, RuntimeFailure
-from kubelite.node.simulated import SimulatedNode
-from kubelite.node.simulated_runtime import Behaviour, SimulatedRuntime
+from kubelite.node.simulated.node import SimulatedNode
+from kubelite.node.simulated.runtime import Behaviour, SimulatedRuntime
 from kubelite.node.static_pods import SOURCE
 from kubelite.node.usage_files import Filesystem
 from kubelite.randomness import SeededRandomness

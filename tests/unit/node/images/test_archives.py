@@ -12,7 +12,7 @@ import pytest
 
 from kubelite.node.images.archives import LocalImages
 from kubelite.node.runtime import EngineUnavailable
-from kubelite.node.simulated_runtime import Behaviour, SimulatedRuntime
+from kubelite.node.simulated.runtime import Behaviour, SimulatedRuntime
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import VirtualClock
 

@@ -15,7 +15,7 @@ from kubelite.node.images.collector import COLLECTION_SECONDS, ImageCollector
 from kubelite.node.images.records import Access, PullRecords
 from kubelite.node.images.settings import ImageSettings
 from kubelite.node.runtime import ContainerSpec, ImageInUse, RuntimeFailure, SandboxSpec
-from kubelite.node.simulated_runtime import Behaviour, SimulatedRuntime
+from kubelite.node.simulated.runtime import Behaviour, SimulatedRuntime
 from kubelite.node.usage_files import Filesystem
 from kubelite.randomness import SeededRandomness
 from unit.node.cluster import VirtualClock, run_virtually

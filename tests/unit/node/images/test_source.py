@@ -29,7 +29,7 @@ from kubelite.node.observed import ImageState
 from kubelite.node.pod_config import PodConfig
 from kubelite.node.pods import image_of
 from kubelite.node.runtime import Credentials, Image, ImagePullFailed, RegistryUnavailable
-from kubelite.node.simulated_runtime import Behaviour, SimulatedRuntime
+from kubelite.node.simulated.runtime import Behaviour, SimulatedRuntime
 from kubelite.randomness import SeededRandomness
 from kubelite.tasks import TaskSet
 

@@ -6,7 +6,7 @@ Containers start after a delay and run until they are told to end; those whose c
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -53,6 +53,10 @@ class Behaviour(Struct, frozen=True):
     crashes: float = 0.0  # which part of the containers ends by itself with an error
     crash_seconds: tuple[float, float] = (1.0, 60.0)  # how long those run
     ignores_termination: float = 0.0  # which part of the containers has to be killed
+    run_seconds: tuple[float, float] | None = (
+        None  # after which a container ends; None: as its command says
+    )
+    exit_code: int = 0  # of those that end so
 
 
 class SimulatedRuntime:
@@ -64,7 +68,13 @@ class SimulatedRuntime:
         randomness: Randomness,
         behaviour: Behaviour | None = None,
         handlers: tuple[Handler, ...] = (Handler(), Handler("runc")),
+        *,
+        conduct: Callable[[ContainerSpec], Behaviour | None] = lambda _: None,
+        is_missing: Callable[[str], bool] = lambda _: False,
     ) -> None:
+        """`conduct` returns how a container behaves, None: as all do; `is_missing` whether an image cannot be had."""
+        self._conduct = conduct
+        self._is_missing = is_missing
         self._handlers = handlers
         self._clock = clock
         self._randomness = randomness
@@ -156,7 +166,7 @@ class SimulatedRuntime:
         """Fetch an image after a delay."""
         self._check()
         await self._take_time(self._behaviour.pull_seconds)
-        if reference in self._missing:
+        if reference in self._missing or self._is_missing(reference):
             raise ImagePullFailed(f"manifest for {reference} not found: manifest unknown")
         del credentials
         digest = f"sha256:{zlib.crc32(reference.encode()):064x}"
@@ -239,13 +249,14 @@ class SimulatedRuntime:
     async def start(self, container_id: str) -> ContainerRecord:
         """Start a container after a delay; some fail, as the behaviour says."""
         self._check()
-        await self._take_time(self._behaviour.start_seconds)
+        behaviour = self._behaviour_of(container_id)
+        await self._take_time(behaviour.start_seconds)
         self._check()
         record = self._records.get(container_id)
         if record is None:
             raise ContainerNotFound(f"No such container: {container_id}")
         now = self._clock.now()
-        if not record.is_sandbox and self._happens(self._behaviour.start_failures):
+        if not record.is_sandbox and self._happens(behaviour.start_failures):
             failed = msgspec.structs.replace(
                 record,
                 phase="exited",
@@ -259,8 +270,12 @@ class SimulatedRuntime:
         pid = 1000 + len(self._records)
         running = msgspec.structs.replace(record, phase="running", started_at=now, pid=pid)
         self._set(running)
-        self._plan_end(running)
+        self._plan_end(running, behaviour)
         return running
+
+    def _behaviour_of(self, container_id: str) -> Behaviour:
+        spec = self._specs.get(container_id)
+        return (self._conduct(spec) if spec is not None else None) or self._behaviour
 
     async def signal(self, container_id: str, signal: str) -> None:
         """End a container; one that ignores termination must be killed."""
@@ -397,20 +412,22 @@ class SimulatedRuntime:
         if timer is not None:
             timer.cancel()
 
-    def _plan_end(self, record: ContainerRecord) -> None:
+    def _plan_end(self, record: ContainerRecord, behaviour: Behaviour) -> None:
         """Set the time at which a container will end by itself, if it will."""
         spec = self._specs.get(record.id)
         if spec is None:
             return
-        planned = _end_of(spec)
-        if planned is None and self._happens(self._behaviour.crashes):
-            planned = self._randomness.uniform(*self._behaviour.crash_seconds), 1
+        planned = end_of(spec)
+        if behaviour.run_seconds is not None:
+            planned = self._randomness.uniform(*behaviour.run_seconds), behaviour.exit_code
+        if planned is None and self._happens(behaviour.crashes):
+            planned = self._randomness.uniform(*behaviour.crash_seconds), 1
         if planned is not None:
             loop = asyncio.get_running_loop()
             self._timers[record.id] = loop.call_later(planned[0], self.end, record.id, planned[1])
 
 
-def _end_of(spec: ContainerSpec) -> tuple[float, int] | None:
+def end_of(spec: ContainerSpec) -> tuple[float, int] | None:
     """Return after how many seconds a command ends and with which code, or None if it does not."""
     match (*spec.command, *spec.args):
         case ("sleep", seconds) if seconds.replace(".", "", 1).isdecimal():

@@ -14,6 +14,7 @@ from kubelite.api.client.events import EventRecorder
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import ServiceUnavailable
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.kinds.core.scheduling import Taint
 from kubelite.api.machinery.local_volumes import STORAGE_PATH
 from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
@@ -28,16 +29,15 @@ from kubelite.node.kubelet import Kubelet, PodListener, PodSource, StaticSource
 from kubelite.node.local_storage import LocalStorage
 from kubelite.node.machine import Machine
 from kubelite.node.registration import (
+    PODS_LIMIT,
     EngineView,
     NodeIdentity,
     NodeRegistration,
     allocatable_of,
     node_labels,
 )
-from kubelite.node.runtime import (
-    EngineUnavailable,
-)
-from kubelite.node.simulated_network import (
+from kubelite.node.runtime import ContainerSpec, EngineUnavailable
+from kubelite.node.simulated.network import (
     AddressPool,
     SimulatedDevices,
     SimulatedFolders,
@@ -45,7 +45,7 @@ from kubelite.node.simulated_network import (
     SimulatedProber,
     SimulatedVolumes,
 )
-from kubelite.node.simulated_runtime import Behaviour, SimulatedRuntime
+from kubelite.node.simulated.runtime import Behaviour, SimulatedRuntime
 from kubelite.node.sysctls import allow_list
 from kubelite.node.usage import RuntimeMeasure, Sampler
 from kubelite.randomness import Randomness
@@ -146,15 +146,24 @@ class SimulatedNode:
         static: StaticSource | None = None,
         devices: PodDevices | None = None,
         around: Callable[[Collaborators], Collaborators] | None = None,
+        conduct: Callable[[Pod, ContainerSpec], Behaviour] | None = None,
+        is_missing: Callable[[str], bool] = lambda _: False,
+        network: SimulatedNetwork | None = None,
+        taints: tuple[Taint, ...] = (),
+        pods_limit: int = PODS_LIMIT,
     ) -> None:
         """Pods are evicted only if there are `readings` to do so by.
 
-        `around` may put something between the agent and its dependencies, at each start.
+        `around` may put something between the agent and its dependencies, at each start. `conduct` returns how a
+        container of a pod behaves, if not all behave as `behaviour` says; `is_missing` whether an image cannot be had.
         """
         number = zlib.crc32(name.encode())
         self.name = name
-        self.runtime = SimulatedRuntime(clock, randomness, behaviour)
-        self.network = SimulatedNetwork(
+        self._conduct = conduct
+        self.runtime = SimulatedRuntime(
+            clock, randomness, behaviour, conduct=self._behaviour, is_missing=is_missing
+        )
+        self.network = network or SimulatedNetwork(
             pool or AddressPool(skip=number % 250 * 256), second_network
         )
         self.prober = SimulatedProber()
@@ -175,7 +184,13 @@ class SimulatedNode:
         self._around = around
         address = address or str(ipaddress.IPv4Address((10 << 24) + 1 + number % 0xFFFFFE))
         self._identity = NodeIdentity(
-            name, (address,), 10250, labels or {}, annotations={STORAGE_PATH: str(STORAGE)}
+            name,
+            (address,),
+            10250,
+            labels or {},
+            taints,
+            annotations={STORAGE_PATH: str(STORAGE)},
+            pods_limit=pods_limit,
         )
         self._tasks: TaskSet | None = None
         self._events: EventRecorder | None = None
@@ -187,6 +202,14 @@ class SimulatedNode:
     def is_running(self) -> bool:
         """Whether the node agent runs."""
         return self._tasks is not None
+
+    def _behaviour(self, spec: ContainerSpec) -> Behaviour | None:
+        """Return how a container behaves; None for one whose pod is not known any more."""
+        if self._conduct is None or self.kubelet is None:
+            return None
+        memory = self.kubelet.memories.get(spec.pod_uid)
+        pod = memory.pod if memory is not None else None
+        return self._conduct(pod, spec) if pod is not None else None
 
     def move(self, address: str) -> None:
         """Give the node another address."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from kubelite.api.client.protocol import Client
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.containers import LifecycleHandler, Probe
+from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.persistent_volumes import PersistentVolume, PersistentVolumeClaim
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.pod_claims import claim_name, claim_names
@@ -54,6 +55,7 @@ class SimulatedNetwork:
         """`second` is a network of IPv6, of which each pod has an address too; its low bits are those of the first."""
         self._pool = pool
         self._second = ipaddress.IPv6Network(second) if second else None
+        self._is_first_hidden = False  # pods have the second address only
         self.addresses: dict[str, str] = {}  # by pod uid
 
     async def attach(
@@ -73,7 +75,8 @@ class SimulatedNetwork:
     def _both(self, address: str) -> tuple[str, ...]:
         if self._second is None:
             return (address,)
-        return (address, str(self._second[int(ipaddress.ip_address(address))]))
+        other = str(self._second[int(ipaddress.ip_address(address))])
+        return (other,) if self._is_first_hidden else (address, other)
 
     async def detach(self, pod_uid: str) -> None:
         """Give the pod's address back."""
@@ -85,6 +88,46 @@ class SimulatedNetwork:
         """Give back the addresses of pods that do not live."""
         for pod_uid in [uid for uid in self.addresses if uid not in live]:
             await self.detach(pod_uid)
+
+
+class RangedNetwork(SimulatedNetwork):
+    """Gives addresses of the range that the cluster has assigned to the node; until then pods wait."""
+
+    def __init__(self, client: Client, node: str) -> None:
+        super().__init__(AddressPool())
+        self._nodes = client.mirror(Node, field_selector=f"metadata.name={node}")
+        self._ranges: Sequence[str] = ()
+
+    async def attach(
+        self, pod_uid: str, pod_key: str, netns: str, *, host_ports: Sequence[HostPort] = ()
+    ) -> tuple[str, ...]:
+        """Return the pod's addresses."""
+        if not self._ranges:
+            self._use(await self._assigned())
+        return await super().attach(pod_uid, pod_key, netns, host_ports=host_ports)
+
+    def _use(self, ranges: Sequence[str]) -> None:
+        self._ranges = ranges
+        networks = [ipaddress.ip_network(text) for text in ranges]
+        first = next((str(one) for one in networks if one.version == 4), "")
+        second = next((one for one in networks if isinstance(one, ipaddress.IPv6Network)), None)
+        # With IPv6 alone the low bits are those of addresses that no pod has.
+        self._pool = AddressPool(first or "10.42.0.0/16", skip=1)
+        self._second = second
+        self._is_first_hidden = not first
+
+    async def _assigned(self) -> Sequence[str]:
+        changed = asyncio.Event()
+        unsubscribe = self._nodes.subscribe(lambda *_: changed.set())
+        try:
+            while True:
+                for node in self._nodes.list():
+                    if ranges := node.spec.podCIDRs or [*filter(None, [node.spec.podCIDR])]:
+                        return ranges
+                changed.clear()
+                await changed.wait()
+        finally:
+            unsubscribe()
 
 
 class SimulatedFolders:
