@@ -21,6 +21,7 @@ from kubelite.api.client.availability import Availability
 from kubelite.api.client.remote import RemoteClient
 from kubelite.clock import SystemClock
 from kubelite.config import AgentConfig
+from kubelite.doctor import start as examination
 from kubelite.joining.bootstrap import Bootstrap, Membership
 from kubelite.joining.credentials import Credentials
 from kubelite.joining.files import CLIENT, NETWORK, AgentFiles, AlreadyRuns, Leaf
@@ -48,7 +49,7 @@ log = logging.getLogger(__name__)
 def run(config: AgentConfig) -> None:
     """Run an agent until SIGTERM or SIGINT; raises CannotStart or ServerFailed."""
     started = time.monotonic()
-    log_lines.setup(debug=config.debug)
+    log_lines.setup(debug=config.debug, form=config.log_format)
     collector.pause()
     collector.share_one_heap()
     allow_many_files()
@@ -149,6 +150,7 @@ async def _start(
     tasks.supervise(renewal.run, name="renew certificates")
     tasks.supervise(host.run, name="watch host addresses")
     tasks.supervise(lambda: _follow_addresses(host, worker, tunnel), name="follow host addresses")
+    tasks.start(examination.warn(config), name="examine the host")
     report(membership)
 
 
@@ -188,6 +190,10 @@ def _greet(config: AgentConfig, membership: Membership, seconds: float) -> None:
     what = f"joined {membership.server}"
     if not membership.is_reached:
         what = f"started, and waits for {membership.server},"
+    if config.log_format == log_lines.JSON:
+        ready = {"node": config.name_of_node, "server": membership.server}
+        log.info("kubelite agent is ready", extra={**ready, "joined": membership.is_reached})
+        return
     with suppress(OSError):  # stderr may be closed
         sys.stderr.write(f"kubelite agent {what} as {config.name_of_node} after {seconds:.1f} s\n")
         sys.stderr.flush()

@@ -5,7 +5,15 @@ logs come from here.
 """
 
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+# A clock that shows an earlier date than this release is wrong.
+OLDEST_SANE_DATE: Final = datetime(2026, 7, 1, tzinfo=UTC)
+
+
+def is_sane(now: datetime) -> bool:
+    """Return whether the date is not earlier than this release."""
+    return now >= OLDEST_SANE_DATE
 
 
 class Clock(Protocol):

@@ -65,10 +65,11 @@ class Composition:
             read_loads=self._read_loads,
         )
 
-    async def start(self, parts: Parts) -> None:
-        """Start controllers and scheduler as parts of a server."""
+    async def start(self, parts: Parts, *, schedules: bool = True) -> None:
+        """Start the controllers as parts of a server, and the scheduler if it `schedules`."""
         await parts.start("controller-manager", self.controllers)
-        await parts.start("scheduler", self.scheduler)
+        if schedules:
+            await parts.start("scheduler", self.scheduler)
 
 
 def node_client(plane: ControlPlane, name: str) -> LocalClient:

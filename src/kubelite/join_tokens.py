@@ -71,7 +71,7 @@ def wanted(kind: str, ttl: str, description: str, *, is_one_time: bool) -> Wante
     """Return the token that is asked for. Raises TokenFailed."""
     if len(description) > DESCRIPTION_MAX:
         raise TokenFailed(
-            f"cannot use --description: it has more than {DESCRIPTION_MAX} characters"
+            f"cannot use --description: it must have no more than {DESCRIPTION_MAX} characters"
         )
     return Wanted(kind, parse_ttl(ttl), is_one_time, description)
 
@@ -182,7 +182,9 @@ class JoinTokens:
         try:
             await self._client.delete(Secret, TOKEN_PREFIX + identifier, NAMESPACE)
         except NotFound:
-            raise TokenFailed(f"cannot delete token {identifier}: there is no such token") from None
+            raise TokenFailed(
+                f"cannot delete token {identifier}: there is no such token; see kubelite token list"
+            ) from None
         except APIError as error:
             raise _failed(f"delete token {identifier}", error) from error
 
@@ -221,12 +223,16 @@ def _hash_of(ca_pem: bytes) -> str:
     first, found, _ = ca_pem.partition(end)
     start = first.rfind(b"-----BEGIN CERTIFICATE-----")
     if not found or start < 0:
-        raise TokenFailed("cannot create a token: the kubeconfig does not hold the cluster's CA")
+        raise TokenFailed(
+            "cannot create a token: the kubeconfig does not hold the cluster's CA; "
+            "give the one that the server wrote by --kubeconfig"
+        )
     return certificate_hash(ssl.PEM_cert_to_DER_cert((first[start:] + end).decode()))
 
 
 def _failed(what: str, error: APIError) -> TokenFailed:
-    return TokenFailed(f"cannot {what}: {' '.join(error.message.split())}")
+    reason = " ".join(error.message.split())
+    return TokenFailed(f"cannot {what}: {reason}; see --kubeconfig, and kubelite status")
 
 
 def _printable(text: str) -> str:

@@ -78,7 +78,7 @@ def disable_secrets_encryption(config: Config) -> int:
     """Decrypt all Secrets on disk and remove the keys; return the number of Secrets. Raises Refused."""
     path = config.secrets_key_file
     if not path.exists():
-        raise Refused("cannot disable: Secrets are not encrypted")
+        raise Refused("cannot disable: Secrets are not encrypted; nothing is to be done")
     with _engine(config, "disable") as engine:
         opened = _rewritten(engine, Transformer(read_keys(path), seals=False))
         path.unlink()
@@ -91,11 +91,13 @@ def _engine(config: Config, what: str) -> Iterator[LMDBEngine]:
     try:
         engine = LMDBEngine(config.store_dir)
     except (StoreLocked, StoreUnreadable, OSError) as error:
-        raise Refused(f"cannot {what}: {error}") from error
+        raise Refused(_advised(error, f"cannot {what}: ")) from error
     try:
         yield engine
     except (EncryptionFailed, StoreUnreadable, EngineFailed, OSError) as error:
-        raise Refused(f"cannot {what}: {error}") from error
+        raise Refused(
+            f"cannot {what}: {error}; make room or mend that, and run it again"
+        ) from error
     finally:
         engine.close()
 
@@ -114,16 +116,23 @@ def _rewritten(engine: LMDBEngine, transformer: Transformer) -> int:
     return count
 
 
+def _advised(error: Exception, what: str = "") -> str:
+    """Return why a data folder cannot be held, and what to do."""
+    if isinstance(error, StoreLocked):
+        return f"{what}{error}"  # it says which process to stop
+    return f"{what}{error}; run as root, or see --data-dir"
+
+
 @contextlib.contextmanager
 def stopped(config: Config) -> Iterator[None]:
     """Hold the data folder's lock. Raises Refused without a cluster or while a server runs."""
     # A folder may have a "db" of something else in it, and gets no lock file of ours then.
     if not any((config.store_dir / name).is_file() for name in (DATA_FILE, FOLDER_LOCK_FILE)):
-        raise Refused(f"cannot use {config.data_dir}: there is no cluster in it")
+        raise Refused(f"cannot use {config.data_dir}: there is no cluster in it; see --data-dir")
     try:
         lock = lock_folder(config.store_dir)
     except (StoreLocked, OSError) as error:
-        raise Refused(f"{error}; stop the server first") from error
+        raise Refused(_advised(error)) from error
     try:
         yield
     finally:
@@ -133,7 +142,7 @@ def stopped(config: Config) -> Iterator[None]:
 def _pki_folder(config: Config) -> Path:
     folder = Path(config.data_dir) / "pki"
     if not folder.is_dir():
-        raise Refused(f"cannot use {folder}: there are no certificates in it")
+        raise Refused(f"cannot use {folder}: there are no certificates in it; see --data-dir")
     return folder
 
 

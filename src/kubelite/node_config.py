@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 
+from kubelite import log
 from kubelite.ingress_config import IngressConfig
 from kubelite.settings import InvalidConfig, Setting
 
@@ -73,6 +74,9 @@ class NodeConfig(IngressConfig, frozen=True, kw_only=True):
         ),
     ] = ()
     debug: Annotated[bool, Setting("Log more")] = False
+    log_format: Annotated[
+        str, Setting("Log lines for people or for programs", "text|json", is_filled=True)
+    ] = log.TEXT
 
     @property
     def registries_file(self) -> Path:

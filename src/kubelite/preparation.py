@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import ssl
+import stat
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from ipaddress import ip_address, ip_network
@@ -128,10 +129,18 @@ async def open_store(
     try:
         limits = HistoryLimits(apart=HEARTBEATS)
         store = await EmbeddedStore.open(config.store_dir, clock=clock, limits=limits, over=over)
-    except (StoreLocked, StoreUnreadable, EngineFailed, EncryptionFailed) as error:
+    except (StoreLocked, EncryptionFailed) as error:
         raise CannotStart(str(error)) from error
+    except StoreUnreadable as error:
+        raise CannotStart(
+            f"{error}; kubelite snapshot restore puts a snapshot in its place"
+        ) from error
+    except EngineFailed as error:
+        raise CannotStart(f"{error}; make room or mend the disk, or see --data-dir") from error
     except OSError as error:
-        raise CannotStart(f"cannot open store in {config.store_dir}: {reason_of(error)}") from error
+        raise CannotStart(
+            f"cannot open store in {config.store_dir}: {reason_of(error)}; see --data-dir"
+        ) from error
     return OpenedStore(store, engines[0] if isinstance(engines[0], EncryptedEngine) else None)
 
 
@@ -200,7 +209,9 @@ def oidc_tokens(config: Config, clock: SystemClock) -> tuple[OIDCTokens, ...]:
         fetch = HTTPSFetch(config.oidc_ca_file)
         return (OIDCTokens(settings, fetch, clock, asyncio.get_running_loop().time),)
     except (OSError, OIDCInvalid) as error:
-        raise CannotStart(f"cannot use --oidc-issuer-url: {reason_of(error)}") from error
+        raise CannotStart(
+            f"cannot use --oidc-issuer-url: {reason_of(error)}; mend that setting, or leave OpenID Connect out"
+        ) from error
 
 
 def _check_authorities(path: str) -> None:
@@ -253,7 +264,7 @@ def open_pki(
         raise CannotStart(str(error)) from error
     except OSError as error:
         raise CannotStart(
-            f"cannot use the keys and certificates in {folder}: {reason_of(error)}"
+            f"cannot use the keys and certificates in {folder}: {reason_of(error)}; mend that, or see --data-dir"
         ) from error
 
 
@@ -270,15 +281,35 @@ def is_any(address: str) -> bool:
 def write_kubeconfig(config: Config, text: str) -> None:
     """Write the administrator's kubeconfig; raises CannotStart."""
     path, mode = Path(config.write_kubeconfig), int(config.write_kubeconfig_mode, 8)
-    if who := Exposure(mode).readers():
+    group = _kubeconfig_group(config)
+    if group is not None:
+        mode |= stat.S_IRGRP  # a group that may not read it would be of no use
+    if (who := Exposure(mode).readers()) and (who == "anybody" or group is None):
         # The mode was chosen with --write-kubeconfig-mode, so warn only.
         log.warning(
             "others may use the administrator's kubeconfig", extra={"path": str(path), "who": who}
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, text.encode(), mode=mode)
+        write_file(path, text.encode(), mode=mode, group=group)
     except OSError as error:
         raise CannotStart(
             f"cannot write kubeconfig {path}: {reason_of(error)}; see --write-kubeconfig"
         ) from error
+
+
+def _kubeconfig_group(config: Config) -> int | None:
+    """Return the id of the group that may read the kubeconfig; None if there is none. Raises CannotStart."""
+    name = config.write_kubeconfig_group
+    if not name:
+        return None
+    if name.isdecimal():
+        return int(name)
+    import grp
+
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise CannotStart(
+            f"cannot give the kubeconfig to group {name}: there is no such group; see --write-kubeconfig-group"
+        ) from None

@@ -11,13 +11,12 @@ from pathlib import Path
 
 from kubelite.api.auth.secret_files import read_with_exposure
 from kubelite.config import ClusterSettings, NodeConfig, node_name_problem
+from kubelite.doctor import rights
+from kubelite.doctor.resources import FILES_MIN
 from kubelite.net.families import family_of
 from kubelite.net.host_addresses import HostAddresses, link_index
 
 log = logging.getLogger(__name__)
-
-CAP_NET_ADMIN = 12  # bit number, see capability.h
-OPEN_FILES_MIN = 64  # enough for the store, the ports, the engine and some requests
 
 
 class CannotStart(Exception):
@@ -39,16 +38,14 @@ def require_node_name(config: NodeConfig) -> None:
 
 def require_network_rights(hint: str = "") -> None:
     """Raise CannotStart, whose message ends with `hint`, unless this process has CAP_NET_ADMIN."""
-    status = Path("/proc/self/status").read_text()
-    effective = next(line.split()[1] for line in status.splitlines() if line.startswith("CapEff"))
-    if not int(effective, 16) >> CAP_NET_ADMIN & 1:
+    if rights.lacks_network(rights.gather()):
         raise CannotStart(f"cannot set up pod networking: needs root (CAP_NET_ADMIN){hint}")
 
 
 def allow_many_files() -> None:
     """Raise the soft limit of open files to the hard limit, since a thousand watches exceed the usual 1024.
 
-    Raises CannotStart if the limit is below OPEN_FILES_MIN.
+    Raises CannotStart if the limit is below FILES_MIN.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
@@ -58,9 +55,9 @@ def allow_many_files() -> None:
             "cannot raise the limit of open files", extra={"limit": soft, "reason": str(error)}
         )
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < OPEN_FILES_MIN:
+    if soft != resource.RLIM_INFINITY and soft < FILES_MIN:
         raise CannotStart(
-            f"cannot run with {soft} open files: at least {OPEN_FILES_MIN} are needed; "
+            f"cannot run with {soft} open files: at least {FILES_MIN} are needed; "
             "raise the limit (ulimit -n, LimitNOFILE=)"
         )
 
@@ -107,7 +104,9 @@ def host_addresses(config: NodeConfig, cluster: ClusterSettings) -> HostAddresse
     """Subscribe to the host's addresses, those of the cluster excluded. Raises CannotStart."""
     ranges = [ip_network(text) for text in (*cluster.cluster_cidrs, *cluster.service_cidrs)]
     if config.interface and not link_index(config.interface):
-        raise CannotStart(f"cannot use --interface {config.interface}: there is no such interface")
+        raise CannotStart(
+            f"cannot use --interface {config.interface}: there is no such interface; ip link lists those there are"
+        )
     primary, *secondary = config.node_ips or ("",)
     families = tuple(map(family_of, cluster.cluster_cidrs))
     try:
@@ -119,7 +118,9 @@ def host_addresses(config: NodeConfig, cluster: ClusterSettings) -> HostAddresse
             fixed_secondary="".join(secondary),
         )
     except OSError as error:
-        raise CannotStart(f"cannot follow the host's addresses: {error.strerror}") from error
+        raise CannotStart(
+            f"cannot follow the host's addresses: {error.strerror}; kubelite doctor may tell why"
+        ) from error
 
 
 def in_url(address: str) -> str:

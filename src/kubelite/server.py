@@ -4,6 +4,7 @@ Parts stop in reverse order. Nothing is created on disk before the process holds
 """
 
 import asyncio
+import logging
 import ssl
 import sys
 import time
@@ -18,8 +19,9 @@ import uvloop
 
 from kubelite import collector
 from kubelite import log as log_lines
+from kubelite.addons.controller import Addons
 from kubelite.api.auth import pki as identities
-from kubelite.api.auth.caller import AUTHENTICATED, Caller
+from kubelite.api.auth.caller import AUTHENTICATED, SYSTEM_MASTERS, Caller
 from kubelite.api.auth.certificates import certificate_pem
 from kubelite.api.auth.extension_authentication import trust_of
 from kubelite.api.auth.front_proxies import FrontProxies, ProxyAuthority
@@ -29,6 +31,7 @@ from kubelite.api.auth.sealing import seal_all
 from kubelite.api.auth.signing import CertificateSigner, read_request
 from kubelite.api.auth.tls import trust_in_handshakes
 from kubelite.api.auth.x509 import ClientCertificates
+from kubelite.api.client.events import EventRecorder
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
 from kubelite.api.http.delegation import APIServiceProbe, Delegation, ShownCertificate
@@ -45,6 +48,7 @@ from kubelite.control.options import IngressOptions, LoadBalancing, Options
 from kubelite.control.scheduler.load import loads_of
 from kubelite.control.scheduler.requests import Amounts
 from kubelite.control_plane import ControlPlane
+from kubelite.doctor import start as examination
 from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.offload import Offload, WorkerThread
 from kubelite.parts import Parts
@@ -80,6 +84,8 @@ from kubelite.tasks import TaskSet
 if TYPE_CHECKING:
     from kubelite.node.simulated.fleet import Fleet
 
+log = logging.getLogger(__name__)
+
 # The disk thread releases the GIL for each row and waits this long to get it back from a busy loop.
 SWITCH_SECONDS = 0.0005
 
@@ -87,7 +93,7 @@ SWITCH_SECONDS = 0.0005
 def run(config: Config) -> None:
     """Run a server until SIGTERM or SIGINT; raises CannotStart or ServerFailed."""
     started = time.monotonic()
-    log_lines.setup(debug=config.debug)
+    log_lines.setup(debug=config.debug, form=config.log_format)
     collector.pause()
     allow_many_files()
     sys.setswitchinterval(SWITCH_SECONDS)
@@ -179,19 +185,15 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             else fleet.reached(plane.measuring.reach),
             refusal_of_node=fleet.refusal if fleet is not None else lambda _: "",
         ),
-        ssl_context=_tls(pki, authorities),
+        ssl_context=_server_context(pki, authorities),
     )
     running.callback(plane.on_release(lambda: api.drop(plane.authenticator.counts)))
     await api.serve(listener)
     running.push_async_callback(api.stop, 1.0)
     write_kubeconfig(config, pki.kubeconfig(f"https://{reachable(config.bind_address)}:{port}"))
     running.push_async_callback(tasks.stop)
-    tasks.supervise(pki.keep_fresh, name="renew certificates")
     followers = [lambda view: plane.move(endpoint_address(config, view))]
-    tasks.supervise(host.run, name="watch host addresses")
-    tasks.supervise(
-        lambda: _follow_addresses(config, pki, host, plane, followers), name="follow host addresses"
-    )
+    _keep_up(config, tasks, pki, host, plane, followers)
     _keep_store(config, OpenedStore(store, sealing), clock, tasks, running)
     parts = Parts(plane)
     running.push_async_callback(parts.stop)
@@ -199,25 +201,9 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
         config, parts, plane, pki, host, offload, APIServiceProbe(delegation), port
     )
     await _start_simulation(parts, fleet)
+    _follow_manifests(config, plane, tasks, running, offload)
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
-
-
-def _keep_store(
-    config: Config, opened: OpenedStore, clock: Clock, tasks: TaskSet, running: AsyncExitStack
-) -> None:
-    """Start what is done for the store as long as it is open: sealing, the expiry of events, snapshots."""
-    store, sealing = opened
-    if sealing is not None:
-        work = partial(seal_all, sealing, config.secrets_key_file, store.between_commits)
-        tasks.supervise(work, name="seal Secrets")
-    expiry = EventExpiry(store, clock=clock, tasks=tasks)
-    expiry.start()
-    running.callback(expiry.stop)
-    if config.snapshot_schedule_cron:
-        from kubelite.backup.schedule import keep_schedule
-
-        tasks.supervise(lambda: keep_schedule(config, clock), name="take snapshots")
 
 
 def _simulated_nodes(config: Config, plane: ControlPlane) -> "Fleet | None":
@@ -253,12 +239,41 @@ async def _start_simulation(parts: Parts, fleet: "Fleet | None") -> None:
         await parts.start("simulation", lambda: fleet)
 
 
-def _tls(pki: Pki, authorities: Sequence[ProxyAuthority]) -> ssl.SSLContext:
-    """Return the context of the API's port, which asks clients for certificates, those of proxies included."""
+def _follow_manifests(
+    config: Config, plane: ControlPlane, tasks: TaskSet, running: AsyncExitStack, offload: Offload
+) -> None:
+    """Apply the files of `server/manifests`, with the rights of an administrator, as they may hold any object."""
+    client = plane.client(
+        Caller("system:kubelite-addons", (SYSTEM_MASTERS, AUTHENTICATED)), "kubelite-addons"
+    )
+    events = EventRecorder(client, SystemClock(), SystemRandomness(), component="kubelite-addons")
+    running.push_async_callback(events.close)
+    addons = Addons(config.manifests_dir, client, events, offload)
+    tasks.supervise(addons.run, name="follow server/manifests")
+
+
+def _server_context(pki: Pki, authorities: Sequence[ProxyAuthority]) -> ssl.SSLContext:
     context = pki.server_context()
     for authority in authorities:
         trust_in_handshakes(context, certificate_pem(*authority.certificates))
     return context
+
+
+def _keep_store(
+    config: Config, opened: OpenedStore, clock: Clock, tasks: TaskSet, running: AsyncExitStack
+) -> None:
+    """Start what is done for the store as long as it is open: sealing, the expiry of events, snapshots."""
+    store, sealing = opened
+    if sealing is not None:
+        work = partial(seal_all, sealing, config.secrets_key_file, store.between_commits)
+        tasks.supervise(work, name="seal Secrets")
+    expiry = EventExpiry(store, clock=clock, tasks=tasks)
+    expiry.start()
+    running.callback(expiry.stop)
+    if config.snapshot_schedule_cron:
+        from kubelite.backup.schedule import keep_schedule
+
+        tasks.supervise(lambda: keep_schedule(config, clock), name="take snapshots")
 
 
 def _front_proxy(pki: Pki) -> ShownCertificate:
@@ -304,11 +319,28 @@ async def _start_control(
         options=options,
         read_loads=partial(_node_loads, plane) if config.scheduler_load_aware else None,
     )
-    await composition.start(parts)
+    await composition.start(parts, schedules=not config.disable_scheduler)
 
 
 async def _node_loads(plane: ControlPlane) -> Mapping[str, Amounts]:
     return loads_of(await plane.measuring().nodes())
+
+
+def _keep_up(
+    config: Config,
+    tasks: TaskSet,
+    pki: Pki,
+    host: HostAddresses,
+    plane: ControlPlane,
+    followers: Sequence[Callable[[HostView], None]],
+) -> None:
+    """Keep certificates and addresses right from now on, and warn once of what the host will make of it."""
+    tasks.supervise(pki.keep_fresh, name="renew certificates")
+    tasks.supervise(host.run, name="watch host addresses")
+    tasks.supervise(
+        lambda: _follow_addresses(config, pki, host, plane, followers), name="follow host addresses"
+    )
+    tasks.start(examination.warn(config), name="examine the host")
 
 
 async def _follow_addresses(
@@ -362,6 +394,10 @@ async def _start_worker(
 
 
 def _greet(config: Config, seconds: float) -> None:
+    if config.log_format == log_lines.JSON:
+        ready = {"seconds": round(seconds, 3), "kubeconfig": config.write_kubeconfig}
+        log.info("kubelite is ready", extra=ready)
+        return
     what = (
         ("get namespaces",) if config.disable_agent else ("get nodes", "apply -f examples/hello/")
     )

@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 from msgspec import Struct
 
@@ -89,6 +89,11 @@ def start_detached(arguments: Sequence[str], log_file: Path) -> int:
             (os.POSIX_SPAWN_DUP2, 1, 2),
         ],
     )
+
+
+def become(arguments: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Replace this process by a program; `environment` is added to that of this process. Raises OSError."""
+    os.execve(arguments[0], list(arguments), {**os.environ, **environment})  # noqa: S606 - no shell is wanted
 
 
 class Conversation:

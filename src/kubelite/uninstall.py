@@ -22,6 +22,7 @@ from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.joining.files import LOCK_FILE, AgentFiles, AlreadyRuns
 from kubelite.maintenance import Refused, stopped
+from kubelite.progress import SILENT, Progress
 from kubelite.tasks import TaskSet
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 STORAGE = "storage"  # the default folder of a node's volumes; another one is outside and stays
 ENGINE_START_SECONDS = 30.0
+AGAIN = "mend that, and run reset again"
 KUBECONFIG_BYTES_MAX = 1 << 20
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -104,7 +106,7 @@ def _plan(config: Config) -> Removal:
         # Without a store a folder counts as no cluster's, so after a failure the rest could not be removed any more.
         present = sorted(data.iterdir(), key=lambda path: (path.name == store, path.name))
     except OSError as error:
-        raise Refused(f"cannot read {error.filename}: {error.strerror}") from error
+        raise Refused(f"cannot read {error.filename}: {error.strerror}; run as root") from error
     return Removal(
         data=data,
         entries=tuple(path for path in present if path in own),
@@ -126,6 +128,9 @@ def _own_paths(config: Config, kubeconfig: Path | None) -> frozenset[Path]:
         key,
     }
     own |= {temporary_of(key), audit, *backups_of(audit), *data.glob(f"{WORK}*")}
+    manifests = config.manifests_dir
+    if manifests.is_dir() and not any(manifests.iterdir()):  # else with files of the user's
+        own.add(manifests.parent)
     if kubeconfig is not None:
         own |= {kubeconfig, temporary_of(kubeconfig)}
     return frozenset(map(_absolute, own))
@@ -158,14 +163,14 @@ def _authorities(content: bytes) -> Sequence[Sequence[bytes]]:
     return [_CERTIFICATE.findall(named.cluster.authorities) for named in read.clusters]
 
 
-def reset(config: Config, say: Callable[[str], None]) -> None:
+def reset(config: Config, say: Callable[[str], None], progress: Progress = SILENT) -> None:
     """Remove all that kubelite made on this host: containers, network, mounts, files. Raises Refused."""
     # The lock is held until all is removed: a service manager may start the server again at any moment.
     with _held(config):
         is_agent = not config.store_dir.exists()
         removal = _plan(config)
         if removal.has_node:
-            _remove_node(config, say)
+            _remove_node(config, say, progress)
         else:
             say("no node ran here: containers and network of this host are left alone")
         _remove_root_link(config)
@@ -174,7 +179,8 @@ def reset(config: Config, say: Callable[[str], None]) -> None:
         for path in (*_kubeconfig_elsewhere(removal), *removal.entries):
             if path == _absolute(config.agent_dir):
                 _empty_agent_folder(path)
-            _remove(path)
+            with progress.step(f"remove {path}"):
+                _remove(path)
             say(f"removed {path}")
     if removal.kubeconfig is None and (path := Path(config.write_kubeconfig)).exists():
         say(f"left {path}: it is not, or not only, of this cluster")
@@ -190,7 +196,7 @@ def _empty_agent_folder(folder: Path) -> None:
             _remove(path)
 
 
-def _remove_node(config: Config, say: Callable[[str], None]) -> None:
+def _remove_node(config: Config, say: Callable[[str], None], progress: Progress) -> None:
     from kubelite.net.nftables import RulesRefused, RulesUnavailable
     from kubelite.net.reset import remove_network
     from kubelite.node.cgroups import remove_all as remove_groups
@@ -200,14 +206,16 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
 
     try:
         pods = _pod_folders(config)
-        records = asyncio.run(_remove_containers(config, say))
+        with progress.step("remove the containers"):
+            records = asyncio.run(_remove_containers(config, say))
         say(f"removed {len(records)} containers")
         own = {*pods, *(record.pod_uid for record in records)}
-        is_removed = asyncio.run(remove_network(own))
+        with progress.step("remove the network"):
+            is_removed = asyncio.run(remove_network(own))
     except TimeoutError as error:
-        raise Refused("cannot stop the container engine: it does not end") from error
+        raise Refused(f"cannot stop the container engine: it does not end; {AGAIN}") from error
     except (RulesUnavailable, RulesRefused, OSError) as error:
-        raise Refused(f"cannot remove the network: {error}") from error
+        raise Refused(f"cannot remove the network: {error}; {AGAIN}") from error
     if left := asyncio.run(_disconnect(config)):
         say(f"{left} pods could not be disconnected by the CNI plugins of --cni-bin-dir")
     if is_removed:
@@ -218,12 +226,12 @@ def _remove_node(config: Config, say: Callable[[str], None]) -> None:
     try:
         loop_devices.detach(mark_of(config.agent_dir))
     except OSError as error:
-        raise Refused(f"cannot detach a loop device: {error.strerror}") from error
+        raise Refused(f"cannot detach a loop device: {error.strerror}; {AGAIN}") from error
     try:
         if remove_override():
             say("removed the settings of logind")
     except OSError as error:
-        raise Refused(f"cannot remove {error.filename}: {error.strerror}") from error
+        raise Refused(f"cannot remove {error.filename}: {error.strerror}; {AGAIN}") from error
 
 
 async def _disconnect(config: Config) -> int:
@@ -262,7 +270,7 @@ def _remove_data_folder(removal: Removal, say: Callable[[str], None]) -> None:
         try:
             removal.data.rmdir()
         except OSError as error:
-            raise Refused(f"cannot remove {removal.data}: {error.strerror}") from error
+            raise Refused(f"cannot remove {removal.data}: {error.strerror}; {AGAIN}") from error
         say(f"removed {removal.data}")
 
 
@@ -293,7 +301,7 @@ async def _remove_containers(
             elif engine != current:
                 say(f"left what may be on {engine.socket}, used before: nothing answers there")
     except (EngineUnavailable, RuntimeFailure) as error:
-        raise Refused(f"cannot remove containers: {error}") from error
+        raise Refused(f"cannot remove containers: {error}; {AGAIN}") from error
     # Its plugin makes the engine able to remove sandboxes, so it goes last.
     await asyncio.to_thread(remove_noted, config.agent_dir)
     await asyncio.to_thread(_remove_run, config.run_dir / "cni")
@@ -315,7 +323,9 @@ async def _empty(
             return await _empty_engine(config, engine)
         return await _empty_own_engine(config, engine, program) if program and is_own else None
     except TimeoutError as error:
-        raise Refused(f"cannot remove containers: {program and program.name} is silent") from error
+        raise Refused(
+            f"cannot remove containers: {program and program.name} is silent; {AGAIN}"
+        ) from error
     finally:
         if program is not None and is_own:
             await stop_engine(program)
@@ -390,7 +400,7 @@ def _unmount_below(folder: Path) -> None:
     try:
         unmount_below(folder)
     except OSError as error:
-        raise Refused(f"cannot unmount {error.filename}: {error.strerror}") from error
+        raise Refused(f"cannot unmount {error.filename}: {error.strerror}; {AGAIN}") from error
 
 
 def _remove(path: Path) -> None:
@@ -399,4 +409,4 @@ def _remove(path: Path) -> None:
     try:
         remove_path(path)
     except OSError as error:
-        raise Refused(f"cannot remove {path}: {error.strerror}") from error
+        raise Refused(f"cannot remove {path}: {error.strerror}; {AGAIN}") from error

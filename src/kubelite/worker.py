@@ -4,6 +4,7 @@ The same parts run in the server's process, over its verbs, and on a joining mac
 """
 
 import asyncio
+import errno
 import logging
 import os
 import ssl
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,6 +29,7 @@ from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
 from kubelite.grpc.client import GrpcClient
 from kubelite.ingress.node import NodeIngress
+from kubelite.inotify import Inotify
 from kubelite.net.dns import CannotListen
 from kubelite.net.nftables import RulesUnavailable
 from kubelite.network_config import listening_address
@@ -71,7 +74,6 @@ from kubelite.node.images.registries import (
 )
 from kubelite.node.images.settings import ImageSettings
 from kubelite.node.images.verification import Verification
-from kubelite.node.inotify import Inotify
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.kubelet_folders import prepare
 from kubelite.node.local_storage import LocalStorage
@@ -106,6 +108,7 @@ from kubelite.node.volumes.local_folders import LocalFolders
 from kubelite.node_network import NodeNetwork
 from kubelite.offload import Offload
 from kubelite.prerequisites import CannotStart, in_url
+from kubelite.progress import on_terminal
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
 
@@ -233,7 +236,7 @@ class Worker:
         self._followers = [registration.move, kubelet.move]
         self._network.on_change = registration.wake
         _connect(devices, kubelet, registration)
-        images = LocalImages(data / "images", self._runtime)
+        images = LocalImages(data / "images", self._runtime, on_terminal())
 
         async def before_pods() -> None:
             """Make the engine ready before pods, which would pull these images from a registry."""
@@ -249,9 +252,7 @@ class Worker:
         proxy = self._network.service_proxy()
         self._running.push_async_callback(proxy.stop)
         await proxy.start()
-        self._network.pods.listener = (
-            proxy  # a pod's policies are in force before its containers start
-        )
+        self._network.connect(proxy)
         self.move(self._addresses)  # it may have changed during the start
         parts = {
             "node registration": registration.run,
@@ -260,6 +261,7 @@ class Worker:
             "eviction": eviction.run,
             "kernel log": OOMWatch(self._out_of_memory).run,
             "limit of all pods": self._pod_group(identity, machine).run,
+            "images from files": images.run,
             "image garbage collection": collector.run,
             "CSI drivers": csi.run,
             "plugins": plugins.run,
@@ -344,7 +346,9 @@ class Worker:
         try:
             await asyncio.to_thread(write_hosts, certificates, registries)
         except OSError as error:
-            raise CannotStart(f"cannot write {certificates}: {error.strerror}") from error
+            raise CannotStart(
+                f"cannot write {certificates}: {error.strerror}; make room, or see --data-dir"
+            ) from error
         for limitation in limitations(registries):
             log.warning("registries.yaml: %s", limitation)
         verification = Verification(
@@ -513,6 +517,7 @@ class Worker:
                     config.ingress_http_port,
                     config.ingress_https_port,
                     access_log=config.ingress_access_log,
+                    own_ports=_own_ports(config),
                 ),
                 default_certificate=lambda: self_signed(DEFAULT_HOST, self._clock.now()),
             )
@@ -539,18 +544,40 @@ class Worker:
         await self._running.aclose()
 
 
+NO_ROOM = errno.ENOSPC, errno.EDQUOT, errno.EROFS
+
+
 @contextmanager
 def node_failures(config: Config | AgentConfig) -> Iterator[None]:
     """Translate what keeps a node from starting to CannotStart, one line for the user."""
     try:
         yield
     except (RulesUnavailable, CannotListen, PermissionError) as error:
-        raise CannotStart(f"cannot set up the node's network: {error}") from error
+        raise CannotStart(
+            f"cannot set up the node's network: {error}; kubelite doctor tells what is missing"
+        ) from error
     except OSError as error:
+        if error.filename is not None:
+            raise CannotStart(
+                f"cannot use {error.filename}: {error.strerror}; mend that, or see --data-dir"
+            ) from error
+        if error.errno in NO_ROOM:
+            raise CannotStart(
+                f"cannot write to {config.agent_dir}: {error.strerror}; make room, or see --data-dir"
+            ) from error
         raise CannotStart(
             f"cannot listen on {in_url(config.kubelet_address)}:{config.kubelet_port}: "
             f"{os.strerror(error.errno or 0)}; see --kubelet-port"
         ) from error
+
+
+def _own_ports(config: Config | AgentConfig) -> dict[int, str]:
+    """Return the ports of nodes that no listener of a Gateway may have, and whose they are."""
+    if isinstance(config, Config):
+        api_ports = [config.https_listen_port]
+    else:
+        api_ports = [urlsplit(url).port or 443 for url in config.servers]
+    return {**dict.fromkeys(api_ports, "the API server"), config.kubelet_port: "the node agent"}
 
 
 def identity_of(config: NodeConfig, addresses: tuple[str, ...]) -> NodeIdentity:
@@ -636,7 +663,9 @@ def _pod_ids() -> IdRange:
     try:
         return host_ids()
     except (ValueError, OSError) as error:
-        raise CannotStart(f"cannot find ids for user namespaces of pods: {error}") from error
+        raise CannotStart(
+            f"cannot find ids for user namespaces of pods: {error}; mend /etc/subuid and /etc/subgid"
+        ) from error
 
 
 def _complete_pod(body: dict[str, Any]) -> Pod:

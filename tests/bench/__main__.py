@@ -10,6 +10,7 @@ from bench import (
     agent_memory,
     agents,
     api,
+    cluster,
     custom,
     expensive,
     ingress,
@@ -36,6 +37,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "agents": agents.measure,
     "pods": pods.measure,
     "net": net.measure,
+    "cluster": cluster.measure,
 }
 
 

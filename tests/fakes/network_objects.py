@@ -1,7 +1,17 @@
 """Short ways to write services and their endpoints."""
 
+from collections.abc import Sequence
+
 from kubelite.api.kinds.core.services import Service, ServicePort, ServiceSpec
-from kubelite.api.kinds.discovery import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
+from kubelite.api.kinds.discovery import (
+    Endpoint,
+    EndpointConditions,
+    EndpointHints,
+    EndpointPort,
+    EndpointSlice,
+    ForNode,
+    ForZone,
+)
 from kubelite.api.kinds.meta import ObjectMeta
 
 NODE = "node-1"
@@ -30,8 +40,15 @@ def endpoint(
     serving: bool | None = None,
     terminating: bool | None = None,
     hostname: str | None = None,
+    for_nodes: Sequence[str] = (),
+    for_zones: Sequence[str] = (),
 ) -> Endpoint:
+    hints = EndpointHints(
+        forNodes=[ForNode(name=one) for one in for_nodes],
+        forZones=[ForZone(name=one) for one in for_zones],
+    )
     return Endpoint(
+        hints=hints if for_nodes or for_zones else None,
         addresses=[address],
         nodeName=node,
         hostname=hostname,

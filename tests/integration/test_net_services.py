@@ -17,6 +17,7 @@ from integration.net_namespaces import (
 )
 from integration.net_node import PODS, Node, on_a_node
 from kubelite.api.kinds.core.containers import Container, ContainerPort
+from kubelite.api.kinds.core.nodes import Node as KubernetesNode
 from kubelite.api.kinds.core.pods import Pod, PodSpec, PodStatus
 from kubelite.api.kinds.core.services import (
     LoadBalancerIngress,
@@ -38,6 +39,20 @@ async def test_all_endpoints_are_reached_from_node_and_pods(node: Node) -> None:
     from_pod = await ask("10.43.0.5", 80, times=40, pid=node.one)
     # a pod that reaches itself sees its node as the client (hairpin), others see the pod
     assert set(from_pod) == {"one 10.42.0.1", "two 10.42.0.2"}
+
+
+@on_a_node
+async def test_hints_keep_traffic_in_the_zone_that_the_node_is_in_now(node: Node) -> None:
+    one, two = (
+        endpoint(address, for_zones=[zone])
+        for address, zone in (("10.42.0.2", "a"), ("10.42.0.3", "b"))
+    )
+    await node.put(service(), endpoint_slice(one, two))
+    for zone, expected in (("a", {"one"}), ("b", {"two"}), ("", {"one", "two"})):
+        labels = {"topology.kubernetes.io/zone": zone} if zone else {}
+        await node.put(KubernetesNode(metadata=ObjectMeta(name=NODE, labels=labels)))
+        answers = await ask("10.43.0.5", 80, times=30)
+        assert {answer.split()[0] for answer in answers} == expected
 
 
 @on_a_node

@@ -82,7 +82,8 @@ def test_a_second_server_on_the_same_folder(tmp_path: Path) -> None:
             f"--https-listen-port={_free_port()}",
         )
         assert line == (
-            f"kubelite: cannot open store in {tmp_path}/data/db: process {server.pid} uses it"
+            f"kubelite: cannot open store in {tmp_path}/data/db: process {server.pid} uses it; "
+            "stop the server first"
         )
         assert "kube-system" in server.kubectl("get", "namespaces")
     finally:

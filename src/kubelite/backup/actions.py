@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from kubelite.backup.sealed import MAGIC, PASSPHRASE_LENGTH_MIN, CannotOpen
 from kubelite.clock import Clock
 from kubelite.config import Config
 from kubelite.prerequisites import CannotStart, secret_text
+from kubelite.progress import SILENT, Progress, size_of
 from kubelite.store import snapshots
 from kubelite.store.lmdb_engine import StoreLocked, sync
 
@@ -57,13 +59,20 @@ class Restored(Struct, frozen=True):
     placed_keys: bool
 
 
-def take(config: Config, clock: Clock, version: str, *, is_scheduled: bool = False) -> Path:
+def take(
+    config: Config,
+    clock: Clock,
+    version: str,
+    *,
+    is_scheduled: bool = False,
+    progress: Progress = SILENT,
+) -> Path:
     """Take a snapshot, sealed if there is a passphrase, and return its path. Raises Refused."""
     prefix = names.prefix_of(config.name_of_node) if is_scheduled else snapshots.PREFIX
     passphrase = _passphrase(config) if config.snapshot_passphrase_file else ""
     with _working(config) as work:
         try:
-            saved = snapshots.save(config.store_dir, work, clock.now(), prefix)
+            saved = snapshots.save(config.store_dir, work, clock.now(), prefix, progress)
             ready = saved.path
             if passphrase:
                 ready = saved.path.with_suffix(names.SEALED)
@@ -79,7 +88,7 @@ def take(config: Config, clock: Clock, version: str, *, is_scheduled: bool = Fal
         except snapshots.SnapshotFailed as error:
             raise Refused(str(error)) from error
         except OSError as error:
-            raise Refused(f"cannot save a snapshot: {error}") from error
+            raise Refused(f"cannot save a snapshot: {error}; see --snapshot-dir") from error
     return final
 
 
@@ -138,7 +147,9 @@ def delete(config: Config, clock: Clock, name: str, *, in_bucket: bool) -> None:
         raise Refused(f'cannot delete "{name}": it is no snapshot; see kubelite snapshot list')
     path = config.snapshots_dir / name
     if not in_bucket and not path.is_file():
-        raise Refused(f"cannot delete {path}: there is no such snapshot")
+        raise Refused(
+            f"cannot delete {path}: there is no such snapshot; see kubelite snapshot list"
+        )
     try:
         path.unlink(missing_ok=True)
         if in_bucket:
@@ -147,7 +158,14 @@ def delete(config: Config, clock: Clock, name: str, *, in_bucket: bool) -> None:
         raise Refused(str(error)) from error
 
 
-def restore(config: Config, clock: Clock, name: str, *, from_bucket: bool = False) -> Restored:
+def restore(
+    config: Config,
+    clock: Clock,
+    name: str,
+    *,
+    from_bucket: bool = False,
+    progress: Progress = SILENT,
+) -> Restored:
     """Put a snapshot, by its name or as a file, in place of the state; the server must be stopped. Raises Refused.
 
     A sealed one also brings the cluster's keys onto a machine that has none, and the keys of its Secrets.
@@ -157,23 +175,27 @@ def restore(config: Config, clock: Clock, name: str, *, from_bucket: bool = Fals
             source = Path(name) if "/" in name else config.snapshots_dir / name
             if from_bucket:
                 source = work / "downloaded"
-                _bucket(config, clock).get(name, source)
+                with progress.step(f"fetch {name}") as step:
+                    step.measure = partial(size_of, source)
+                    _bucket(config, clock).get(name, source)
             if not source.is_file():
-                raise Refused(f"cannot restore {source}: there is no such snapshot")
+                raise Refused(
+                    f"cannot restore {source}: there is no such snapshot; see kubelite snapshot list"
+                )
             if not _is_sealed(source):
-                former = snapshots.restore(source, config.store_dir)
+                former = snapshots.restore(source, config.store_dir, progress=progress)
                 return Restored(name if from_bucket else str(source), former, None, False)
             opened = _opened(config, source, work)
             is_new = not (Path(config.data_dir) / "pki" / "ca.crt").is_file()
             former = snapshots.restore(
-                opened.store, config.store_dir, lambda: _place_keys(config, opened)
+                opened.store, config.store_dir, lambda: _place_keys(config, opened), progress
             )
             where = name if from_bucket else str(source)
             return Restored(where, former, opened.about, is_new)
     except (BucketFailed, snapshots.SnapshotFailed, StoreLocked, EncryptionFailed) as error:
         raise Refused(str(error)) from error
     except OSError as error:
-        raise Refused(f"cannot restore {name}: {error}") from error
+        raise Refused(f"cannot restore {name}: {error}; the former state is in place") from error
 
 
 def _is_sealed(source: Path) -> bool:
@@ -188,7 +210,9 @@ def _opened(config: Config, source: Path, work: Path) -> Unpacked:
         with source.open("rb") as file:
             return unpack(file, work, _passphrase(config))
     except CannotOpen as error:
-        raise Refused(f"cannot restore {source}: {error}") from error
+        raise Refused(
+            f"cannot restore {source}: {error}; try another one, see kubelite snapshot list"
+        ) from error
 
 
 def _place_keys(config: Config, opened: Unpacked) -> None:
@@ -257,7 +281,9 @@ def _credentials(config: Config) -> Credentials:
         except CannotStart as error:
             raise Refused(str(error)) from error
         except KeyError as error:
-            raise Refused(f"cannot use {path}: it has no section [{DEFAULT_PROFILE}]") from error
+            raise Refused(
+                f"cannot use {path}: it must have a section [{DEFAULT_PROFILE}]"
+            ) from error
         except (OSError, UnicodeDecodeError, configparser.Error) as error:
             reason = " ".join(str(error).split("\n")[0].split())
             raise Refused(f"cannot read --snapshot-s3-credentials-file {path}: {reason}") from None
@@ -287,7 +313,7 @@ def _working(config: Config) -> Iterator[Path]:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError as error:
-        raise Refused(f"cannot use {folder}: {error.strerror}") from error
+        raise Refused(f"cannot use {folder}: {error.strerror}; see --snapshot-dir") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _remove_leftovers(folder)

@@ -2,13 +2,25 @@
 
 import os
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from kubelite.config import Config, InvalidConfig, NodeConfig, help_of, is_list, load, settings
+from kubelite.config import (
+    Config,
+    InvalidConfig,
+    NodeConfig,
+    help_of,
+    is_list,
+    load,
+    settings,
+)
+from kubelite.node_config import CONFIG_FILE
+from kubelite.progress import Progress, shown
+from kubelite.terminal import in_line
 
 data_dir_option = click.option("--data-dir", metavar="DIR", help="Folder that holds all state")
 kubeconfig_option = click.option(
@@ -19,18 +31,33 @@ kubeconfig_option = click.option(
 )
 
 
-def load_config(flags: dict[str, Any]) -> Config:
+json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON for programs")
+
+
+def load_config(flags: dict[str, Any], file: Path = CONFIG_FILE) -> Config:
     """Return the configuration of a server from flags, environment and files; a wrong one ends the command."""
     try:
-        return load(flags, os.environ)
+        return load(flags, os.environ, file)
     except InvalidConfig as error:
         fail(error)
 
 
 def fail(reason: object) -> NoReturn:
     """End the command with exit code 1, and say why."""
-    click.echo(f"kubelite: {reason}", err=True)
+    click.echo(f"kubelite: {in_line(str(reason))}", err=True)
     sys.exit(1)
+
+
+@contextmanager
+def reporting(as_json: bool, *failures: type[Exception]) -> Iterator[Progress]:
+    """Show the progress of a command; one of `failures` ends it with exit code 1, and is told."""
+    with shown(as_events=as_json) as progress:
+        try:
+            yield progress
+        except failures as error:
+            progress.failure(error)
+            progress.close()
+            fail(error)
 
 
 def first_file(paths: str) -> str:

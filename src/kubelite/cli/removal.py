@@ -2,7 +2,8 @@
 
 import click
 
-from kubelite.cli.common import data_dir_option, fail, load_config
+from kubelite.cli.common import data_dir_option, fail, json_option, load_config, reporting
+from kubelite.terminal import STDERR
 
 
 @click.command()
@@ -19,16 +20,26 @@ from kubelite.cli.common import data_dir_option, fail, load_config
 )
 @click.option("--write-kubeconfig", metavar="FILE", help="The kubeconfig that the server wrote")
 @click.option("--yes", is_flag=True, help="Do not ask")
-def reset(yes: bool, **flags: str | None) -> None:
+@json_option
+def reset(yes: bool, as_json: bool, **flags: str | None) -> None:
     """Remove all that kubelite made on this host: containers, network, files. All state is lost."""
     from kubelite import maintenance, uninstall
 
     config = load_config(flags)
-    try:
+    if as_json and not yes:
+        fail("cannot ask a program: give --yes with --json")
+    said: list[str] = []
+    with reporting(as_json, maintenance.Refused) as progress:
         if not yes:
             for line in uninstall.plan_removal(config).describe():
                 click.echo(f"  {line}")
             click.confirm("Remove all of this?", abort=True)
-        uninstall.reset(config, click.echo)
-    except maintenance.Refused as error:
-        fail(error)
+
+        def say(line: str) -> None:
+            said.append(line)
+            if not as_json:
+                with STDERR.above():
+                    click.echo(line)
+
+        uninstall.reset(config, say, progress)
+        progress.result(said=said)

@@ -88,7 +88,8 @@ class Bootstrap:
                     log.warning("not joined yet, trying again", extra={"reason": told})
             except OSError as error:
                 raise CannotStart(
-                    f"cannot use the keys and certificates in {self._files.pki}: {reason_of(error)}"
+                    f"cannot use the keys and certificates in {self._files.pki}: {reason_of(error)}; "
+                    "mend that, or see --data-dir"
                 ) from error
             delay = backoff_seconds(failures, RETRY_FIRST_SECONDS, RETRY_MAX_SECONDS)
             failures += 1

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from ipaddress import ip_address
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kubelite.api.kinds.core.containers import ContainerPort
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.services import Service, ServicePort
-from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.api.kinds.discovery import Endpoint, EndpointSlice
 from kubelite.api.machinery.load_balancing import addresses_of, announcement_of
 from kubelite.limits import SERVICE_RULES
 from kubelite.net.families import IPV4, Family, network_of
@@ -42,6 +43,8 @@ DEFAULT_AFFINITY_SECONDS = 10800
 AFFINITY_SECONDS_MAX = 86400
 RANGES_IN_LINE = 8  # source ranges up to which each has a rule
 STEP_COST_BYTES = 4  # what the offload counts for an endpoint of a port: about a microsecond
+# Whom a hint of an endpoint names: nobody, others, or this node or its zone.
+NO_HINT, ELSEWHERE, HERE = 0, 1, 2
 PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 
 
@@ -52,6 +55,8 @@ class Backend(Struct, frozen=True, order=True):
     port: int
     is_local: bool = False
     is_ready: bool = True  # False: terminating, but still serving
+    node_hint: int = NO_HINT
+    zone_hint: int = NO_HINT
 
 
 class PortView(Struct, frozen=True):
@@ -62,7 +67,9 @@ class PortView(Struct, frozen=True):
     cluster_address: AddressText
     port: ServicePort
     protocol: str
-    cluster: tuple[Backend, ...]  # on any node: traffic policy Cluster
+    cluster: tuple[
+        Backend, ...
+    ]  # on any node, or those that hints keep near: traffic policy Cluster
     local: tuple[Backend, ...]  # on this node: traffic policy Local
 
     @property
@@ -75,7 +82,8 @@ def cost_bytes(service: Service, slices: Sequence[EndpointSlice]) -> int:
     """Return the cost of computing the rules of a service, in bytes for the offload."""
     spec = service.spec
     endpoints = sum(len(entry.endpoints) for entry in slices)
-    pairs = min(len(spec.ports) * (endpoints + len(spec.externalIPs)), SERVICE_RULES.value)
+    addresses = len(spec.externalIPs) + len(addresses_of(service))
+    pairs = min(len(spec.ports) * (endpoints + addresses), SERVICE_RULES.value)
     ports = sum(len(entry.ports) for entry in slices)
     ranges = len(spec.loadBalancerSourceRanges)
     return STEP_COST_BYTES * (2 * pairs + endpoints + ports + len(spec.ports) + 4 * ranges)
@@ -117,7 +125,13 @@ def service_rules(
             backends = places.of(port.name, protocol)[:each]
             local_backends = [backend for backend in backends if backend.is_local]
             view = PortView(
-                namespace, name, address, port, protocol, _usable(backends), _usable(local_backends)
+                namespace,
+                name,
+                address,
+                port,
+                protocol,
+                _near(_usable(backends)),
+                _usable(local_backends),
             )
             ports.add(view)
             local |= {backend.address for backend in view.local if backend.is_ready}
@@ -144,7 +158,7 @@ def share_of(service: Service) -> int:
 def is_cut(service: Service, slices: Sequence[EndpointSlice]) -> bool:
     """Return whether the rules of a service leave out some of its endpoints or external addresses."""
     each = share_of(service)
-    return len(service.spec.externalIPs) > each or any(
+    return len({*service.spec.externalIPs, *addresses_of(service)}) > each or any(
         endpoints > each for endpoints in _endpoints_by_port(slices).values()
     )
 
@@ -198,7 +212,7 @@ class _Places:
     """The backends of a service's slices by port, each slice read once."""
 
     def __init__(self, slices: Sequence[EndpointSlice], settings: ProxySettings) -> None:
-        self._node_name = settings.node_name
+        self._node_name, self._zone = settings.node_name, settings.zone
         self._family = settings.family
         self._by_port: dict[tuple[str, str], set[Backend]] = defaultdict(set)
         for entry in slices:
@@ -225,21 +239,49 @@ class _Places:
             address = endpoint_text(endpoint.addresses[0], self._family)
             if address is not None:
                 is_local = endpoint.nodeName == self._node_name
-                usable.append((address, is_local, is_ready))
+                of_node, of_zone = self._hints(endpoint)
+                usable.append(Backend(address, 0, is_local, is_ready, of_node, of_zone))
         room = 2 * SERVICE_RULES.value // max(1, len(entry.ports))
         for port in entry.ports:
             protocol = PROTOCOLS.get(port.protocol or "")
             if port.port and is_port(port.port) and protocol is not None:
                 there = self._by_port[port.name or "", protocol]
-                there.update(
-                    Backend(address, port.port, is_local, is_ready)
-                    for address, is_local, is_ready in usable[:room]
-                )
+                there.update(replace(one, port=int(port.port)) for one in usable[:room])
+
+    def _hints(self, endpoint: Endpoint) -> tuple[int, int]:
+        hints = endpoint.hints
+        if hints is None:
+            return NO_HINT, NO_HINT
+        return (
+            _hint((one.name for one in hints.forNodes), self._node_name),
+            _hint((one.name for one in hints.forZones), self._zone),
+        )
+
+
+def _hint(names: Iterable[str], own: str) -> int:
+    named = set(names)
+    if not named:
+        return NO_HINT
+    return HERE if own in named else ELSEWHERE
 
 
 def _usable(backends: Sequence[Backend]) -> tuple[Backend, ...]:
     """Return the ready ones; if none is, those that still serve while they end (KEP-1669)."""
     return tuple(backend for backend in backends if backend.is_ready) or tuple(backends)
+
+
+def _near(backends: tuple[Backend, ...]) -> tuple[Backend, ...]:
+    """Return the backends that hints name for this node, else those for its zone, else all; ending ones as they are.
+
+    A kind of hints counts only if every ready backend has one and some backend is near.
+    Source: topologyModeFromHints of pkg/proxy/topology.go.
+    """
+    if not (backends and backends[0].is_ready):
+        return backends
+    for hints in ([one.node_hint for one in backends], [one.zone_hint for one in backends]):
+        if NO_HINT not in hints and HERE in hints:
+            return tuple(one for one, hint in zip(backends, hints, strict=True) if hint == HERE)
+    return backends
 
 
 class External(Struct, frozen=True):
@@ -429,11 +471,13 @@ def _source_ranges(service: Service, family: Family) -> Fence:
 
 
 def _external_addresses(service: Service, settings: ProxySettings) -> list[AddressText]:
-    """Return the external addresses without those of pods and of other services, which take precedence."""
-    found = [*service.spec.externalIPs]
-    found += addresses_of(service)
+    """Return the external addresses, each once.
+
+    Those of pods and of other services take precedence, and those of each machine's own loopback are no way in.
+    """
     own = [network_of(text) for text in (settings.cluster_cidr, settings.service_cidr)]
-    texts = (address_text(text, settings.family) for text in found)
+    found = (*service.spec.externalIPs, *addresses_of(service))
+    texts = dict.fromkeys(endpoint_text(text, settings.family) for text in found)
     return [
         address
         for address in texts

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import lmdb
 import msgspec
 from msgspec import Struct
 
+from kubelite.progress import BYTES, SILENT, Progress, Step, size_of
 from kubelite.store.engine import Logged
 from kubelite.store.lmdb_engine import (
     DATA_FILE,
@@ -59,20 +61,30 @@ class Report(Struct, frozen=True):
     problems: Sequence[str]
 
 
-def save(data: Path, folder: Path, now: datetime, prefix: str = PREFIX) -> Snapshot:
+def save(
+    data: Path,
+    folder: Path,
+    now: datetime,
+    prefix: str = PREFIX,
+    progress: Progress = SILENT,
+) -> Snapshot:
     """Copy the data folder `data`, in use or not, to a new file in `folder`; raises SnapshotFailed.
 
     The name begins with `prefix`. A copy that would not leave as much room as it takes is refused: the store needs it.
     """
     if not (data / DATA_FILE).is_file():
-        raise SnapshotFailed(f"cannot save a snapshot: no store in {data}")
+        raise SnapshotFailed(f"cannot save a snapshot: no store in {data}; see --data-dir")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         _require_room(folder, (data / DATA_FILE).stat().st_blocks * 512)
         with tempfile.TemporaryDirectory(dir=folder) as work:
-            with _reading(data) as env:
-                env.copy(work, compact=True)
             copied = Path(work) / DATA_FILE
+            with (
+                progress.step("copy the store", of=size_of(data / DATA_FILE), unit=BYTES) as step,
+                _reading(data) as env,
+            ):
+                step.measure = partial(size_of, copied)
+                env.copy(work, compact=True)
             with _reading(copied, subdir=False) as env, env.begin() as transaction:
                 revision = _revision(transaction, _table(env, b"meta", transaction))
             name = f"{prefix}-{now:%Y%m%d-%H%M%S}-{revision}{SUFFIX}"
@@ -81,7 +93,9 @@ def save(data: Path, folder: Path, now: datetime, prefix: str = PREFIX) -> Snaps
             copied.rename(folder / name)
         sync(folder)
     except (OSError, lmdb.Error) as error:
-        raise SnapshotFailed(f"cannot save a snapshot in {folder}: {error}") from error
+        raise SnapshotFailed(
+            f"cannot save a snapshot in {folder}: {error}; make room there, or see --data-dir"
+        ) from error
     return _snapshot(folder / name)
 
 
@@ -92,12 +106,15 @@ def _require_room(folder: Path, size_bytes: int) -> None:
     if free_bytes < needed_bytes:
         raise SnapshotFailed(
             f"cannot save a snapshot in {folder}: {free_bytes >> 20} MB are free there, "
-            f"and {needed_bytes >> 20} MB are needed"
+            f"and {needed_bytes >> 20} MB are needed; make room there, or see --data-dir"
         )
 
 
 def restore(
-    snapshot: Path, data: Path, prepare: Callable[[], object] = lambda: None
+    snapshot: Path,
+    data: Path,
+    prepare: Callable[[], object] = lambda: None,
+    progress: Progress = SILENT,
 ) -> Path | None:
     """Replace the data of a folder by a snapshot; return the path of the former data, None if there was none.
 
@@ -110,7 +127,9 @@ def restore(
     leaves either the former data or the snapshot in place.
     """
     if not snapshot.is_file():
-        raise SnapshotFailed(f"cannot restore {snapshot}: there is no such snapshot")
+        raise SnapshotFailed(
+            f"cannot restore {snapshot}: there is no such snapshot; see kubelite snapshot list"
+        )
     staged = data / STAGING  # inside, because the folder may be a file system of its own
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -118,9 +137,11 @@ def restore(
         try:
             readers = lock_readers(data, shared=False)
             if readers is None:
-                raise SnapshotFailed(f"cannot restore {snapshot}: another process reads {data}")
+                raise SnapshotFailed(
+                    f"cannot restore {snapshot}: another process reads {data}; wait for its end"
+                )
             try:
-                _stage(snapshot, staged)
+                _stage(snapshot, staged, progress)
                 prepare()
                 return _put_in_place(staged, data)
             finally:
@@ -129,27 +150,31 @@ def restore(
         finally:
             os.close(lock)
     except OSError as error:
-        raise SnapshotFailed(f"cannot restore {snapshot}: {error.strerror}") from error
+        raise SnapshotFailed(
+            f"cannot restore {snapshot}: {error.strerror}; mend that, and restore again"
+        ) from error
 
 
-def _stage(snapshot: Path, staged: Path) -> None:
+def _stage(snapshot: Path, staged: Path, progress: Progress) -> None:
     """Copy a snapshot to a folder and check it; raises SnapshotFailed."""
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir(mode=0o700)
     copied = staged / DATA_FILE
-    shutil.copyfile(snapshot, copied)
+    with progress.step("copy the snapshot", of=size_of(snapshot), unit=BYTES) as step:
+        step.measure = partial(size_of, copied)
+        shutil.copyfile(snapshot, copied)
     copied.chmod(0o600)
     try:
         # A page past the end of the file would end the process, not the call.
         with _reading(copied, subdir=False) as env:
             size_bytes = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
         if copied.stat().st_size < size_bytes:
-            raise SnapshotFailed(f"cannot restore {snapshot}: it is cut off")
-        report = check(staged)
+            raise SnapshotFailed(f"cannot restore {snapshot}: it is cut off; take another one")
+        report = check(staged, progress)
     except lmdb.Error as error:
-        raise SnapshotFailed(f"cannot restore {snapshot}: {error}") from error
+        raise SnapshotFailed(f"cannot restore {snapshot}: {error}; take another one") from error
     if report.problems:
-        raise SnapshotFailed(f"cannot restore {snapshot}: {report.problems[0]}")
+        raise SnapshotFailed(f"cannot restore {snapshot}: {report.problems[0]}; take another one")
     _skip_revisions(copied)
     sync(copied)
 
@@ -189,20 +214,55 @@ def _put_in_place(staged: Path, data: Path) -> Path | None:
     return former
 
 
-def check(data: Path) -> Report:
+def check(data: Path, progress: Progress = SILENT) -> Report:
     """Verify every invariant of a data folder, in use or not; raises SnapshotFailed if it cannot be read."""
     if not (data / DATA_FILE).is_file():
-        raise SnapshotFailed(f"cannot check {data}: no store there")
+        raise SnapshotFailed(f"cannot check {data}: no store there; see --data-dir")
+    try:
+        with (
+            progress.step("check the store", unit="rows") as step,
+            _reading(data) as env,
+            env.begin() as transaction,
+        ):
+            return _check(env, transaction, step)
+    except lmdb.Error as error:
+        raise SnapshotFailed(
+            f"cannot check {data}: {error}; run as root, or restore a snapshot"
+        ) from error
+    except (struct.error, IndexError, UnicodeDecodeError, msgspec.MsgspecError) as error:
+        raise SnapshotFailed(
+            f"cannot check {data}: damaged ({error!r}); restore a snapshot"
+        ) from error
+
+
+def newest_revision(data: Path) -> int:
+    """Return the revision of the newest change of a data folder, in use or not; raises SnapshotFailed."""
+    if not (data / DATA_FILE).is_file():
+        raise SnapshotFailed(f"cannot read {data}: no store there; see --data-dir")
     try:
         with _reading(data) as env, env.begin() as transaction:
-            return _check(env, transaction)
-    except lmdb.Error as error:
-        raise SnapshotFailed(f"cannot check {data}: {error}") from error
-    except (struct.error, IndexError, UnicodeDecodeError, msgspec.MsgspecError) as error:
-        raise SnapshotFailed(f"cannot check {data}: damaged ({error!r})") from error
+            return _revision(transaction, _table(env, b"meta", transaction))
+    except (lmdb.Error, OSError, struct.error) as error:
+        raise SnapshotFailed(
+            f"cannot read {data}: {error}; run as root, or restore a snapshot"
+        ) from error
 
 
-def _check(env: Any, transaction: Any) -> Report:
+def read_format(data: Path) -> bytes | None:
+    """Return the format of a data folder, in use or not; None if there is no store. Raises SnapshotFailed."""
+    if not (data / DATA_FILE).is_file():
+        return None
+    try:
+        with _reading(data) as env, env.begin() as transaction:
+            found: bytes | None = transaction.get(b"format", db=_table(env, b"meta", transaction))
+    except (lmdb.Error, OSError) as error:
+        raise SnapshotFailed(
+            f"cannot read the format of {data}: {error}; run as root, or restore a snapshot"
+        ) from error
+    return found or b""
+
+
+def _check(env: Any, transaction: Any, step: Step) -> Report:
     problems: list[str] = []
     meta = _table(env, b"meta", transaction)
     found_format = transaction.get(b"format", db=meta)
@@ -215,7 +275,10 @@ def _check(env: Any, transaction: Any) -> Report:
     }
     revisions: dict[str, int] = {}
     owners: dict[int, str] = {}
-    for raw, value in transaction.cursor(db=_table(env, b"objects", transaction)):
+    objects, changes = (_table(env, name, transaction) for name in (b"objects", b"log"))
+    step.reach(0, of=sum(transaction.stat(db=table)["entries"] for table in (objects, changes)))
+    for raw, value in transaction.cursor(db=objects):
+        step.advance(1)
         if raw[:4] not in names:
             problems.append(f"object {raw!r}: unknown segment")
             continue
@@ -227,7 +290,8 @@ def _check(env: Any, transaction: Any) -> Report:
             problems.append(f"{key}: revision {revision} is also that of {owners[revision]}")
         revisions[key] = revision
         owners[revision] = key
-    rows = _check_log(transaction, _table(env, b"log", transaction), newest, revisions, problems)
+    rows = _check_log(transaction, changes, newest, revisions, problems)
+    step.advance(rows)
     return Report(len(revisions), rows, newest, problems)
 
 

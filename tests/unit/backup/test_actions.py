@@ -274,7 +274,7 @@ def test_credentials_come_from_a_file_that_others_cannot_read(
     assert actions.listed(config, clock, in_bucket=True) == []
     for content, message in (
         ("[default]\n", "there are no credentials"),
-        ("[other]\n", r"no section \[default\]"),
+        ("[other]\n", r"a section \[default\]"),
         ("no ini", "cannot read --snapshot-s3-credentials-file"),
     ):
         file.write_text(content)

@@ -14,10 +14,10 @@ from kubelite.api.kinds.core.services import (
     ServiceStatus,
     SessionAffinityConfig,
 )
-from kubelite.api.kinds.discovery import EndpointSlice
+from kubelite.api.kinds.discovery import Endpoint, EndpointSlice
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.net.ruleset import ProxySettings, Ruleset, merge
-from kubelite.net.services import host_port_rules, service_rules
+from kubelite.net.services import host_port_rules, is_cut, service_rules, share_of
 
 SETTINGS = ProxySettings(node_name=NODE)
 CHAIN = "service/default/web/tcp/80"
@@ -74,6 +74,50 @@ def test_ending_endpoints_serve_only_when_no_other_does(
         assert found.chains[CHAIN][-1] == balanced(*chosen)
     else:
         assert found.elements == {REFUSED: "goto refuse"}
+
+
+def near(address: str, node: str = "", zone: str = "", *, ready: bool = True) -> Endpoint:
+    names = [part for part in (node,) if part], [part for part in (zone,) if part]
+    return endpoint(
+        address,
+        "other",
+        ready=ready,
+        serving=True,
+        terminating=not ready,
+        for_nodes=names[0],
+        for_zones=names[1],
+    )
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "zone", "chosen"),
+    [
+        ([near(ONE, zone="a"), near(TWO, zone="b")], "a", [ONE]),
+        ([near(ONE, zone="a"), near(TWO, zone="b")], "c", [ONE, TWO]),  # none for this zone
+        ([near(ONE, zone="a"), near(TWO, zone="b")], "", [ONE, TWO]),
+        ([near(ONE, zone="a"), near(TWO)], "a", [ONE, TWO]),  # one says nothing
+        ([near(ONE, NODE, "b"), near(TWO, "other", "a")], "a", [ONE]),  # nodes before zones
+        ([near(ONE, "far", "b"), near(TWO, "other", "a")], "a", [TWO]),
+        ([near(ONE, NODE, "b"), near(TWO, "", "a")], "a", [TWO]),
+        ([near(ONE, zone="a", ready=False), near(TWO, zone="b")], "a", [TWO]),
+        ([near(ONE, ready=False), near(TWO, zone="a"), near(FAR, zone="b")], "a", [TWO]),
+        ([near(ONE, zone="a", ready=False), near(TWO, zone="b", ready=False)], "a", [ONE, TWO]),
+    ],
+)
+def test_traffic_stays_where_hints_keep_it(
+    endpoints: list[Endpoint], zone: str, chosen: list[str]
+) -> None:
+    settings = msgspec.structs.replace(SETTINGS, zone=zone)
+    found = service_rules(service(), [endpoint_slice(*endpoints)], settings)
+    assert found.chains[CHAIN][-1] == balanced(*chosen)
+
+
+def test_hints_are_not_asked_by_the_policy_local() -> None:
+    here, there = endpoint(ONE, NODE, for_zones=["b"]), endpoint(FAR, "other", for_zones=["a"])
+    settings = msgspec.structs.replace(SETTINGS, zone="a")
+    item = service(internalTrafficPolicy="Local")
+    found = service_rules(item, [endpoint_slice(here, there)], settings)
+    assert found.chains[CHAIN][-1] == balanced(ONE)
 
 
 def test_without_endpoints_every_way_in_refuses() -> None:
@@ -177,6 +221,49 @@ def test_load_balancer_source_ranges_fence_only_its_address() -> None:
     assert filtered == {"203.0.113.7 . tcp . 80": f"goto {fence}"}
     assert ("services", "203.0.113.8 . tcp . 80") in found.elements
     assert ("services", "203.0.113.9 . tcp . 80") not in found.elements
+
+
+def test_every_external_address_of_a_family_leads_to_the_service_and_is_fenced() -> None:
+    item = service(
+        type="LoadBalancer",
+        externalIPs=["203.0.113.7", "203.0.113.8", "2001:db8::8", "203.0.113.8"],
+        loadBalancerSourceRanges=["192.0.2.0/24"],
+    )
+    ingress = [
+        LoadBalancerIngress(ip=text) for text in ("203.0.113.9", "203.0.113.10", "2001:db8::9")
+    ]
+    status = ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=ingress))
+    item = msgspec.structs.replace(item, status=status)
+    found = rules(item, endpoint_slice(ONE))
+    keys = {key for where, key in found.elements if where == "services"}
+    external = {f"203.0.113.{number} . tcp . 80" for number in (7, 8, 9, 10)}
+    assert keys == {CLUSTER[1], *external}
+    fenced = {key for where, key in found.elements if where == "service-filter"}
+    assert fenced == {"203.0.113.9 . tcp . 80", "203.0.113.10 . tcp . 80"}
+    refused = rules(item).elements
+    assert {key for where, key in refused if where == "service-filter"} == keys
+
+
+def test_no_service_takes_a_machines_own_loopback() -> None:
+    taken = ["127.0.0.1", "0.0.0.0", "169.254.169.254", "224.0.0.5"]
+    ingress = [LoadBalancerIngress(ip=text) for text in taken]
+    status = ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=ingress))
+    item = service(type="LoadBalancer", externalIPs=taken)
+    found = rules(msgspec.structs.replace(item, status=status), endpoint_slice(ONE))
+    assert {key for where, key in found.elements if where == "services"} == {CLUSTER[1]}
+
+
+def test_addresses_of_load_balancers_that_are_left_out_are_told_of() -> None:
+    ports = [port(number, name=f"p{number}") for number in range(1, 101)]
+    item = service(type="LoadBalancer", ports=ports)
+    each = share_of(item)
+    for count in (each, each + 1):
+        ingress = [
+            LoadBalancerIngress(ip=f"203.0.{number // 250}.{number % 250}")
+            for number in range(count)
+        ]
+        status = ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=ingress))
+        assert is_cut(msgspec.structs.replace(item, status=status), []) == (count > each)
 
 
 def test_a_node_answers_at_its_own_addresses_for_load_balancers_that_have_one_of_them() -> None:

@@ -116,7 +116,10 @@ async def test_tokens_are_deleted_by_id_or_as_a_whole(door: Door) -> None:
     done = await door.token("delete", str(first), second.bearer, "zzzzzz", third.id)
     assert done.exit_code == 1
     assert done.stdout.splitlines() == [f"token {t.id} deleted" for t in (first, second, third)]
-    assert done.stderr == "kubelite: cannot delete token zzzzzz: there is no such token\n"
+    assert (
+        done.stderr
+        == "kubelite: cannot delete token zzzzzz: there is no such token; see kubelite token list\n"
+    )
     for token in (first, second, third):
         with pytest.raises(Unauthorized):
             await door.user(str(token))
@@ -139,7 +142,9 @@ async def test_without_the_right_nothing_is_made(door: Door) -> None:
     door.kubeconfig.write_text(yaml.safe_dump(config))
     refused = await door.token("create")
     assert (refused.exit_code, refused.stdout) == (1, "")
-    assert refused.stderr == "kubelite: cannot create a token: Unauthorized\n"
+    assert refused.stderr == (
+        "kubelite: cannot create a token: Unauthorized; see --kubeconfig, and kubelite status\n"
+    )
 
 
 async def test_a_server_of_another_cluster_gets_no_request(door: Door, tmp_path: Path) -> None:

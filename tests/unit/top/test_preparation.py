@@ -90,6 +90,29 @@ def test_an_open_kubeconfig_is_said(
     assert ("others may use the administrator's kubeconfig" in caplog.text) is warned
 
 
+def test_a_group_of_its_own_may_read_the_kubeconfig(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, group = tmp_path / "kubeconfig", os.getgroups()[0] if os.geteuid() else 4242
+    for name in (str(group), *(["daemon"] if not os.geteuid() else [])):
+        write_kubeconfig(Config(write_kubeconfig=str(path), write_kubeconfig_group=name), "text")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        assert path.stat().st_gid == (group if name == str(group) else 1)
+    assert "others may use" not in caplog.text
+    open_to_all = Config(
+        write_kubeconfig=str(path), write_kubeconfig_group=str(group), write_kubeconfig_mode="0644"
+    )
+    write_kubeconfig(open_to_all, "text")
+    assert "others may use the administrator's kubeconfig" in caplog.text
+
+
+def test_a_group_that_does_not_exist(tmp_path: Path) -> None:
+    config = Config(write_kubeconfig=str(tmp_path / "x"), write_kubeconfig_group="no-such-group")
+    with pytest.raises(CannotStart, match="no such group; see --write-kubeconfig-group"):
+        write_kubeconfig(config, "text")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("mode", "warned"), [(0o644, False), (0o664, True), (0o646, True)])
 async def test_an_audit_policy_that_others_may_change_is_said(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool

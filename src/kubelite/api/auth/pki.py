@@ -11,7 +11,7 @@ import ssl
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -39,13 +39,11 @@ from kubelite.api.auth.certificates import (
 )
 from kubelite.api.auth.secret_files import PUBLIC_MODE, make_folder, write_file
 from kubelite.api.auth.tls import client_context, kubeconfig, server_context
-from kubelite.clock import Clock
+from kubelite.clock import Clock, is_sane
 from kubelite.randomness import Randomness
 
 log = logging.getLogger(__name__)
 
-# A clock that shows an earlier date than this release is wrong.
-OLDEST_SANE_DATE = datetime(2026, 7, 1, tzinfo=UTC)
 CLOCK_LOOK_SECONDS = (
     1.0  # polled only while the clock is wrong, since no event reports that it was set
 )
@@ -87,11 +85,6 @@ class Leaf(Struct, frozen=True):
     not_after: datetime
     renewal: datetime
     is_authority: bool = False
-
-
-def is_sane(now: datetime) -> bool:
-    """Return whether the date is not earlier than this release."""
-    return now >= OLDEST_SANE_DATE
 
 
 async def wait_for_clock(clock: Clock) -> None:

@@ -22,12 +22,19 @@ def temporary_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.new")
 
 
-def write_file(path: Path, content: bytes, *, mode: int = SECRET_MODE) -> None:
+def write_file(
+    path: Path, content: bytes, *, mode: int = SECRET_MODE, group: int | None = None
+) -> None:
     """Replace a file atomically and durably: a crash leaves either the old content or the new. Blocks."""
     temporary = temporary_of(path)
     temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    descriptor = os.open(temporary, flags, mode & SECRET_MODE)
     with os.fdopen(descriptor, "wb") as file:
+        if (
+            group is not None
+        ):  # before the mode, else the group of this process might read it meanwhile
+            os.fchown(file.fileno(), -1, group)
         os.fchmod(file.fileno(), mode)
         file.write(content)
         file.flush()

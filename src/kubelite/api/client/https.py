@@ -1,6 +1,7 @@
 """Requests to an API server over HTTPS: a connection pool, typed errors, and streams of lines."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -279,7 +280,7 @@ class Transport:
             except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
                 if is_programs_fault(error):
                     raise
-                reason = str(error) or type(error).__name__
+                reason = _reason(error)
                 if isinstance(error, TimeoutError) or not attempt.is_over:
                     self._retire(pool)  # its other connections may lead to the same dead end
                 if not attempt.is_over:
@@ -306,6 +307,13 @@ class Transport:
         if self._pool is not None and pool in (None, self._pool):
             self._pool.retire()
             self._pool = None
+
+
+def _reason(error: Exception) -> str:
+    """Return why a request had no answer; the text of a connector would show the TLS context as Python does."""
+    if type(error) is aiohttp.ClientConnectorError and (error.os_error.errno or 0) > 0:
+        return os.strerror(error.os_error.errno or 0)
+    return str(error) or type(error).__name__
 
 
 def error_of(status_code: int, body: bytes, retry_after: str = "") -> APIError:
