@@ -73,6 +73,16 @@ def plan_removal(config: Config) -> Removal:
         return _plan(config)
 
 
+def foresee_removal(config: Config) -> Removal:
+    """Return what `reset` would remove once the server has stopped. Raises Refused."""
+    return _plan(config)
+
+
+def has_data(config: Config) -> bool:
+    """Return whether a server or an agent has run on a data folder."""
+    return config.store_dir.exists() or AgentFiles(config.agent_dir).has_joined
+
+
 @contextlib.contextmanager
 def _held(config: Config) -> Iterator[None]:
     """Hold the data folder of a server or an agent. Raises Refused if there is none, or while one runs."""

@@ -11,6 +11,8 @@ import click
 
 from kubelite import __version__
 from kubelite.cli.certificates import certificate, secrets_encrypt
+from kubelite.cli.completion import completion
+from kubelite.cli.install import install, uninstall
 from kubelite.cli.removal import reset
 from kubelite.cli.running import agent, server
 from kubelite.cli.state import check, snapshot
@@ -53,5 +55,8 @@ for _command in (
     certificate,
     secrets_encrypt,
     reset,
+    install,
+    uninstall,
+    completion,
 ):
     main.add_command(_command)

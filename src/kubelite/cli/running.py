@@ -20,7 +20,7 @@ from kubelite.config import (
 )
 
 
-def _options(of: type[NodeConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def options(of: type[NodeConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Return a decorator that adds one option per setting to a command; loading validates all sources together."""
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
@@ -57,7 +57,7 @@ def _no_authorities_of_the_system() -> Iterator[None]:
 
 
 @click.command()
-@_options(Config)
+@options(Config)
 def server(**flags: Any) -> None:
     """Run the server: API, store, scheduler, controllers, node, network."""
     config = load_config(flags)
@@ -72,7 +72,7 @@ def server(**flags: Any) -> None:
 
 
 @click.command()
-@_options(AgentConfig)
+@options(AgentConfig)
 def agent(**flags: Any) -> None:
     """Join a cluster as a worker, and run its pods; later starts need no token."""
     try:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from kubelite.cli.common import data_dir_option, fail, load_config
+from kubelite.cli.completion import snapshots as snapshot_names
 
 
 @click.group()
@@ -39,7 +40,7 @@ def snapshot_list(data_dir: str | None) -> None:
 
 
 @snapshot.command("restore")
-@click.argument("name")
+@click.argument("name", shell_complete=snapshot_names)
 @data_dir_option
 def snapshot_restore(name: str, data_dir: str | None) -> None:
     """Put the snapshot NAME (as listed, or a file) in place of the state; the server must be stopped."""
