@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 STORAGE = "storage"  # the default folder of a node's volumes; another one is outside and stays
 ENGINE_START_SECONDS = 30.0
 KUBECONFIG_BYTES_MAX = 1 << 20
+# Each engine makes them wherever it is told to have its files, and makes them again when it needs them.
+SHARED_RUN = tuple(
+    Path("/run", name) for name in ("containerd/s", "containerd", "docker/plugins", "docker")
+)
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -330,6 +334,7 @@ async def _empty(
             await stop_engine(program)
             await asyncio.to_thread(program.end_remains)
             await asyncio.to_thread(_remove_run, program.run)
+            await asyncio.to_thread(_remove_empty, SHARED_RUN)
 
 
 async def _empty_own_engine(
@@ -391,6 +396,12 @@ def _remove_run(folder: Path) -> None:
         remove_path(folder)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _unmount_below(folder: Path) -> None:

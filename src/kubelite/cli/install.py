@@ -84,7 +84,7 @@ def _install(
             program,
             given,
             machine.manager,
-            is_found=machine.finds_program,
+            is_found=machine.finds_program(former),
             is_running=machine.is_booted,
             enables=enables,
             starts=starts,

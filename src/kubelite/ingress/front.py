@@ -9,7 +9,6 @@ import errno
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -30,6 +29,7 @@ from kubelite.ingress.messages import (
     receive,
 )
 from kubelite.ingress.routes import Route
+from kubelite.own_programs import own_program
 from kubelite.spawn import Companion
 from kubelite.tasks import TaskSet
 
@@ -171,8 +171,7 @@ class Front:
         with ExitStack() as stack:
             own, theirs = socket.socketpair()
             stack.callback(theirs.close)
-            arguments = [sys.executable, "-m", "kubelite.ingress.process"]
-            arguments += ["--parent", str(theirs.fileno())]
+            arguments = [*own_program("kubelite.ingress.process"), "--parent", str(theirs.fileno())]
             descriptors = [theirs.fileno()]
             for name, sockets in self._sockets.items():
                 for one in sockets:

@@ -12,11 +12,11 @@ from msgspec import Struct
 
 from kubelite.api.auth.secret_files import temporary_of, write_file
 from kubelite.clock import Clock, SystemClock
+from kubelite.config import CONFIG_FILE
 from kubelite.installing import openrc, systemd
 from kubelite.installing.environment_file import read_environment
 from kubelite.installing.plan import (
     KINDS,
-    LINK,
     Given,
     Manager,
     Plan,
@@ -24,6 +24,7 @@ from kubelite.installing.plan import (
     places,
     stop_commands,
 )
+from kubelite.installing.program import LINK
 from kubelite.installing.refusal import NotInstallable
 from kubelite.spawn import Finished, ProgramFailed, ProgramTooSlow, run_program
 from kubelite.tasks import TaskSet
@@ -33,6 +34,7 @@ STOP_SECONDS = 90.0  # a unit's TimeoutStopSec=, and the service manager's own w
 TICK_SECONDS = 1.0  # between two looks at the service's log while it starts
 LOG_LINES = 10
 FILE_BYTES_MAX = 1 << 20
+CONFIG_FOLDER = CONFIG_FILE.parent  # the server has made it for its kubeconfig
 Say = Callable[[str], None]
 
 
@@ -79,10 +81,12 @@ class Machine:
             return Manager.SYSTEMD
         return Manager.NONE
 
-    @property
-    def finds_program(self) -> bool:
-        """Whether a shell finds `kubelite`."""
-        return bool(self._which("kubelite")) or self._at(LINK).is_symlink()
+    def finds_program(self, former: Installed | None) -> bool:
+        """Return whether a shell finds `kubelite`, other than by the link of a former installation."""
+        link = self._at(LINK)
+        if link.is_symlink():
+            return former is None or str(link.readlink()) not in former.command
+        return link.exists() or bool(self._which("kubelite"))
 
     def _which(self, name: str) -> str | None:
         return shutil.which(name, path=self._environment.get("PATH", os.defpath))
@@ -121,10 +125,8 @@ class Machine:
             self._write(file.path, file.content, file.mode)
             say(f"{'wrote' if is_new else 'kept'} {file.path}")
         if plan.link is not None:
-            path, target = plan.link
-            with suppress(FileExistsError):
-                self._link(path, target)
-                say(f"linked {path} to {target}")
+            self._link(*plan.link)
+            say(f"linked {plan.link[0]} to {plan.link[1]}")
         for command in plan.commands:
             self._run(command)
 
@@ -138,10 +140,12 @@ class Machine:
 
     def _link(self, path: Path, target: str) -> None:
         try:
-            self._at(path).parent.mkdir(parents=True, exist_ok=True)
-            self._at(path).symlink_to(target)
-        except FileExistsError:
-            raise
+            real = self._at(path)
+            real.parent.mkdir(parents=True, exist_ok=True)
+            new = temporary_of(real)
+            new.unlink(missing_ok=True)
+            new.symlink_to(target)
+            new.replace(real)  # there is none, or that of a former installation
         except OSError as error:
             raise NotInstallable(f"cannot write {path}: {error.strerror}") from error
 
@@ -214,6 +218,8 @@ class Machine:
         if link.is_symlink() and os.fspath(link.readlink()) in installed.command:
             self._unlink(LINK, say)
         shutil.rmtree(self._at(systemd.CACHE_FOLDER), ignore_errors=True)
+        with suppress(OSError):  # a configuration is in it
+            self._at(CONFIG_FOLDER).rmdir()
         for path in places(installed.kind, manager).own:
             temporary_of(self._at(path)).unlink(missing_ok=True)
             self._unlink(path, say)

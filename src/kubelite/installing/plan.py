@@ -12,11 +12,10 @@ from msgspec import Struct
 from kubelite.config import NodeConfig, is_list, settings
 from kubelite.installing import openrc, systemd
 from kubelite.installing.environment_file import PREFIX, environment_text
-from kubelite.installing.program import Program
+from kubelite.installing.program import LINK, Program
 from kubelite.installing.refusal import NotInstallable
 
 KINDS: Final = ("server", "agent")
-LINK: Final = Path("/usr/local/bin/kubelite")
 _PATHS: Final = frozenset({"DIR", "FILE"})  # placeholders of settings that are paths
 
 

@@ -18,6 +18,7 @@ import kubelite
 from kubelite.installing.refusal import NotInstallable
 
 MODULE: Final = "kubelite"
+LINK: Final = Path("/usr/local/bin/kubelite")  # made where no shell finds the program
 # Emptied by a boot or by age, or no storage at all.
 VANISHING: Final = ("/tmp", "/var/tmp", "/run", "/var/run", "/dev", "/proc", "/sys")  # noqa: S108 - not written to
 IN_MEMORY: Final = frozenset({"tmpfs", "ramfs"})
@@ -125,7 +126,7 @@ def require_guarded(places: Sequence[Place]) -> Sequence[str]:
 
 def read_started() -> Started:
     """Return how this process was started. Blocks."""
-    argument = sys.argv[0]
+    argument = _without_own_link(sys.argv[0])
     own = os.environ.get("PYTHONPATH", "")
     return Started(
         argument=argument,
@@ -136,6 +137,14 @@ def read_started() -> Started:
         search_path=(*(own.split(os.pathsep) if own else ()), ""),
         working_folder=str(Path.cwd()),
     )
+
+
+def _without_own_link(argument: str) -> str:
+    """Return what the link leads to that an installation has made, if that was run: it goes with the installation."""
+    path = Path(argument)
+    if path == LINK and path.is_symlink():
+        return os.fspath(path.parent / path.readlink())
+    return argument
 
 
 def read_places(paths: Iterable[str]) -> Sequence[Place]:

@@ -28,6 +28,7 @@ class Bed:
         self.environment = {"PATH": f"{root}/bin:/usr/bin:/bin"}
         self.machine = Machine(root, self.environment)
         self.told: list[str] = []
+        self.installs = PROGRAM
 
     def program(self, name: str, more: str = "") -> None:
         path = self.root / "bin" / name
@@ -36,7 +37,11 @@ class Bed:
 
     def plan(self, kind: str = "server", given: Given = GIVEN) -> Plan:
         return plan_installation(
-            kind, PROGRAM, given, self.machine.manager, is_found=self.machine.finds_program
+            kind,
+            self.installs,
+            given,
+            self.machine.manager,
+            is_found=self.machine.finds_program(self.machine.installed(kind)),
         )
 
     def install(self, kind: str = "server", given: Given = GIVEN) -> None:
@@ -134,6 +139,17 @@ def test_a_link_and_a_program_of_others_stay(bed: Bed) -> None:
     assert installed is not None
     bed.machine.remove(installed, bed.told.append)
     assert link.readlink() == Path("/elsewhere/kubelite")
+
+
+def test_the_link_follows_an_upgrade_to_a_program_elsewhere(bed: Bed) -> None:
+    bed.install()
+    bed.installs = Program(("/opt/newer/bin/kubelite",))
+    bed.install()
+    assert (bed.root / "usr/local/bin/kubelite").readlink() == Path("/opt/newer/bin/kubelite")
+    installed = bed.machine.installed("server")
+    assert installed is not None
+    bed.machine.remove(installed, bed.told.append)
+    assert bed.files() == {}
 
 
 def test_a_start_that_fails_shows_the_log_and_why(bed: Bed) -> None:
