@@ -109,6 +109,11 @@ dist-test: SYSTEM = tests
 dist-test: system dist ## Build them and try each on a host that systemd has booted
 	@KUBELITE_DIST=dist $(RUN)pytest -q tests/integration/test_artefacts.py tests/integration/test_install.py
 
+.PHONY: image
+image: $(VENV)/.dev ## Build the container image of the control plane, without a network (ENGINE=docker)
+	@$(BIN)/python packaging/image.py build/image
+	@$(ENGINE) build --network=none --tag kubelite build/image
+
 .PHONY: size
 size: ## Lines per package, and the longest files and functions
 	@$(PYTHON) scripts/size.py

@@ -22,7 +22,7 @@ EARLIEST = 315_532_800  # 1980, before which a zip archive has no dates
 # Compiled modules carry the version in their names, so those of several lie side by side.
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 UNUSED = ("*.pyi", "*.pyx", "*.pxd", "*.c", "*.h", "__pycache__")
-EXCLUDED = ("tkinter", "test", "unittest", "pydoc_data", "lib2to3", "setuptools", "pip")
+EXCLUDED = ("tkinter", "test", "pydoc_data", "lib2to3", "setuptools", "pip")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -30,6 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     out, forms = Path(arguments[0]).resolve(), arguments[1:] or FORMS
     out.mkdir(parents=True, exist_ok=True)
     os.environ["SOURCE_DATE_EPOCH"] = str(epoch())
+    os.umask(0o022)
     os.environ["PYTHONHASHSEED"] = "0"  # sets would be written in another order each time
     with tempfile.TemporaryDirectory(prefix="kubelite-dist-") as folder:
         work = Path(folder)
@@ -74,6 +75,8 @@ def copied_sources(folder: Path) -> Path:
         shutil.copy(ROOT / name, folder)
     skipped = shutil.ignore_patterns("__pycache__", "*.egg-info")
     shutil.copytree(ROOT / "src", folder / "src", ignore=skipped)
+    for path in folder.rglob("*"):  # modes go into the archives
+        path.chmod(0o755 if path.is_dir() else 0o644)
     return folder
 
 

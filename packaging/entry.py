@@ -3,17 +3,21 @@
 Beside the command line it runs modules of kubelite in processes of their own, and the CNI plugin.
 """
 
+import ctypes
 import fcntl
 import os
 import runpy
+import signal
 import sys
 
 RUN_MODULE, RUN_FILE = "--run-module", "-IS"  # as kubelite.own_programs has them
 LIBRARIES = "LD_LIBRARY_PATH"
+PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
     """Run what the arguments say."""
+    _end_with_parent()
     _give_back_libraries()
     _keep_unpacked_files()
     match sys.argv[1:]:
@@ -27,6 +31,11 @@ def main() -> None:
             from kubelite.cli import main as command_line
 
             command_line(prog_name="kubelite")
+
+
+def _end_with_parent() -> None:
+    """Have the kernel tell this process to end with its parent, which has unpacked it and is all that systemd knows."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _give_back_libraries() -> None:

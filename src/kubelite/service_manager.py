@@ -29,8 +29,9 @@ class ServiceManager:
 
     def ready(self) -> None:
         """Tell that the start is over, and from now on that the event loop runs. On the loop."""
-        # The process that was started may be the parent of this one, as that of a single-file program is.
-        self._tell(f"READY=1\nMAINPID={os.getpid()}\nSTATUS=ready")
+        # Without MAINPID: the parent of this process may be what was started, as that of a single-file program is, and
+        # systemd does not wait for the end of a process that is not its own child.
+        self._tell("READY=1\nSTATUS=ready")
         if self.is_there and self._watchdog_seconds:
             self._keep_alive()
 

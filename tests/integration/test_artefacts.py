@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -17,7 +18,7 @@ from types import ModuleType
 
 import pytest
 from testbed.booted import ADDRESS, BootedHost, booted_host, can_boot
-from testbed.hosts import missing_tools
+from testbed.hosts import Host, missing_tools
 from testbed.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -46,26 +47,39 @@ needs_host = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def build() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build", ROOT / "packaging" / "build.py")
+def _program(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "packaging" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     made = importlib.util.module_from_spec(spec)
+    sys.modules[name] = made  # one imports the other by its name
     spec.loader.exec_module(made)
     return made
 
 
-def _builds(*forms: str, out: Path, umask: int) -> dict[str, bytes]:
+@pytest.fixture(scope="module")
+def build() -> Iterator[ModuleType]:
+    yield _program("build")
+    del sys.modules["build"]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with kubelite and the packages that it needs."""
+    return _copied_packages(tmp_path_factory.mktemp("site"))
+
+
+def _building(*forms: str, out: Path, umask: int) -> subprocess.Popen[bytes]:
     line = [sys.executable, str(ROOT / "packaging" / "build.py"), str(out), *forms]
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1700000000"}
-    subprocess.run(line, check=True, umask=umask, capture_output=True, env=environment)
-    return {path.name: path.read_bytes() for path in out.iterdir()}
+    return subprocess.Popen(line, umask=umask, stdout=subprocess.DEVNULL, env=environment)
 
 
 def test_wheel_and_sdist_are_reproducible_and_whole(tmp_path: Path) -> None:
-    first = _builds("wheel", "sdist", out=tmp_path / "first", umask=0o022)
-    second = _builds("wheel", "sdist", out=tmp_path / "second", umask=0o077)
+    outs = {tmp_path / "first": 0o022, tmp_path / "second": 0o077}
+    building = [_building("wheel", "sdist", out=out, umask=umask) for out, umask in outs.items()]
+    assert [each.wait(120) for each in building] == [0, 0]
+    first, second = ({path.name: path.read_bytes() for path in out.iterdir()} for out in outs)
     assert sorted(name.rpartition("-")[2] for name in first) == ["0.1.0.tar.gz", "any.whl"]
     assert first == second
     (wheel,) = (tmp_path / "first").glob("*.whl")
@@ -95,7 +109,9 @@ def _closure(names: Sequence[str]) -> Iterator[str]:
             continue
         seen.add(name)
         yield name
-        waiting += [re.split(r"[^A-Za-z0-9._-]", need)[0] for need in needs if "extra ==" not in need]
+        waiting += [
+            re.split(r"[^A-Za-z0-9._-]", need)[0] for need in needs if "extra ==" not in need
+        ]
 
 
 def _copied_packages(folder: Path) -> Path:
@@ -122,17 +138,23 @@ def _copied_packages(folder: Path) -> Path:
 
 @pytest.fixture(
     scope="module",
-    params=["zip", pytest.param("binary", marks=pytest.mark.skipif(not BUILT, reason="needs make dist"))],
+    params=[
+        "zip",
+        pytest.param("binary", marks=pytest.mark.skipif(not BUILT, reason="needs make dist")),
+    ],
 )
 def artefact(
-    request: pytest.FixtureRequest, build: ModuleType, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    build: ModuleType,
+    site: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[str, Path]:
     """A form, and the file that was built."""
     if BUILT:
         name = "kubelite.pyz" if request.param == "zip" else f"kubelite-linux-{os.uname().machine}"
         return request.param, Path(BUILT).resolve() / name
     out = tmp_path_factory.mktemp("out")
-    build.zip_application(_copied_packages(tmp_path_factory.mktemp("site")), out)
+    build.zip_application(site, out)
     return "zip", out / "kubelite.pyz"
 
 
@@ -166,37 +188,108 @@ def _dies_and_comes_back(host: BootedHost) -> None:
     former = host.property("kubelite.service", "MainPID")
     host.run("kill", "-9", former)
     wait_for(
-        lambda: host.property("kubelite.service", "NRestarts") == "1"
-        and host.property("kubelite.service", "StatusText") == "ready",
+        lambda: (
+            host.property("kubelite.service", "NRestarts") == "1"
+            and host.property("kubelite.service", "StatusText") == "ready"
+        ),
         "restarted server",
         30,
     )
     servers = host.run("pgrep", "-f", "[k]ubelite server").split()
     assert former not in servers
     assert host.property("kubelite.service", "MainPID") in servers
+    assert host.run(*KUBECTL, "get", "--raw", "/readyz") == "ok"
 
 
 def _agent_joins(host: BootedHost, program: Sequence[str]) -> None:
     """Join another data folder's node: its keys, its engine and its ingress proxy are programs beside it."""
-    token = host.run(*program, "token", "create", "--kubeconfig=/etc/kubelite/kubelite.yaml").split()[-1]
+    token = host.run(
+        *program, "token", "create", "--kubeconfig=/etc/kubelite/kubelite.yaml"
+    ).split()[-1]
     host.put("/run/token", token, "600")
-    join = [f"--join=https://{ADDRESS}:6443", "--token-file=/run/token", f"--node-ip={ADDRESS}"]
+    join = [f"--join=https://{ADDRESS}:6443", "--token-file=/run/token"]
+    join += [f"--node-ip={ADDRESS}", "--node-name=joined"]
     stays = host.property("kubelite.service", "MainPID")
     host.run("systemd-run", "--unit=joined", "--setenv=HOME=/root", *program, "agent", *join)
     try:
         wait_for(
-            lambda: "condition met"
-            in host.run(*KUBECTL, "wait", "--for=condition=Ready", "nodes", "--all", check=False),
+            lambda: (
+                "condition met"
+                in host.run(
+                    *KUBECTL, "wait", "--for=condition=Ready", "nodes", "--all", check=False
+                )
+            ),
             "ready node",
             60,
             lambda: host.run("journalctl", "-u", "joined", "--no-pager"),
         )
-        # No Ingress has a rule for it, which is the proxy's own answer.
-        answers = lambda: host.run("curl", "-sS", "-m5", "-o/dev/null", "-w%{http_code}", f"http://{ADDRESS}/", check=False)  # noqa: E731
-        wait_for(lambda: answers() == "404", "answer of the ingress", 20, lambda: host.run("journalctl", "-u", "joined", "--no-pager"))
+        host.run(*KUBECTL, "create", "ingress", "one", "--rule=one.example/*=none:80")
+        asks = ["curl", "-sS", "-m5", "-o/dev/null", "-w%{http_code}", "-Hhost: one.example"]
+        wait_for(
+            # The proxy knows the rule, and that its Service does not exist.
+            lambda: host.run(*asks, f"http://{ADDRESS}/", check=False) == "503",
+            "answer of the ingress",
+            20,
+            lambda: host.run("journalctl", "-u", "joined", "--no-pager"),
+        )
     finally:
         host.run("systemctl", "stop", "joined")
         host.run("rm", "/run/token")
     assert host.property("kubelite.service", "MainPID") == stays
     told = host.run(*program, "reset", "--yes", check=False)
     assert "removed /var/lib/kubelite" in told, told
+
+
+@pytest.mark.skipif(
+    (bool(MISSING) or sys.version_info[:2] != (3, 11)) and not os.environ.get("CI"),
+    reason=f"needs Python 3.11, {', '.join(MISSING)}",
+)
+@pytest.mark.docker
+def test_the_image_runs_a_control_plane_without_rights(
+    build: ModuleType, site: Path, tmp_path: Path
+) -> None:
+    image = _program("image")
+    del sys.modules["image"]
+    image.write_root(site, tmp_path / "root.tar")
+    shutil.copy(ROOT / "packaging" / "Dockerfile", tmp_path)
+    folder = Path(tempfile.mkdtemp(prefix="kubelite-image-"))
+    host = Host("kubelite-image", folder)
+    try:
+        host.start_engine()
+        host.docker("build", "--quiet", "--network=none", "--tag=kubelite", str(tmp_path))
+        rights = [
+            "--read-only",
+            "--tmpfs=/tmp",
+            "--cap-drop=ALL",
+            "--security-opt=no-new-privileges",
+        ]
+        host.docker("run", "--detach", "--name=one", "--network=host", *rights, "kubelite")
+        config = folder / "kubeconfig"
+        wait_for(
+            lambda: _copied(host, config),
+            "kubeconfig",
+            30,
+            lambda: host.run("sh", "-c", f"docker -H unix://{host.socket} logs one 2>&1"),
+        )
+        kubectl = ["kubectl", f"--kubeconfig={config}"]
+        assert (
+            wait_for(
+                lambda: host.run(*kubectl, "get", "--raw", "/readyz", check=False),
+                "ready server",
+                30,
+            )
+            == "ok"
+        )
+        assert "kube-system" in host.run(*kubectl, "get", "namespaces", "-o", "name")
+        assert "Uid:\t65532" in host.docker(
+            "exec", "one", "/usr/bin/python3.11", "-c", "print(open('/proc/1/status').read())"
+        )
+        host.docker("stop", "one")
+        assert host.docker("inspect", "--format={{.State.ExitCode}}", "one").strip() == "0"
+    finally:
+        host.close()
+
+
+def _copied(host: Host, config: Path) -> bool:
+    host.docker("cp", "one:/var/lib/kubelite/kubelite.yaml", str(config), check=False)
+    return config.exists()

@@ -56,6 +56,7 @@ printf '[Journal]\nStorage=volatile\nAudit=no\n' >/etc/systemd/journald.conf.d/b
 : >/etc/fstab
 tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
 mount --make-rshared /
+printf %s "$name" >/etc/hostname
 hostname "$name"
 ip link set lo up
 ip link add eth0 type veth peer name eth0-far

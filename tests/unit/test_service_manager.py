@@ -50,7 +50,7 @@ async def test_a_start_and_a_stop_are_told(heard: socket.socket) -> None:
         ("greeting", []),
         (
             "closing",
-            [f"READY=1\nMAINPID={os.getpid()}\nSTATUS=ready", "STOPPING=1\nSTATUS=stopping"],
+            ["READY=1\nSTATUS=ready", "STOPPING=1\nSTATUS=stopping"],
         ),
     ]
     assert "NOTIFY_SOCKET" not in os.environ  # programs that are started must not speak for it

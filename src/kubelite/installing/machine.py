@@ -12,7 +12,6 @@ from msgspec import Struct
 
 from kubelite.api.auth.secret_files import temporary_of, write_file
 from kubelite.clock import Clock, SystemClock
-from kubelite.config import CONFIG_FILE
 from kubelite.installing import openrc, systemd
 from kubelite.installing.environment_file import read_environment
 from kubelite.installing.plan import (
@@ -26,6 +25,7 @@ from kubelite.installing.plan import (
 )
 from kubelite.installing.program import LINK
 from kubelite.installing.refusal import NotInstallable
+from kubelite.node_config import CONFIG_FILE
 from kubelite.spawn import Finished, ProgramFailed, ProgramTooSlow, run_program
 from kubelite.tasks import TaskSet
 
