@@ -17,7 +17,6 @@ PR_SET_PDEATHSIG = 1
 
 def main() -> None:
     """Run what the arguments say."""
-    _end_with_parent()
     _give_back_libraries()
     _keep_unpacked_files()
     match sys.argv[1:]:
@@ -28,13 +27,17 @@ def main() -> None:
             sys.argv = [file, *rest]
             runpy.run_path(file, run_name="__main__")
         case _:
+            _end_with_parent()
             from kubelite.cli import main as command_line
 
             command_line(prog_name="kubelite")
 
 
 def _end_with_parent() -> None:
-    """Have the kernel tell this process to end with its parent, which has unpacked it and is all that systemd knows."""
+    """Have the kernel tell this process to end with its parent, which has unpacked it and is all that systemd knows.
+
+    Not in processes that a server starts: the signal comes when the thread ends that has started them.
+    """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 

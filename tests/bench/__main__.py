@@ -11,6 +11,7 @@ from bench import (
     agents,
     api,
     custom,
+    dist,
     expensive,
     ingress,
     load,
@@ -36,6 +37,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "agents": agents.measure,
     "pods": pods.measure,
     "net": net.measure,
+    "dist": dist.measure,
 }
 
 
