@@ -42,6 +42,7 @@ from kubelite.pod_config import check_pods
 from kubelite.settings import InvalidConfig as InvalidConfig  # noqa: PLC0414 - exported
 from kubelite.settings import Setting
 from kubelite.settings import unusable as _unusable
+from kubelite.snapshot_config import SnapshotConfig, check_snapshots
 
 AGENT_PORT = 6443  # of a server to join whose URL names none
 # A node's common name in certificates is system:node:NAME, and X.509 allows 64 characters, so 52 are left.
@@ -63,7 +64,7 @@ def _default_kubeconfig() -> str:
     return str(home("--write-kubeconfig") / ".kubelite" / "kubelite.yaml")
 
 
-class Config(NodeConfig, frozen=True, kw_only=True):
+class Config(SnapshotConfig, frozen=True, kw_only=True):
     """All settings of a server, with their defaults."""
 
     https_listen_port: Annotated[int, Setting("Port of the API server", "PORT")] = 6443
@@ -189,11 +190,6 @@ class Config(NodeConfig, frozen=True, kw_only=True):
         return (
             Path(self.audit_log_path) if self.audit_log_path else Path(self.data_dir) / "audit.log"
         )
-
-    @property
-    def snapshots_dir(self) -> Path:
-        """The folder of the snapshots."""
-        return Path(self.data_dir) / "snapshots"
 
     @property
     def node_ports(self) -> range:
@@ -351,9 +347,15 @@ def help_of(field: str, of: type[NodeConfig] = Config) -> str:
     return f"{setting.help} [default: {default}]" if default else setting.help
 
 
+@cache
+def _fields(of: type[NodeConfig]) -> Mapping[str, msgspec.structs.FieldInfo]:
+    """Return the fields of a configuration by name; finding them evaluates every annotation, so it is done once."""
+    return {one.name: one for one in msgspec.structs.fields(of)}
+
+
 def _default(field: str, of: type[NodeConfig]) -> Any:
     """Return the default of a setting. Raises InvalidConfig if this host has none."""
-    (found,) = (one for one in msgspec.structs.fields(of) if one.name == field)
+    found = _fields(of)[field]
     if found.default_factory is not msgspec.NODEFAULT:
         return found.default_factory()
     return found.default
@@ -468,7 +470,13 @@ def _validate(config: Config | AgentConfig) -> None:
     _check_node(config)
     match config:
         case Config():
-            for check in (_check_numbers, _check_texts, check_cluster_network, _check_names):
+            for check in (
+                _check_numbers,
+                _check_texts,
+                check_cluster_network,
+                _check_names,
+                check_snapshots,
+            ):
                 check(config)
             check_load_balancer_pool(
                 config.load_balancer_pool, config, is_disabled=SERVICE_LB in config.disabled

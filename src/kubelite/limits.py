@@ -2226,3 +2226,46 @@ CERTIFICATE_WAIT = Limit(
     beyond="requested again",
     reason="as the kubelet's; the cluster decides in milliseconds, an administrator in minutes",
 )
+
+# Snapshots in a bucket
+
+BUCKET_UPLOAD = Limit(
+    "bucket-upload",
+    5 * 1024 * MIB,
+    "bytes",
+    bounds="a snapshot that is put into a bucket",
+    beyond="it stays on this machine only, and the log says so",
+    reason="one request of S3 takes no more; a cluster of a million objects has a tenth",
+)
+BUCKET_ANSWER = Limit(
+    "bucket-answer",
+    4 * MIB,
+    "bytes",
+    bounds="answer of a bucket other than a snapshot",
+    beyond="the call fails",
+    reason="a page of a thousand names has some 400 KiB",
+)
+BUCKET_OBJECTS = Limit(
+    "bucket-objects",
+    100_000,
+    "objects",
+    bounds="snapshots in the folder of a bucket",
+    beyond="the list fails",
+    reason="one an hour for eleven years",
+)
+BUCKET_SECONDS = Limit(
+    "bucket-seconds",
+    60,
+    "seconds",
+    bounds="wait for a bucket to connect, or for its next bytes",
+    beyond="the call fails, and is made again at the next snapshot",
+    reason="as that of minio's client for the answer's head",
+)
+SNAPSHOT_SECONDS = Limit(
+    "snapshot-seconds",
+    3600,
+    "seconds",
+    bounds="a scheduled snapshot, its way into the bucket included",
+    beyond="it is broken off, and the next one is taken at its time",
+    reason="a gigabyte over a slow line",
+)

@@ -61,7 +61,8 @@ def pki_arguments(config: Config, view: HostView, services: Sequence[str] = ()) 
     `services` are further addresses of the API's Service.
     """
     own = tuple(dict.fromkeys(address for address in (view.primary, *view.addresses) if address))
-    more = (*own, *(address for address in services if address != config.api_address))
+    bound = () if is_any(config.bind_address) else (config.bind_address,)
+    more = (*own, *bound, *(address for address in services if address != config.api_address))
     return PkiArguments(
         names=serving_names(config.cluster_domain, config.name_of_node, config.tls_names),
         addresses=serving_addresses(config.api_address, more, config.tls_addresses),
@@ -258,9 +259,12 @@ def open_pki(
 
 def reachable(address: str) -> str:
     """Return the URL host by which local clients reach a server that listens on `address`."""
-    if address in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not bound to
-        return "127.0.0.1"
-    return in_url(address)
+    return "127.0.0.1" if is_any(address) else in_url(address)
+
+
+def is_any(address: str) -> bool:
+    """Return whether who listens on this address listens on all."""
+    return ip_address(address).is_unspecified
 
 
 def write_kubeconfig(config: Config, text: str) -> None:

@@ -36,7 +36,7 @@ from kubelite.api.http.tunnels import Tunnels
 from kubelite.api.http.webhooks import Webhooks
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
-from kubelite.clock import SystemClock
+from kubelite.clock import Clock, SystemClock
 from kubelite.config import INGRESS, METRICS_SERVER, SERVICE_LB, Config
 from kubelite.control import CONTROLLERS
 from kubelite.control.options import IngressOptions, LoadBalancing, Options
@@ -49,6 +49,7 @@ from kubelite.net.host_addresses import HostAddresses, HostView
 from kubelite.offload import Offload, WorkerThread
 from kubelite.parts import Parts
 from kubelite.preparation import (
+    OpenedStore,
     endpoint_address,
     listen,
     oidc_tokens,
@@ -189,12 +190,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     tasks.supervise(
         lambda: _follow_addresses(config, pki, host, plane, followers), name="follow host addresses"
     )
-    if sealing is not None:
-        work = partial(seal_all, sealing, config.secrets_key_file, store.between_commits)
-        tasks.supervise(work, name="seal Secrets")
-    expiry = EventExpiry(store, clock=clock, tasks=tasks)
-    expiry.start()
-    running.callback(expiry.stop)
+    _keep_store(config, OpenedStore(store, sealing), clock, tasks, running)
     parts = Parts(plane)
     running.push_async_callback(parts.stop)
     await _start_control(
@@ -202,6 +198,23 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     )
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
+
+
+def _keep_store(
+    config: Config, opened: OpenedStore, clock: Clock, tasks: TaskSet, running: AsyncExitStack
+) -> None:
+    """Start what is done for the store as long as it is open: sealing, the expiry of events, snapshots."""
+    store, sealing = opened
+    if sealing is not None:
+        work = partial(seal_all, sealing, config.secrets_key_file, store.between_commits)
+        tasks.supervise(work, name="seal Secrets")
+    expiry = EventExpiry(store, clock=clock, tasks=tasks)
+    expiry.start()
+    running.callback(expiry.stop)
+    if config.snapshot_schedule_cron:
+        from kubelite.backup.schedule import keep_schedule
+
+        tasks.supervise(lambda: keep_schedule(config, clock), name="take snapshots")
 
 
 def _front_proxy(pki: Pki) -> ShownCertificate:

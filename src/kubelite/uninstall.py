@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from kubelite.api.auth.audit_log import backups_of
 from kubelite.api.auth.secret_files import temporary_of
+from kubelite.backup.actions import WORK
 from kubelite.clock import SystemClock
 from kubelite.config import Config
 from kubelite.joining.files import LOCK_FILE, AgentFiles, AlreadyRuns
@@ -138,7 +139,7 @@ def _own_paths(config: Config, kubeconfig: Path | None) -> frozenset[Path]:
         data / STORAGE,
         key,
     }
-    own |= {temporary_of(key), audit, *backups_of(audit)}
+    own |= {temporary_of(key), audit, *backups_of(audit), *data.glob(f"{WORK}*")}
     if kubeconfig is not None:
         own |= {kubeconfig, temporary_of(kubeconfig)}
     return frozenset(map(_absolute, own))

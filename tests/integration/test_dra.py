@@ -10,6 +10,7 @@ import pytest
 from testbed.api import Object
 from testbed.bed import Bed
 from testbed.cluster import Cluster, pod_on
+from testbed.documents import commands, objects
 from testbed.dra_program import DEVICE, DRIVER, POOL
 from testbed.topology import one_link
 from testbed.waiting import wait_for
@@ -35,35 +36,17 @@ SLICE = {
         "devices": [{"name": DEVICE, "attributes": {"model": {"string": "a100"}}}],
     },
 }
-CLASS = {
-    "apiVersion": GROUP,
-    "kind": "DeviceClass",
-    "metadata": {"name": "gpu"},
-    "spec": {
-        "selectors": [
-            {
-                "cel": {
-                    "expression": f'device.driver == "{DRIVER}" &&'
-                    f' device.attributes["{DRIVER}"].model == "a100"'
-                }
-            }
-        ]
-    },
-}
-TEMPLATE = {
-    "apiVersion": GROUP,
-    "kind": "ResourceClaimTemplate",
-    "metadata": {"name": "gpu", "namespace": "default"},
-    "spec": {
-        "spec": {"devices": {"requests": [{"name": "one", "exactly": {"deviceClassName": "gpu"}}]}}
-    },
-}
+# The class, the template, and what pods say are those of the page for users.
+PAGE = "devices.md"
+SHOWN = objects(PAGE)
+CLASS, TEMPLATE = SHOWN["DeviceClass/gpu"], SHOWN["ResourceClaimTemplate/one-gpu"]
 
 
-def pod(name: str) -> Object:
-    claims = [{"name": "gpu", "resourceClaimTemplateName": "gpu"}]
-    made = pod_on("alpha", name, resourceClaims=claims)
-    made["spec"]["containers"][0]["resources"] = {"claims": [{"name": "gpu"}]}
+def pod(name: str, example: str = "claim") -> Object:
+    """Return a pod that asks for the device as an example of the page does."""
+    spec = SHOWN[f"Pod/{example}"]["spec"]
+    made = pod_on("alpha", name, **{key: spec[key] for key in spec if key != "containers"})
+    made["spec"]["containers"][0]["resources"] = spec["containers"][0]["resources"]
     return made
 
 
@@ -77,7 +60,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
         folders = "PYTHONPATH={0}/src:{0}/tests".format(PROGRAM.parents[2])
         kubelet = host.run("readlink", "-f", "/var/lib/kubelet").strip()
         host.start("driver", "env", folders, sys.executable, str(PROGRAM), kubelet)
-        made.apply(SLICE, CLASS, TEMPLATE)
+        made.apply(SLICE, CLASS, TEMPLATE, SHOWN["ResourceQuota/devices"])
         yield made
 
 
@@ -117,3 +100,25 @@ def test_3_all_is_given_back(cluster: Cluster) -> None:
     wait_for(lambda: not claims(cluster), "end of all claims")
     log = cluster.server.logs / "driver.log"
     assert log.read_text() == ""
+
+
+def test_4_a_pod_gets_the_device_as_an_extended_resource(cluster: Cluster) -> None:
+    cluster.apply(pod("third", "count"))
+    cluster.ready_pods("third", 1)
+    assert cluster.kubectl("exec", "third", "--", "/bin/sh", "-c", "echo $GPU").strip() == DEVICE
+    [claim] = claims(cluster)
+    [made] = cluster.pods("third")
+    named = made["status"]["extendedResourceClaimStatus"]
+    assert named["resourceClaimName"] == claim["metadata"]["name"]
+    assert claim["metadata"]["name"].startswith("third-extended-resources-")
+    hard = cluster.api.get("/api/v1/namespaces/default/resourcequotas/devices")["status"]["used"]
+    assert hard == {"gpu.deviceclass.resource.k8s.io/devices": "1", "requests.example.com/gpu": "1"}
+    for words in commands(PAGE):
+        assert cluster.kubectl(*words)
+    # The next has it under the name made of the class, once the first is gone.
+    cluster.apply(pod("fourth", "implicit"))
+    cluster.kubectl("delete", "pod", "third", "--wait=false")
+    cluster.ready_pods("fourth", 1)
+    assert cluster.kubectl("exec", "fourth", "--", "/bin/sh", "-c", "echo $GPU").strip() == DEVICE
+    cluster.kubectl("delete", "pod", "fourth", "--wait=false")
+    wait_for(lambda: not claims(cluster), "end of all claims")

@@ -5,7 +5,6 @@ import base64
 import json
 import os
 import resource
-import socket
 import ssl
 import subprocess
 import time
@@ -17,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from testbed.hosts import Server
+from testbed.hosts import Server, free_port
 from testbed.waiting import wait_for
 
 from kubelite.clock import SystemClock
@@ -173,14 +172,8 @@ class Api:
                 return error.code, error.read().decode()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
-
-
 def test_a_server_on_a_full_disk_says_so_and_recovers(small: Path, tmp_path: Path) -> None:
-    server = Server(None, tmp_path, "--disable-agent", port=_free_port())
+    server = Server(None, tmp_path, "--disable-agent", port=free_port())
     server.flags[0] = f"--data-dir={small}/data"
     server.start()
     try:
@@ -213,7 +206,7 @@ def test_a_server_on_a_full_disk_says_so_and_recovers(small: Path, tmp_path: Pat
 def test_a_server_shows_a_full_disk_until_it_is_over_without_being_written_to(
     small: Path, tmp_path: Path
 ) -> None:
-    server = Server(None, tmp_path, "--disable-agent", port=_free_port())
+    server = Server(None, tmp_path, "--disable-agent", port=free_port())
     server.flags[0] = f"--data-dir={small}/data"
     server.start()
     try:

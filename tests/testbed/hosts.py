@@ -7,6 +7,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -201,6 +202,13 @@ def stop(process: subprocess.Popen[bytes], timeout_seconds: float = 20) -> int:
         except subprocess.TimeoutExpired:
             process.kill()
     return process.wait()
+
+
+def free_port() -> int:
+    """Return a TCP port of loopback that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
 
 
 def missing_tools(*tools: str) -> Sequence[str]:

@@ -28,12 +28,12 @@ def completion(context: click.Context, shell: str) -> None:
 
 def snapshots(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the snapshots in the data folder whose names begin so."""
+    from kubelite.backup.names import by_date
     from kubelite.config import InvalidConfig, load
-    from kubelite.store import snapshots as stored
 
     try:
         folder = load({"data_dir": context.params.get("data_dir")}, os.environ).snapshots_dir
-        names = [saved.name for saved in stored.list_snapshots(folder)]
+        names = by_date(path.name for path in folder.iterdir())
     except (InvalidConfig, OSError):  # there is nobody to tell
         return []
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kubelite.cli.common import data_dir_option, fail
-from kubelite.cli.running import agent, options, server
+from kubelite.cli.common import data_dir_option, fail, setting_options
+from kubelite.cli.running import agent, server
 from kubelite.config import AgentConfig, Config, InvalidConfig, load, load_agent
 from kubelite.node_config import NodeConfig
 
@@ -37,7 +37,7 @@ def _own_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @install.command("server")
 @_own_options
-@options(Config)
+@setting_options(Config)
 def install_server(no_start: bool, no_enable: bool, **flags: Any) -> None:
     """Install the server as a service, with these flags and the KUBELITE_* variables of this shell.
 
@@ -48,7 +48,7 @@ def install_server(no_start: bool, no_enable: bool, **flags: Any) -> None:
 
 @install.command("agent")
 @_own_options
-@options(AgentConfig)
+@setting_options(AgentConfig)
 def install_agent(no_start: bool, no_enable: bool, **flags: Any) -> None:
     """Install an agent as a service, with these flags and the KUBELITE_* variables of this shell.
 

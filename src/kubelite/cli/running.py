@@ -1,42 +1,14 @@
 """The commands that run a server or an agent; each setting is an option."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
-from kubelite.cli.common import fail, load_config
-from kubelite.config import (
-    AgentConfig,
-    Config,
-    InvalidConfig,
-    NodeConfig,
-    help_of,
-    is_list,
-    load_agent,
-    settings,
-)
-
-
-def options(of: type[NodeConfig]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator that adds one option per setting to a command; loading validates all sources together."""
-
-    def decorated(command: Callable[..., None]) -> Callable[..., None]:
-        for field, (plain, setting) in reversed(list(settings(of).items())):
-            command = click.option(
-                "--" + field.replace("_", "-"),
-                is_flag=plain is bool,
-                default=None,
-                type=bool if plain is bool else str,
-                multiple=is_list(plain),
-                metavar=setting.metavar or None,
-                help=help_of(field, of),
-            )(command)
-        return command
-
-    return decorated
+from kubelite.cli.common import fail, load_config, setting_options
+from kubelite.config import AgentConfig, Config, InvalidConfig, load_agent
 
 
 @contextmanager
@@ -57,7 +29,7 @@ def _no_authorities_of_the_system() -> Iterator[None]:
 
 
 @click.command()
-@options(Config)
+@setting_options(Config)
 def server(**flags: Any) -> None:
     """Run the server: API, store, scheduler, controllers, node, network."""
     config = load_config(flags)
@@ -72,7 +44,7 @@ def server(**flags: Any) -> None:
 
 
 @click.command()
-@options(AgentConfig)
+@setting_options(AgentConfig)
 def agent(**flags: Any) -> None:
     """Join a cluster as a worker, and run its pods; later starts need no token."""
     try:

@@ -1,12 +1,21 @@
 """The commands for the stored state: snapshots of it, and whether it is whole."""
 
 import sys
-from pathlib import Path
+from typing import Any
 
 import click
 
-from kubelite.cli.common import data_dir_option, fail, load_config
+from kubelite import __version__
+from kubelite.cli.common import data_dir_option, fail, load_config, setting_options
 from kubelite.cli.completion import snapshots as snapshot_names
+from kubelite.config import Config
+from kubelite.snapshot_config import SnapshotConfig
+
+_SNAPSHOT_FIELDS = ("data_dir", "node_name", *SnapshotConfig.__annotations__)
+_settings = setting_options(Config, _SNAPSHOT_FIELDS)
+_bucket_option = click.option(
+    "--s3", "in_bucket", is_flag=True, help="Also in the bucket of --snapshot-s3-bucket"
+)
 
 
 @click.group()
@@ -15,45 +24,102 @@ def snapshot() -> None:
 
 
 @snapshot.command("save")
-@data_dir_option
-def snapshot_save(data_dir: str | None) -> None:
-    """Save the state, also while the server runs."""
+@click.option("--scheduled", is_flag=True, hidden=True)
+@_settings
+def snapshot_save(*, scheduled: bool, **flags: Any) -> None:
+    """Save the state, also while the server runs; with a bucket configured, put it there as well."""
+    from kubelite.backup import actions
     from kubelite.clock import SystemClock
-    from kubelite.store import snapshots
 
-    config = load_config({"data_dir": data_dir})
+    config, clock = load_config(flags), SystemClock()
     try:
-        saved = snapshots.save(config.store_dir, config.snapshots_dir, SystemClock().now())
-    except snapshots.SnapshotFailed as error:
+        click.echo(actions.take(config, clock, __version__, is_scheduled=scheduled))
+        if scheduled:
+            actions.prune(config, clock, in_bucket=False)
+        if config.snapshot_s3_bucket:
+            for name in actions.put_into_bucket(config, clock):
+                click.echo(f"s3://{config.snapshot_s3_bucket}: {name}")
+            if scheduled:
+                actions.prune(config, clock, in_bucket=True)
+    except actions.Refused as error:
         fail(error)
-    click.echo(saved.path)
 
 
 @snapshot.command("list")
-@data_dir_option
-def snapshot_list(data_dir: str | None) -> None:
+@_bucket_option
+@_settings
+def snapshot_list(*, in_bucket: bool, **flags: Any) -> None:
     """List the snapshots, oldest first."""
-    from kubelite.store import snapshots
+    from kubelite.backup import actions
+    from kubelite.clock import SystemClock
 
-    for saved in snapshots.list_snapshots(load_config({"data_dir": data_dir}).snapshots_dir):
-        click.echo(f"{saved.name}  {saved.size_bytes / 1e6:.1f} MB")
+    config = load_config(flags)
+    try:
+        for kept in actions.listed(config, SystemClock(), in_bucket=in_bucket):
+            where = "".join(
+                f"  {place}"
+                for place, is_there in (("here", kept.is_here), ("bucket", kept.is_in_bucket))
+                if in_bucket and is_there
+            )
+            click.echo(f"{kept.name}  {kept.size_bytes / 1e6:.1f} MB{where}")
+    except actions.Refused as error:
+        fail(error)
+
+
+@snapshot.command("delete")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@_bucket_option
+@_settings
+def snapshot_delete(*, names: tuple[str, ...], in_bucket: bool, **flags: Any) -> None:
+    """Delete snapshots by their names."""
+    from kubelite.backup import actions
+    from kubelite.clock import SystemClock
+
+    config = load_config(flags)
+    try:
+        for name in names:
+            actions.delete(config, SystemClock(), name, in_bucket=in_bucket)
+            click.echo(f"snapshot {name} deleted")
+    except actions.Refused as error:
+        fail(error)
+
+
+@snapshot.command("prune")
+@_bucket_option
+@_settings
+def snapshot_prune(*, in_bucket: bool, **flags: Any) -> None:
+    """Delete the scheduled snapshots of this server beyond --snapshot-retention."""
+    from kubelite.backup import actions
+    from kubelite.clock import SystemClock
+
+    try:
+        for name in actions.prune(load_config(flags), SystemClock(), in_bucket=in_bucket):
+            click.echo(f"snapshot {name} deleted")
+    except actions.Refused as error:
+        fail(error)
 
 
 @snapshot.command("restore")
 @click.argument("name", shell_complete=snapshot_names)
-@data_dir_option
-def snapshot_restore(name: str, data_dir: str | None) -> None:
+@click.option("--s3", "from_bucket", is_flag=True, help="Take it from the bucket")
+@_settings
+def snapshot_restore(*, name: str, from_bucket: bool, **flags: Any) -> None:
     """Put the snapshot NAME (as listed, or a file) in place of the state; the server must be stopped."""
-    from kubelite.store import snapshots
-    from kubelite.store.lmdb_engine import StoreLocked
+    from kubelite.backup import actions
+    from kubelite.clock import SystemClock
 
-    config = load_config({"data_dir": data_dir})
-    source = Path(name) if "/" in name else config.snapshots_dir / name
     try:
-        former = snapshots.restore(source, config.store_dir)
-    except (snapshots.SnapshotFailed, StoreLocked) as error:
+        done = actions.restore(load_config(flags), SystemClock(), name, from_bucket=from_bucket)
+    except actions.Refused as error:
         fail(error)
-    click.echo(f"restored {source}" + (f"; the former state is {former}" if former else ""))
+    click.echo(
+        f"restored {done.source}" + (f"; the former state is {done.former}" if done.former else "")
+    )
+    if done.placed_keys:
+        click.echo(
+            "This machine has the cluster's keys now: start the server, with the settings it had. "
+            "Agents find it with kubelite agent --join https://NEW-ADDRESS:6443; they need no token."
+        )
 
 
 @click.command()

@@ -18,11 +18,21 @@ from kubelite.api.kinds.resource import (
     ResourceSlice,
 )
 from kubelite.api.machinery.device_tolerations import covers
-from kubelite.api.machinery.resource_claims import claim_names
+from kubelite.api.machinery.resource_claims import claims_of
 from kubelite.api.machinery.times import format_time, parse_time
 from kubelite.control.pods import is_terminal
 from kubelite.control.runtime import Context, Key, Watch
+from kubelite.metrics import REGISTRY
 
+DELETIONS = REGISTRY.counter(
+    "device_taint_eviction_controller_pod_deletions_total",
+    "Pods that were deleted because of taints of their devices.",
+)
+DELETION_SECONDS = REGISTRY.histogram(
+    "device_taint_eviction_controller_pod_deletion_duration_seconds",
+    "Time from when a taint took effect until the pod was deleted.",
+    bounds=(0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0, 120.0, 180.0, 240.0),
+)
 POOL_INDEX: Final = "pool of devices"
 NO_EXECUTE: Final = "NoExecute"
 
@@ -59,7 +69,7 @@ class DeviceTaintEvictionController:
         for user in claim.status.reservedFor:
             pod = self._pods.get(user.name, key.namespace) if user.resource == "pods" else None
             if pod is not None and pod.metadata.uid == user.uid and pod.spec.nodeName:
-                await self._evict(pod)
+                await self._evict(pod, deadline)
         return None
 
     async def _followed(self) -> Mirror[ResourceSlice]:
@@ -82,7 +92,8 @@ class DeviceTaintEvictionController:
             for claim in self._claims.indexed(POOL_INDEX, pool):
                 self._context.queue.add(Key(claim.metadata.namespace, claim.metadata.name))
 
-    async def _evict(self, pod: Pod) -> None:
+    async def _evict(self, pod: Pod, since: datetime) -> None:
+        """Delete a pod that should have left since a date."""
         if pod.metadata.deletionTimestamp is not None or is_terminal(pod):
             return
         meta = pod.metadata
@@ -108,6 +119,8 @@ class DeviceTaintEvictionController:
             await self._client.delete(Pod, meta.name, meta.namespace, uid=meta.uid)
         except NotFound:
             return
+        DELETIONS.increase()
+        DELETION_SECONDS.observe((self._context.clock.now() - since).total_seconds())
 
 
 def leave_at(claim: ResourceClaim, slices: Mirror[ResourceSlice], now: datetime) -> datetime | None:
@@ -160,12 +173,11 @@ def _use_changed(before: ResourceClaim | None, after: ResourceClaim | None) -> b
 
 
 def _placed(before: Pod | None, after: Pod | None) -> bool:
-    if after is None or not after.spec.nodeName or not after.spec.resourceClaims:
+    if after is None or not after.spec.nodeName or not claims_of(after):
         return False
     return before is None or not before.spec.nodeName
 
 
 def _claims_of(pod: Pod) -> Iterable[Key]:
-    for name in claim_names(pod).values():
-        if name:
-            yield Key(pod.metadata.namespace, name)
+    for name in claims_of(pod):
+        yield Key(pod.metadata.namespace, name)

@@ -4,6 +4,7 @@ The scheduler allocates claims and reserves them for pods. A claim whose last po
 devices are free for others; one that was made for such a pod is deleted. Names, annotation and events are upstream's.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -18,11 +19,13 @@ from kubelite.api.kinds.resource import (
     ResourceClaimConsumerReference,
     ResourceClaimTemplate,
 )
+from kubelite.api.machinery.extended_resources import is_extended_claim
 from kubelite.api.machinery.resource_claims import (
     CLAIM_ANNOTATION,
     FINALIZER,
     can_be_reserved,
     claim_names,
+    claims_of,
     foreign_claim,
     is_reserved_for,
     reservation_for,
@@ -30,7 +33,19 @@ from kubelite.api.machinery.resource_claims import (
 from kubelite.control.ownership import controlled_by, controller_of, controller_reference
 from kubelite.control.pods import is_terminal
 from kubelite.control.runtime import Context, Key, Watch
+from kubelite.metrics import REGISTRY, Row
 
+CREATES = REGISTRY.counter(
+    "resourceclaim_controller_creates_total",
+    "Claims that the controller tried to make from templates, by outcome and admin access.",
+    ("status", "admin_access"),
+)
+CLAIMS = REGISTRY.listing(
+    "resourceclaim_controller_resource_claims",
+    "Resource claims, by whether they are allocated, by admin access, and by source: "
+    "resource_claim_template, extended_resource, or nothing for a user's own.",
+    ("allocated", "admin_access", "source"),
+)
 NAME_BASE_MAX: Final = 57  # leaves room for a hyphen and five random characters
 
 
@@ -42,6 +57,31 @@ def needs_claims(pod: Pod) -> bool:
     """Return whether a pod runs or may run."""
     is_unplaced = pod.metadata.deletionTimestamp is not None and not pod.spec.nodeName
     return not is_terminal(pod) and not is_unplaced
+
+
+def has_admin_access(claim: ResourceClaim) -> str:
+    """Return whether a claim asks for admin access, as a label."""
+    asked = (one.exactly for one in claim.spec.devices.requests)
+    return "true" if any(one is not None and one.adminAccess for one in asked) else "false"
+
+
+def counted(claims: Iterable[ResourceClaim]) -> list[Row]:
+    """Return how many claims there are, by the labels of `CLAIMS`."""
+    labels = (
+        (
+            "true" if one.status.allocation is not None else "false",
+            has_admin_access(one),
+            _source(one),
+        )
+        for one in claims
+    )
+    return [(values, float(count)) for values, count in Counter(labels).items()]
+
+
+def _source(claim: ResourceClaim) -> str:
+    if is_extended_claim(claim):
+        return "extended_resource"
+    return "resource_claim_template" if claim.metadata.annotations.get(CLAIM_ANNOTATION) else ""
 
 
 def name_base(pod_name: str, claim_name: str) -> str:
@@ -80,6 +120,15 @@ class ResourceClaimController:
         self._claims = context.mirror(ResourceClaim)
         self._templates = context.mirror(ResourceClaimTemplate)
         self._pods.add_index("resource-claim-template", _template_keys)
+        CLAIMS.read = self._count
+        context.ends.append(self._count_no_more)
+
+    def _count(self) -> Iterable[Row]:
+        return counted(self._claims.list())
+
+    def _count_no_more(self) -> None:
+        if CLAIMS.read == self._count:
+            CLAIMS.read = None
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch pods with claims, the claims that were made for them, and templates that they wait for."""
@@ -145,7 +194,13 @@ class ResourceClaimController:
                 pod, claim
             ):
                 return claim.metadata.name
-        created = await self._context.client.create(claim_for(pod, entry, template))
+        wanted = claim_for(pod, entry, template)
+        try:
+            created = await self._context.client.create(wanted)
+        except APIError:
+            CREATES.labelled("failure", has_admin_access(wanted)).increase()
+            raise
+        CREATES.labelled("success", has_admin_access(wanted)).increase()
         return created.metadata.name
 
     async def _record(self, pod: Pod, made: dict[str, str]) -> Pod:
@@ -273,9 +328,8 @@ def _ended(_before: Pod | None, after: Pod | None) -> bool:
 
 
 def _claims_of(pod: Pod) -> Iterable[Key]:
-    for name in claim_names(pod).values():
-        if name:
-            yield Key(pod.metadata.namespace, name)
+    for name in claims_of(pod):
+        yield Key(pod.metadata.namespace, name)
 
 
 def _template_keys(pod: Pod) -> Sequence[str]:

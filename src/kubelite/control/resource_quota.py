@@ -15,6 +15,10 @@ from kubelite.api.kinds.core.quota import ResourceQuota
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.model import Kind, to_wire
 from kubelite.api.kinds.object_metadata import ObjectMetadata
+from kubelite.api.kinds.resource import DeviceClass, ResourceClaim
+from kubelite.api.machinery.device_quota import PLURAL as CLAIMS
+from kubelite.api.machinery.device_quota import Surroundings, first_claims
+from kubelite.api.machinery.extended_resources import is_extended_claim
 from kubelite.api.machinery.quantity import ZERO
 from kubelite.api.machinery.quota import in_scope, matching, read, scopes, total, usage, written
 from kubelite.api.machinery.times import parse_time
@@ -32,13 +36,16 @@ OBJECT_COST_BYTES = 100  # cost of an object, for the offload: about thirty micr
 
 
 def used(
-    quota: ResourceQuota, objects: Mapping[tuple[str, str], Iterable[dict[str, Any]]], now: datetime
+    quota: ResourceQuota,
+    objects: Mapping[tuple[str, str], Iterable[dict[str, Any]]],
+    now: datetime,
+    around: Surroundings | None = None,
 ) -> dict[str, str]:
     """Return how much of the quota's resources the objects use; they are keyed by plural and group."""
     fields = to_wire(quota)
     hard = read(quota.spec.hard)
     sums = total(
-        usage(plural, group, item, now)
+        usage(plural, group, item, now, around)
         for (plural, group), items in objects.items()
         for item in items
         if not scopes(fields) or in_scope(fields, plural, group, item)
@@ -74,6 +81,8 @@ class ResourceQuotaController:
         self._full: dict[str, Any] = {plural: context.mirror(kind) for plural, kind in FULL.items()}
         self._ends: dict[ServedResource, Callable[[], None]] = {}  # unsubscribe from mirrors
         self._served = frozenset(context.resources.resources())
+        self._claims = context.mirror(ResourceClaim)
+        self._classes: Mirror[DeviceClass] | None = None  # from the first quota of claims on
         context.follow(ResourceQuota, self._quota_changed)
         context.ends.append(context.resources.subscribe(self._resources_changed))
 
@@ -84,6 +93,7 @@ class ResourceQuotaController:
             Watch(Pod, self._quotas_of, where=_use_changed),
             Watch(Service, self._quotas_of, where=_gone_or_changed),
             Watch(PersistentVolumeClaim, self._quotas_of, where=_claim_changed),
+            Watch(ResourceClaim, self._quotas_of, where=_is_gone),
         )
 
     async def reconcile(self, key: Key) -> float | None:
@@ -96,12 +106,18 @@ class ResourceQuotaController:
         for resource in self._context.resources.resources():
             if _counts(quota, resource):
                 objects[_name(resource)] = await self._objects(resource, key.namespace)
+        around = await self._around(key.namespace) if CLAIMS in objects else None
         now, counted = self._context.clock.now(), quota
         pods: Any = objects.get(("pods", ""), ())
         amounts, again_seconds = await self._context.offload.run(
             sum(map(_cost_bytes, objects.values())),
             lambda: (
-                used(counted, {name: map(_fields, items) for name, items in objects.items()}, now),
+                used(
+                    counted,
+                    {name: map(_fields, items) for name, items in objects.items()},
+                    now,
+                    around,
+                ),
                 seconds_until_less(pods, now),
             ),
         )
@@ -114,6 +130,8 @@ class ResourceQuotaController:
         if resource.group == "" and resource.resource in FULL:
             full: Mirror[Any] = self._full[resource.resource]
             return full.list(namespace)
+        if _name(resource) == CLAIMS:
+            return self._claims.list(namespace)
         if resource not in self._ends:
             try:
                 mirror = self._context.metadata_mirror(resource)
@@ -124,6 +142,37 @@ class ResourceQuotaController:
         counted: Mirror[Any] = self._context.wanted[resource]
         await counted.synced()
         return counted.list(namespace)
+
+    async def _around(self, namespace: str) -> Surroundings:
+        """Return what the claims of a namespace are counted by."""
+        if self._classes is None:
+            self._classes = self._context.mirror(DeviceClass)
+            await self._classes.synced()
+            self._context.ends.append(self._classes.subscribe(self._class_changed))
+        await self._classes.synced()
+        named = {one.metadata.name: one.spec.extendedResourceName for one in self._classes.list()}
+        pods: dict[str, Pod] = {
+            one.metadata.name: one for one in self._full["pods"].list(namespace)
+        }
+        claims = self._claims.list(namespace)
+        first: dict[str, str] = {}
+
+        def pod(name: str) -> dict[str, Any] | None:
+            return to_wire(pods[name]) if name in pods else None
+
+        def first_claim(uid: str) -> str:
+            if not first:
+                first.update(first_claims(to_wire(one) for one in claims if is_extended_claim(one)))
+            return first.get(uid, "")
+
+        return Surroundings(lambda name: named.get(name) or "", pod, first_claim)
+
+    def _class_changed(self, before: DeviceClass | None, after: DeviceClass | None) -> None:
+        """Requeue the quotas of claims, whose devices may count for another resource."""
+        if before is None or after is None or before.spec != after.spec:
+            for quota in self._quotas.list():
+                if matching(*CLAIMS, quota.spec.hard):
+                    self._context.queue.add(Key(quota.metadata.namespace, quota.metadata.name))
 
     def _gone(self, before: Any, after: Any) -> None:
         """Requeue the quotas of a namespace in which an object was deleted."""
@@ -199,7 +248,7 @@ def _use(pod: Pod) -> tuple[object, ...]:
     deletion = meta.deletionTimestamp, meta.deletionGracePeriodSeconds
     # The deadline is the scopes' Terminating and NotTerminating.
     amounts = spec.containers, spec.initContainers, spec.resources, spec.activeDeadlineSeconds
-    return is_terminal(pod), deletion, amounts
+    return is_terminal(pod), deletion, amounts, pod.status.extendedResourceClaimStatus
 
 
 def _claim_changed(
@@ -210,6 +259,10 @@ def _claim_changed(
         or before.spec != after.spec
         or before.status.allocatedResources != after.status.allocatedResources
     )
+
+
+def _is_gone(before: Any, after: Any) -> bool:
+    return before is not None and after is None
 
 
 def _gone_or_changed(before: Any, after: Any) -> bool:

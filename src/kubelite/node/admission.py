@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from msgspec import Struct
 
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.machinery.extended_resources import claimed_resources, is_extended
 from kubelite.api.machinery.node_matching import suits_node
 from kubelite.api.machinery.tolerations import Tolerations
 from kubelite.node.live_node import NodeView
@@ -115,19 +116,16 @@ def shortages(pod: Pod, others: Sequence[Pod], node: NodeView) -> Iterator[Short
     if len(others) >= allowed_pods:
         yield Shortage("pods", 1, len(others), allowed_pods)
     used = used_by(others)
+    claimed = claimed_resources(pod)
     for name, amount in sorted(pod_requests(pod).items()):
+        if name in claimed:
+            continue
         # An extended resource that the node does not know may be the cluster's: the scheduler has accounted for it.
         if amount <= 0 or (is_extended(name) and name not in node.allocatable):
             continue
         available = amount_of(name, node.allocatable.get(name, "0"))
         if used.get(name, 0) + amount > available:
             yield Shortage(name, amount, used.get(name, 0), available)
-
-
-def is_extended(name: str) -> bool:
-    """Return whether a resource is one that Kubernetes itself gives no meaning (the concept "Extended Resources")."""
-    domain, slash, _ = name.partition("/")
-    return bool(slash) and not (domain == "kubernetes.io" or domain.endswith(".kubernetes.io"))
 
 
 def resize_refusal(pod: Pod, others: Sequence[Pod], node: NodeView) -> Pending | None:

@@ -43,13 +43,13 @@ from kubelite.api.kinds.core.nodes import (
 from kubelite.api.kinds.core.scheduling import Taint
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.meta import ObjectMeta, OwnerReference
+from kubelite.api.machinery.extended_resources import is_extended
 from kubelite.api.machinery.load_balancing import announcer_of
 from kubelite.api.machinery.local_volumes import STORAGE_ROOM
 from kubelite.api.machinery.quantity import canonical_quantity
 from kubelite.api.machinery.times import format_micro_time, format_time
 from kubelite.clock import Clock
 from kubelite.log import Complaint
-from kubelite.node.admission import is_extended
 from kubelite.node.allocatable import DEFAULT_RESERVATIONS, Reservations, left_for_pods
 from kubelite.node.eviction.conditions import pressure_conditions
 from kubelite.node.machine import Machine

@@ -8,7 +8,7 @@ import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +30,8 @@ from kubelite.store.lmdb_engine import (
     sync,
 )
 
-SUFFIX = ".mdb"
+PREFIX, SUFFIX = "kubelite", ".mdb"
+ROOM_BYTES = 64 * 1024 * 1024  # left free beside what the copy takes
 STAGING = "restoring"
 # Revisions that a restored store skips: more than a server can have used since the snapshot (as etcdutl's advice).
 SKIPPED_REVISIONS = 1_000_000_000
@@ -58,19 +59,23 @@ class Report(Struct, frozen=True):
     problems: Sequence[str]
 
 
-def save(data: Path, folder: Path, now: datetime) -> Snapshot:
-    """Copy the data folder `data`, in use or not, to a new file in `folder`; raises SnapshotFailed."""
+def save(data: Path, folder: Path, now: datetime, prefix: str = PREFIX) -> Snapshot:
+    """Copy the data folder `data`, in use or not, to a new file in `folder`; raises SnapshotFailed.
+
+    The name begins with `prefix`. A copy that would not leave as much room as it takes is refused: the store needs it.
+    """
     if not (data / DATA_FILE).is_file():
         raise SnapshotFailed(f"cannot save a snapshot: no store in {data}")
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _require_room(folder, (data / DATA_FILE).stat().st_blocks * 512)
         with tempfile.TemporaryDirectory(dir=folder) as work:
             with _reading(data) as env:
                 env.copy(work, compact=True)
             copied = Path(work) / DATA_FILE
             with _reading(copied, subdir=False) as env, env.begin() as transaction:
                 revision = _revision(transaction, _table(env, b"meta", transaction))
-            name = f"kubelite-{now:%Y%m%d-%H%M%S}-{revision}{SUFFIX}"
+            name = f"{prefix}-{now:%Y%m%d-%H%M%S}-{revision}{SUFFIX}"
             copied.chmod(0o600)
             sync(copied)
             copied.rename(folder / name)
@@ -80,13 +85,23 @@ def save(data: Path, folder: Path, now: datetime) -> Snapshot:
     return _snapshot(folder / name)
 
 
-def list_snapshots(folder: Path) -> list[Snapshot]:
-    """Return the snapshots of a folder, oldest first."""
-    return [_snapshot(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
+def _require_room(folder: Path, size_bytes: int) -> None:
+    """Raise SnapshotFailed unless a copy of this size and a second one fit in the folder."""
+    state = os.statvfs(folder)
+    free_bytes, needed_bytes = state.f_bavail * state.f_frsize, 2 * size_bytes + ROOM_BYTES
+    if free_bytes < needed_bytes:
+        raise SnapshotFailed(
+            f"cannot save a snapshot in {folder}: {free_bytes >> 20} MB are free there, "
+            f"and {needed_bytes >> 20} MB are needed"
+        )
 
 
-def restore(snapshot: Path, data: Path) -> Path | None:
+def restore(
+    snapshot: Path, data: Path, prepare: Callable[[], object] = lambda: None
+) -> Path | None:
     """Replace the data of a folder by a snapshot; return the path of the former data, None if there was none.
+
+    `prepare` is called in between, when the snapshot was found whole and the folder is held. What it raises is raised.
 
     The next revision is far above all that clients may have seen since the snapshot, and no change before it is kept:
     each of them is told to list anew, and none takes a new object for one that it knows.
@@ -106,6 +121,7 @@ def restore(snapshot: Path, data: Path) -> Path | None:
                 raise SnapshotFailed(f"cannot restore {snapshot}: another process reads {data}")
             try:
                 _stage(snapshot, staged)
+                prepare()
                 return _put_in_place(staged, data)
             finally:
                 shutil.rmtree(staged, ignore_errors=True)

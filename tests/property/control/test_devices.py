@@ -17,7 +17,7 @@ from unit.control.scheduler.devices.offers import (
 
 from kubelite.api.kinds.resource import AllocationResult
 from kubelite.control.scheduler.devices.pools import Offer
-from kubelite.control.scheduler.devices.requests import AllocationFailed
+from kubelite.control.scheduler.devices.protocol import AllocationFailed
 
 SLOTS = 4  # what the devices of the pool share
 

@@ -11,7 +11,11 @@ from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.resource import ResourceClaim, ResourceSlice
 from kubelite.api.machinery.times import format_time
-from kubelite.control.device_taint_eviction import DeviceTaintEvictionController
+from kubelite.control.device_taint_eviction import (
+    DELETION_SECONDS,
+    DELETIONS,
+    DeviceTaintEvictionController,
+)
 from unit.control.scheduler.devices.offers import DRIVER, make_device, make_slice
 from unit.control.scheduler.pods import make_pod
 
@@ -109,3 +113,34 @@ async def test_slices_are_followed_only_once_a_claim_is_in_use() -> None:
         assert (ResourceSlice, "") not in running.context.wanted
         await use(harness)
         assert (ResourceSlice, "") in running.context.wanted
+
+
+async def test_pods_that_leave_are_counted_with_the_time_it_took() -> None:
+    deletions, seconds = DELETIONS.labelled(), DELETION_SECONDS.labelled()
+    before = deletions.value, seconds.count, seconds.total
+    async with Harness(DeviceTaintEvictionController) as harness:
+        added = format_time(harness.clock.now() - timedelta(seconds=61))
+        await use(harness, {**FOREVER, "tolerationSeconds": 60})
+        await harness.client.create(slice_with(taint(harness, timeAdded=added)))
+        await harness.settle()
+    assert (deletions.value, seconds.count) == (before[0] + 1, before[1] + 1)
+    assert 1 <= seconds.total - before[2] < 3
+
+
+async def test_pods_leave_the_devices_of_their_extended_resources() -> None:
+    async with Harness(DeviceTaintEvictionController) as harness:
+        await harness.client.create(slice_with(taint(harness)))
+        made = await harness.client.create(make_pod("p"))
+        user = {"resource": "pods", "name": "p", "uid": made.metadata.uid}
+        result = {"request": "r", "driver": DRIVER, "pool": "pool", "device": "d"}
+        status = {"allocation": {"devices": {"results": [result]}}, "reservedFor": [user]}
+        body = {"metadata": {"name": "c", "namespace": "default"}, "status": status}
+        await harness.client.create(msgspec.convert(body, ResourceClaim))
+        named = {"resourceClaimName": "c", "requestMappings": []}
+        status = {"extendedResourceClaimStatus": named}
+        await harness.client.patch(Pod, "p", {"status": status}, "default", subresource="status")
+        await harness.settle()
+        assert stays(harness)
+        await harness.client.patch(Pod, "p", {"spec": {"nodeName": "n0"}}, "default")
+        await harness.settle()
+        assert not stays(harness)

@@ -1,12 +1,16 @@
 """Resource claims from templates, and the end of claims that no pod uses."""
 
+from typing import Any
+
 import pytest
 from fakes.harness import Harness
 from msgspec.structs import replace
 
+from kubelite.api.errors import Forbidden
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.pods import (
     Pod,
+    PodExtendedResourceClaimStatus,
     PodResourceClaim,
     PodResourceClaimStatus,
     PodSpec,
@@ -25,7 +29,10 @@ from kubelite.api.kinds.resource import (
     ResourceClaimTemplateSpec,
 )
 from kubelite.api.machinery.resource_claims import FINALIZER, reservation_for
+from kubelite.control.ownership import controller_reference
 from kubelite.control.resource_claims import (
+    CLAIMS,
+    CREATES,
     ClaimReleaseController,
     ResourceClaimController,
     name_base,
@@ -205,3 +212,70 @@ async def test_a_generated_claim_goes_with_the_end_of_its_pod() -> None:
 def test_long_names_are_cut_by_their_share(pod_name: str, claim_name: str, base: str) -> None:
     assert name_base(pod_name, claim_name) == base
     assert len(base) <= 57
+
+
+def for_extended_resources(owner: Pod) -> ResourceClaim:
+    claim = allocated(owner, name="web-extended-resources-x")
+    meta = replace(
+        claim.metadata,
+        annotations={"resource.kubernetes.io/extended-resource-claim": "true"},
+        ownerReferences=[controller_reference(owner)],
+    )
+    return replace(claim, metadata=meta)
+
+
+async def test_the_claim_for_extended_resources_goes_with_the_end_of_its_pod() -> None:
+    async with Harness(*CONTROLLERS) as harness:
+        plain = Pod(
+            metadata=ObjectMeta(name="web", namespace="default"), spec=PodSpec(nodeName="n")
+        )
+        made = await harness.client.create(plain)
+        claim = await harness.client.create(for_extended_resources(made))
+        named = PodExtendedResourceClaimStatus(resourceClaimName=claim.metadata.name)
+        running = PodStatus(phase="Running", extendedResourceClaimStatus=named)
+        made = await harness.client.update(replace(made, status=running), "status")
+        await harness.settle()
+        assert [one.status.allocation is not None for one in harness.client.all(ResourceClaim)] == [
+            True
+        ]
+        over = replace(running, phase="Succeeded")
+        await harness.client.update(replace(made, status=over), "status")
+        await harness.settle()
+        assert harness.client.all(ResourceClaim) == []
+
+
+async def test_claims_are_counted_by_what_they_are_made_from() -> None:
+    success, failure = CREATES.labelled("success", "false"), CREATES.labelled("failure", "false")
+    before = success.value, failure.value
+    async with Harness(*CONTROLLERS) as harness:
+        await harness.client.create(template())
+        owner = await harness.client.create(pod())
+        await harness.client.create(allocated())
+        await harness.client.create(for_extended_resources(owner))
+        admin = allocated(name="admin")
+        (request,) = SPEC.devices.requests
+        asked = ExactDeviceRequest(deviceClassName="gpu", adminAccess=True)
+        devices = DeviceClaim(requests=[replace(request, exactly=asked)])
+        spec = ResourceClaimSpec(devices=devices)
+        await harness.client.create(replace(admin, spec=spec))
+        await harness.settle()
+        assert CLAIMS.read is not None
+        assert sorted(CLAIMS.read()) == [
+            (("false", "false", "resource_claim_template"), 1.0),
+            (("true", "false", ""), 1.0),
+            (("true", "false", "extended_resource"), 1.0),
+            (("true", "true", ""), 1.0),
+        ]
+        create = harness.client.create
+
+        async def failing(item: Any) -> Any:
+            if isinstance(item, ResourceClaim):
+                raise Forbidden("exceeded quota")
+            return await create(item)
+
+        harness.client.create = failing  # type: ignore[method-assign]  # the failure
+        await create(pod("other"))
+        await harness.settle()
+        assert failure.value > before[1]
+    assert success.value == before[0] + 1
+    assert CLAIMS.read is None

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from fakes.harness import Harness
 from fakes.static_resources import StaticResources
+from msgspec.structs import replace
 from simulation.simulated_loop import simulated
 
 from kubelite.api.kinds.core.config import Secret
@@ -17,8 +18,11 @@ from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.quota import ResourceQuota
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.model import Kind
+from kubelite.api.kinds.resource import DeviceClass, ResourceClaim
+from kubelite.api.machinery.extended_resources import CLAIM_ANNOTATION
 from kubelite.api.machinery.times import format_time
 from kubelite.control.options import Options, Resource
+from kubelite.control.ownership import controller_reference
 from kubelite.control.resource_quota import (
     OBJECT_COST_BYTES,
     ResourceQuotaController,
@@ -381,3 +385,57 @@ def test_a_claim_or_service_that_stays_as_it_is_is_not_looked_at(changed: Any) -
     assert changed(one, None)
     assert changed(one, other)
     assert not changed(one, relabelled)
+
+
+async def test_devices_of_claims_are_counted_again_when_a_claim_goes_or_a_class_changes() -> None:
+    served = ServedResources()
+    claims = Resource("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", True)
+    served.served = (*RESOURCES, claims)
+    asked = {"deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 2}
+    spec = {"devices": {"requests": [{"name": "r", "exactly": asked}]}}
+    devices, gpus = "gpu.deviceclass.resource.k8s.io/devices", "requests.example.com/gpu"
+    async with Harness(ResourceQuotaController, options=Options(resources=served)) as harness:
+        client = harness.client
+        await client.create(made(DeviceClass, "gpu", ""))
+        await client.create(made(ResourceClaim, "a", spec=spec))
+        await client.create(made(ResourceClaim, "b", spec=spec))
+        await client.create(quota(hard={devices: "9", gpus: "9"}))
+        await harness.settle()
+        assert use_of(harness) == {devices: "4", gpus: "0"}
+        changed = {"spec": {"extendedResourceName": "example.com/gpu"}}
+        await client.patch(DeviceClass, "gpu", changed)
+        await harness.settle()
+        assert use_of(harness) == {devices: "4", gpus: "4"}
+        await client.delete(ResourceClaim, "a", "default")
+        await harness.settle()
+        assert use_of(harness) == {devices: "2", gpus: "2"}
+
+
+async def test_the_claim_for_a_pods_extended_resources_is_in_the_count_of_the_pod() -> None:
+    served = ServedResources()
+    claims = Resource("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", True)
+    served.served = (*RESOURCES, claims)
+    asked = {"deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 1}
+    spec = {"devices": {"requests": [{"name": "r", "exactly": asked}]}}
+    gpus = "requests.example.com/gpu"
+    async with Harness(ResourceQuotaController, options=Options(resources=served)) as harness:
+        client = harness.client
+        named = {"extendedResourceName": "example.com/gpu"}
+        await client.create(made(DeviceClass, "gpu", "", spec=named))
+        resources = {"requests": {"example.com/gpu": "1"}}
+        containers = [{"name": "c", "resources": resources}]
+        user = await client.create(made(Pod, "p", spec={"containers": containers}))
+        for name in ("first", "second"):
+            claim = made(ResourceClaim, name, spec=spec)
+            owners, annotations = [controller_reference(user)], {CLAIM_ANNOTATION: "true"}
+            meta = replace(claim.metadata, ownerReferences=owners, annotations=annotations)
+            await client.create(replace(claim, metadata=meta))
+        await client.create(quota(hard={gpus: "9"}))
+        await harness.settle()
+        assert use_of(harness) == {gpus: "2"}
+        # The pod says which claim is its own; the other goes, as whoever made it wants.
+        status = {"extendedResourceClaimStatus": {"resourceClaimName": "second"}}
+        await client.patch(Pod, "p", {"status": status}, "default", subresource="status")
+        await client.delete(ResourceClaim, "first", "default")
+        await harness.settle()
+        assert use_of(harness) == {gpus: "1"}

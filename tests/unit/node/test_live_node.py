@@ -9,7 +9,8 @@ import pytest
 from kubelite.api.kinds.core.events import Event
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
-from kubelite.node.admission import is_extended, rejection
+from kubelite.api.machinery.extended_resources import is_extended
+from kubelite.node.admission import rejection
 from kubelite.node.live_node import NodeView
 from unit.node.cluster import Cluster, container, is_ready, run_virtually
 
@@ -181,3 +182,19 @@ def test_a_resource_that_the_node_does_not_know_is_the_clusters() -> None:
     assert rejection(pod, [], NODE) is None
     none_left = msgspec.structs.replace(NODE, allocatable={**NODE.allocatable, RESOURCE: "0"})
     assert rejection(pod, [], none_left) is not None
+
+
+@pytest.mark.parametrize("name", [RESOURCE, "deviceclass.resource.kubernetes.io/gpu"])
+def test_what_a_claim_serves_the_node_need_not_have(name: str) -> None:
+    spec = {"containers": [container(resources={"requests": {name: "1"}})]}
+    mapping = {"containerName": "app", "resourceName": name, "requestName": "r"}
+    named = {"resourceClaimName": "c", "requestMappings": [mapping]}
+    none_left = msgspec.structs.replace(NODE, allocatable={**NODE.allocatable, name: "0"})
+    unserved = msgspec.convert({"spec": spec}, Pod)
+    refused = rejection(unserved, [], none_left)
+    assert refused is not None
+    assert refused.reason == f"OutOf{name}"
+    status = {"extendedResourceClaimStatus": named}
+    served = msgspec.convert({"spec": spec, "status": status}, Pod)
+    assert rejection(served, [], none_left) is None
+    assert rejection(served, [], NODE) is None

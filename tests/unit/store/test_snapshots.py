@@ -48,15 +48,15 @@ async def test_save_while_in_use_and_restore(tmp_path: Path) -> None:
     await _elsewhere(
         f"snapshots.save(Path({str(data)!r}), Path({str(folder)!r}), datetime(2026, 1, 2, 3, 4, 5))"
     )
-    [saved] = snapshots.list_snapshots(folder)
+    [saved] = folder.iterdir()
     assert saved.name == "kubelite-20260102-030405-21.mdb"
-    assert stat.S_IMODE(saved.path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(saved.stat().st_mode) == 0o600
     before = [(entry.key, entry.value) for entry in store.list("/").entries]
     await store.commit(Put("/pods/default/later", b"x"))
     with pytest.raises(StoreLocked):
-        snapshots.restore(saved.path, data)
+        snapshots.restore(saved, data)
     await store.close()
-    former = snapshots.restore(saved.path, data)
+    former = snapshots.restore(saved, data)
     assert former is not None
     assert former.exists()
     store = await EmbeddedStore.open(data, clock=SystemClock())
@@ -68,7 +68,7 @@ async def test_save_while_in_use_and_restore(tmp_path: Path) -> None:
     await store.close()
     report = await _elsewhere(f"snapshots.check(Path({str(data)!r}))")
     assert "problems=[]" in report
-    assert list(folder.iterdir()) == [saved.path]
+    assert list(folder.iterdir()) == [saved]
 
 
 async def test_a_whole_folder_has_no_problems(tmp_path: Path) -> None:

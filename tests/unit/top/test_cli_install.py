@@ -174,12 +174,9 @@ def test_completion_is_a_program_of_that_shell(shell: str, tmp_path: Path) -> No
 def test_snapshots_are_completed(tmp_path: Path) -> None:
     folder = tmp_path / "snapshots"
     folder.mkdir()
-    saved = folder / "snapshot-2026-01-02T03-04-05Z.kubelite"
-    for name in (saved.name, "other.txt"):
+    names = ["kubelite-20260102-030405-7.mdb", "scheduled-a-20260102-040506-9.sealed"]
+    for name in (*names, "other.txt"):
         (folder / name).touch()
-    from kubelite.store import snapshots
-
-    names = [each.name for each in snapshots.list_snapshots(folder)]
     words = f"kubelite snapshot restore --data-dir {tmp_path} "
     variables = {"_KUBELITE_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": "5"}
     result = CliRunner().invoke(main, prog_name="kubelite", env=variables)

@@ -322,6 +322,19 @@ def retire_keys(path: Path) -> Keys:
     return read_keys(path)
 
 
+def merge_keys(path: Path, others: Path) -> Keys:
+    """Add the keys of another file, which a store that comes here needs; the first key stays the first.
+
+    A key of another file replaces one of the same name, for the store that used that one goes. Raises
+    EncryptionFailed, OSError. Blocks.
+    """
+    theirs = read_keys(others).keys
+    named = {key.name for key in theirs}
+    ours = read_keys(path).keys if path.exists() else ()
+    _write(path, Keys((*(key for key in ours if key.name not in named), *theirs)))
+    return read_keys(path)
+
+
 def _new_key(number: int, randomness: Randomness) -> Key:
     return Key(f"key{number}", base64.b64encode(randomness.token_bytes(KEY_BYTES)).decode())
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from kubelite.api.machinery.device_quota import PLURAL as CLAIMS
+from kubelite.api.machinery.device_quota import Surroundings, claim_usage, is_of_claims
 from kubelite.api.machinery.pod_amounts import add, pod_amounts
 from kubelite.api.machinery.quantity import Quantity, parse_quantity
 
@@ -51,8 +53,10 @@ def count_name(plural: str, group: str) -> str:
     return f"count/{plural}.{group}" if group else f"count/{plural}"
 
 
-def usage(plural: str, group: str, item: Json, now: datetime) -> Amounts:
-    """Return the amounts that one object uses."""
+def usage(
+    plural: str, group: str, item: Json, now: datetime, around: Surroundings | None = None
+) -> Amounts:
+    """Return the amounts that one object uses; without `around`, the devices of a ResourceClaim are left out."""
     used = {count_name(plural, group): ONE}
     if group == "":
         if plural in PLAIN_COUNTS:
@@ -63,6 +67,8 @@ def usage(plural: str, group: str, item: Json, now: datetime) -> Amounts:
             used |= _service_usage(item)
         elif plural == "persistentvolumeclaims":
             used |= _claim_usage(item)
+    elif (plural, group) == CLAIMS and around is not None:
+        used |= claim_usage(item, around, lambda pod: _pod_usage(pod, now))
     return used
 
 
@@ -135,7 +141,7 @@ def written(amounts: Amounts) -> dict[str, str]:
 
 def _is_of(plural: str, group: str, name: str) -> bool:
     if group:
-        return False
+        return (plural, group) == CLAIMS and is_of_claims(name)
     if plural == "pods":
         return (
             name in POD_RESOURCES

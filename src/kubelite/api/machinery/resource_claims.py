@@ -25,6 +25,14 @@ def claim_names(pod: Pod) -> dict[str, str]:
     return found
 
 
+def claims_of(pod: Pod) -> list[str]:
+    """Return the names of all claims of a pod that are made, that of its extended resources included."""
+    found = [name for name in claim_names(pod).values() if name]
+    if extended := pod.status.extendedResourceClaimStatus:
+        found.append(extended.resourceClaimName)
+    return found
+
+
 def foreign_claim(pod: Pod, claim: ResourceClaim) -> str:
     """Return why a claim is not the one that was made for a pod, in Kubernetes' wording; "" if it is."""
     controllers = [one.uid for one in claim.metadata.ownerReferences if one.controller]

@@ -7,10 +7,15 @@ decision returns exists and passes all filters at that moment. Pods that came me
 
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from kubelite.control.scheduler.affinity import AffinityState, NamespaceLabels, affinity_scores
-from kubelite.control.scheduler.devices.claims import CANNOT_ALLOCATE, FILTER, ClaimState
-from kubelite.control.scheduler.devices.requests import AllocationFailed, NotPrepared
+from kubelite.control.scheduler.devices.protocol import (
+    CANNOT_ALLOCATE,
+    FILTER,
+    AllocationFailed,
+    NotPrepared,
+)
 from kubelite.control.scheduler.filters import Rejection, rejection
 from kubelite.control.scheduler.load import WEIGHT as LOAD_WEIGHT
 from kubelite.control.scheduler.load import NodeLoads
@@ -21,6 +26,9 @@ from kubelite.control.scheduler.spread import SpreadState, spread_scores
 from kubelite.control.scheduler.steps import YIELD_EVERY, Steps, TooManySteps
 from kubelite.control.scheduler.volumes import Volumes, VolumeState
 from kubelite.randomness import Randomness
+
+if TYPE_CHECKING:
+    from kubelite.control.scheduler.devices.claims import ClaimState
 
 TOO_MANY_TERMS = "too many affinity and topology spread terms, of this pod and others, to check"
 SIGNATURES_LIMIT = 64  # signatures of pods whose filter results are cached
@@ -80,7 +88,7 @@ class Decider:
         self._kept: OrderedDict[bytes, dict[str, tuple[int, Judgement]]] = OrderedDict()
 
     def choose(
-        self, info: PodInfo, claims: ClaimState | None = None
+        self, info: PodInfo, claims: "ClaimState | None" = None
     ) -> Steps[tuple[NodeInfo, VolumeState | None]]:
         """Return the best node for a pod with these resource claims.
 
@@ -96,7 +104,7 @@ class Decider:
         return result
 
     def _choose(
-        self, info: PodInfo, claims: ClaimState | None
+        self, info: PodInfo, claims: "ClaimState | None"
     ) -> Steps[tuple[NodeInfo, VolumeState | None]]:
         nodes = self.snapshot.known()
         volumes = None
@@ -138,7 +146,7 @@ class Decider:
         info: PodInfo,
         feasible: Sequence[NodeInfo],
         scores: Sequence[NodeScore],
-        claims: ClaimState | None,
+        claims: "ClaimState | None",
     ) -> Steps[list[float]]:
         """Return the value of each feasible node."""
         if len(feasible) <= 1:
@@ -182,7 +190,7 @@ class Decider:
         node: NodeInfo,
         snapshot: Snapshot,
         volumes: VolumeState | None,
-        claims: ClaimState | None = None,
+        claims: "ClaimState | None" = None,
     ) -> Steps[Rejection | None]:
         """Return why a node cannot take a pod, None if it can; uses no cached result."""
         found = rejection(info, node)
@@ -209,7 +217,7 @@ class Decider:
         info: PodInfo,
         nodes: Sequence[NodeInfo],
         beyond: "_BeyondNode",
-        claims: ClaimState | None,
+        claims: "ClaimState | None",
     ) -> Steps[tuple[list[NodeInfo], list[NodeScore], dict[str, Rejection]]]:
         kept = self._judgements(info)
         nominated = self.snapshot.nominated

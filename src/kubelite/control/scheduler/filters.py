@@ -80,6 +80,8 @@ def resources(info: PodInfo, node: NodeInfo) -> Rejection | None:
         short.append("Too many pods")
     for name, wanted in info.requests.items():
         total = allocatable.get(name, 0)
+        if not total and name in info.device_classes:
+            continue  # devices of the class have to serve it
         if wanted > 0 and wanted > total - requested.get(name, 0):
             short.append(f"Insufficient {name}")
             # Preemption cannot free what even the empty node lacks.

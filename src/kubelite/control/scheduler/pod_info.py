@@ -12,6 +12,7 @@ from kubelite.api.kinds.core.scheduling import (
     WeightedPodAffinityTerm,
 )
 from kubelite.api.kinds.meta import LabelSelector, LabelSelectorRequirement
+from kubelite.api.machinery.extended_resources import may_be_devices
 from kubelite.api.machinery.node_matching import TermMatcher
 from kubelite.api.machinery.pod_claims import claim_names
 from kubelite.api.machinery.tolerations import Taint, Tolerations
@@ -112,6 +113,8 @@ class PodInfo:
         "claims",
         "constraints",
         "cpu_assumed",
+        "device_classes",
+        "device_resources",
         "images",
         "key",
         "labels",
@@ -136,6 +139,12 @@ class PodInfo:
         self.labels = pod.metadata.labels
         self.priority = spec.priority or 0
         self.requests = pod_requests(pod)
+        self.device_resources = tuple(
+            name
+            for name, wanted in self.requests.items()
+            if "/" in name and wanted > 0 and may_be_devices(name)
+        )
+        self.device_classes: Mapping[str, str] = {}  # those that serve them, as last looked up
         assumed = pod_requests(pod, assume=True)
         self.cpu_assumed = assumed.get("cpu", 0)
         self.memory_assumed = assumed.get("memory", 0)
@@ -236,6 +245,8 @@ class PodInfo:
     def signature(self) -> bytes | None:
         """What is equal for pods that every node treats alike, a digest; None if nodes do not judge the pod alone."""
         if self.has_affinity or self.constraints or self.claims or self.pod.spec.resourceClaims:
+            return None
+        if self.device_classes:
             return None
         if self._signature is None:
             self._signature = self._digest()

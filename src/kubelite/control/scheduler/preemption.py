@@ -7,17 +7,20 @@ selected are selected once more, so those returned are still the fewest on a nod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.policy import PodDisruptionBudget
 from kubelite.control.scheduler.decision import Decider, Unschedulable, histogram
-from kubelite.control.scheduler.devices.claims import ClaimState
 from kubelite.control.scheduler.node_info import NodeInfo
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.steps import Steps, TooManySteps
 from kubelite.control.scheduler.volumes import VolumeState
+
+if TYPE_CHECKING:
+    from kubelite.control.scheduler.devices.claims import ClaimState
 
 # The budgets that select pods of a namespace with some labels; None for each step that finds none.
 Budgets = Callable[[str, Mapping[str, str]], Iterable[PodDisruptionBudget | None]]
@@ -55,7 +58,7 @@ def preempt(
     info: PodInfo,
     refused: Unschedulable,
     budgets: Budgets,
-    claims: ClaimState | None = None,
+    claims: "ClaimState | None" = None,
 ) -> Steps[Outcome]:
     """Find the node where evicting victims lets the pod fit, by the order of `Candidate`s."""
     if info.pod.spec.preemptionPolicy == "Never":
@@ -95,7 +98,7 @@ class _Search:
         info: PodInfo,
         volumes: VolumeState | None,
         budgets: Budgets,
-        claims: ClaimState | None,
+        claims: "ClaimState | None",
     ) -> None:
         self._decider = decider
         self._info = info
@@ -172,7 +175,7 @@ def _candidate(
     node: NodeInfo,
     volumes: VolumeState | None,
     budgets: Budgets,
-    claims: ClaimState | None,
+    claims: "ClaimState | None",
 ) -> Steps[Candidate | None]:
     """Return the fewest victims on a node: remove all pods of lower priority, then reprieve those that still fit."""
     if node.node is None:

@@ -17,6 +17,7 @@ WAKE_AT_ONCE = 500  # pods requeued in one turn of the loop: about a millisecond
 
 NODE, POD_REMOVED, POD_PLACED, VOLUME = "node", "pod removed", "pod placed", "volume"
 DEVICE = "device"  # a slice, a class, or a claim that has devices no longer
+DEVICE_CLASS = "device class"  # it serves other extended resources
 ITSELF = "itself"  # the pod changed, so any filter may accept it now
 REQUEUE_EVENTS: dict[str, frozenset[str]] = {
     "NodeUnschedulable": frozenset({NODE}),
@@ -24,7 +25,7 @@ REQUEUE_EVENTS: dict[str, frozenset[str]] = {
     "TaintToleration": frozenset({NODE}),
     "NodeAffinity": frozenset({NODE}),
     "NodePorts": frozenset({NODE, POD_REMOVED}),
-    "NodeResourcesFit": frozenset({NODE, POD_REMOVED}),
+    "NodeResourcesFit": frozenset({NODE, POD_REMOVED, DEVICE_CLASS}),
     "InterPodAffinity": frozenset({NODE, POD_REMOVED, POD_PLACED}),
     "PodTopologySpread": frozenset({NODE, POD_REMOVED, POD_PLACED}),
     "NodeVolumeLimits": frozenset({NODE, VOLUME, POD_REMOVED}),

@@ -8,8 +8,8 @@ a cluster event requeues it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
@@ -26,21 +26,22 @@ from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
 from kubelite.control.pods import condition, is_terminal
 from kubelite.control.scheduler.decision import Decider, Unschedulable
-from kubelite.control.scheduler.devices.claims import (
+from kubelite.control.scheduler.devices.protocol import (
     FILTER,
+    AllocationFailed,
+    AllocationLost,
     ClaimNotMade,
-    ClaimState,
     DeviceNotReady,
+    NotPrepared,
     Reservation,
 )
-from kubelite.control.scheduler.devices.manager import AllocationLost, Devices
-from kubelite.control.scheduler.devices.requests import AllocationFailed, NotPrepared
 from kubelite.control.scheduler.load import NodeLoads, ReadLoads
 from kubelite.control.scheduler.node_info import Snapshot
 from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.preemption import Candidate, Outcome, preempt
 from kubelite.control.scheduler.queue import (
     DEVICE,
+    DEVICE_CLASS,
     NODE,
     NOTHING_BUT_TIME,
     POD_PLACED,
@@ -57,6 +58,11 @@ from kubelite.metrics import LOOP_LAG, REGISTRY
 from kubelite.offload import Offload
 from kubelite.randomness import Randomness
 from kubelite.tasks import TaskSet
+
+if TYPE_CHECKING:
+    from kubelite.control.scheduler.devices.claims import ClaimState
+    from kubelite.control.scheduler.devices.classes import DeviceClasses
+    from kubelite.control.scheduler.devices.manager import Devices
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +107,7 @@ class Scheduler:
         self._volumes = Volumes(mirrors)
         self._mirrors, self._randomness = mirrors, randomness
         self._devices: Devices | None = None  # from the first pod with resource claims on
+        self._classes: DeviceClasses | None = None  # from the first pod with extended resources on
         self.snapshot = Snapshot()
         self.queue = SchedulingQueue()
         self._loads = NodeLoads(read_loads) if read_loads is not None else None
@@ -144,6 +151,8 @@ class Scheduler:
             end()
         if self._devices is not None:
             self._devices.close()
+        if self._classes is not None:
+            self._classes.close()
         await self._tasks.stop()
         self.queue.close()
         await self._events.close()
@@ -278,9 +287,9 @@ class Scheduler:
         LOOP_LAG.sample()
         if info.cost_bytes > INLINE_WORK.value:
             await self._offload.run(info.cost_bytes, info.prepare)
-        claims = None
+        claims: ClaimState | None = None
         try:
-            if info.pod.spec.resourceClaims:
+            if info.pod.spec.resourceClaims or info.device_resources:
                 claims = await self._claims_of(info)
             (node, volumes), _ = await in_turns(self._decider.choose(info, claims))
         except Unschedulable as refused:
@@ -323,9 +332,17 @@ class Scheduler:
         binding = self._bind(waiting, node.name, preparation, reservation)
         return self._tasks.start(binding, name=f"bind {info.key}")
 
-    async def _claims_of(self, info: PodInfo) -> ClaimState:
-        """Return the resource claims of a pod. Raises ClaimNotMade and AllocationFailed."""
+    async def _claims_of(self, info: PodInfo) -> "ClaimState | None":
+        """Return the resource claims of a pod, None if it needs none. Raises ClaimNotMade and AllocationFailed."""
+        if info.device_resources:
+            info.device_classes = await self._classes_for(info.device_resources)
+        pod = info.pod
+        is_named = pod.status.extendedResourceClaimStatus is not None
+        if not (pod.spec.resourceClaims or info.device_classes or is_named):
+            return None
         if self._devices is None:
+            from kubelite.control.scheduler.devices.manager import Devices
+
             self._devices = Devices(
                 mirrors=self._mirrors,
                 clock=self._clock,
@@ -335,7 +352,16 @@ class Scheduler:
                 wake_pod=lambda uid: self.queue.wake_one(uid, DEVICE),
             )
         await self._devices.synced()
-        return await self._devices.read(info.pod)
+        return await self._devices.read(info)
+
+    async def _classes_for(self, resources: Iterable[str]) -> Mapping[str, str]:
+        """Return the device classes that serve extended resources."""
+        if self._classes is None:
+            from kubelite.control.scheduler.devices.classes import DeviceClasses
+
+            self._classes = DeviceClasses(self._mirrors, lambda: self.queue.wake(DEVICE_CLASS))
+        await self._classes.synced()
+        return self._classes.serving(resources)
 
     async def _bind(
         self,
@@ -422,7 +448,7 @@ class Scheduler:
     # --- when there is no node
 
     async def _explain(
-        self, waiting: Waiting, refused: Unschedulable, claims: ClaimState | None
+        self, waiting: Waiting, refused: Unschedulable, claims: "ClaimState | None"
     ) -> None:
         """Make the pod unschedulable, preempt other pods if that helps, and write the event and the condition."""
         info = waiting.info
@@ -454,8 +480,10 @@ class Scheduler:
                 extra={"pod": "/".join(info.key), "reason": error.message},
             )
 
-    async def _deallocation_for(self, claims: ClaimState) -> str:
+    async def _deallocation_for(self, claims: "ClaimState") -> str:
         """Take back the devices of a claim that keeps its pod from nodes, so that others are found; return a note."""
+        if claims.has_leftover and self._devices is not None:
+            return await self._remove_leftover(claims, self._devices)
         if claims.failure or self._devices is None:
             return "no new claims to deallocate"
         claim = claims.deallocatable()
@@ -467,6 +495,14 @@ class Scheduler:
             return error.message
         return "deallocation of ResourceClaim completed"
 
+    async def _remove_leftover(self, claims: "ClaimState", devices: "Devices") -> str:
+        """Delete the claim that an earlier attempt has made, which is found anew then; return a note."""
+        try:
+            await devices.remove_extended(self._client, claims.pod, claims.leftover)
+        except APIError as error:
+            return error.message
+        return "deletion of ResourceClaim completed"
+
     async def _explain_failure(self, info: PodInfo, error: AllocationFailed) -> None:
         """Write the event and the condition of a pod whose claims cannot be judged."""
         message = f'running "{FILTER}" filter plugin: {error}'
@@ -474,7 +510,7 @@ class Scheduler:
         await self._try_to_report(info, message, None, reason="SchedulerError")
 
     async def _preemption_for(
-        self, waiting: Waiting, refused: Unschedulable, claims: ClaimState | None
+        self, waiting: Waiting, refused: Unschedulable, claims: "ClaimState | None"
     ) -> tuple[Outcome, frozenset[str]]:
         """Return what preemption can do for a refused pod, and the filters whose events requeue the pod.
 
@@ -606,4 +642,5 @@ def _pod_facts(pod: Pod) -> tuple[object, ...]:
         pod.metadata.labels,
         pod.metadata.deletionTimestamp,
         pod.status.resourceClaimStatuses,
+        pod.status.extendedResourceClaimStatus,
     )

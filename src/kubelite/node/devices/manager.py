@@ -16,11 +16,11 @@ from typing import Final
 
 from kubelite.api.kinds.core.container_status import ResourceStatus
 from kubelite.api.kinds.core.pods import Pod
+from kubelite.api.machinery.extended_resources import is_extended
 from kubelite.api.machinery.quantity import parse_quantity
 from kubelite.grpc.server import GrpcServer
 from kubelite.grpc.status import Code, GrpcError
 from kubelite.limits import DEVICE_PLUGINS
-from kubelite.node.admission import is_extended
 from kubelite.node.devices.checkpoint import NAME, encode_table, read_checkpoint
 from kubelite.node.devices.durable_file import DurableFile
 from kubelite.node.devices.injection import injection_of

@@ -29,6 +29,7 @@ from kubelite.node.dra.messages import (
     prepare_of,
     unprepare_of,
 )
+from kubelite.node.dra.metrics import observed_call
 from kubelite.node.plugins.messages import PluginInfo
 from kubelite.node.plugins.registry import Refused
 from kubelite.tasks import TaskSet
@@ -109,12 +110,16 @@ class Driver:
     async def prepare(self, claims: list[Claim]) -> PrepareResponse:
         """Make claims usable by containers."""
         request = ClaimsRequest(claims=claims)
-        return await self.channel.unary(self._prepare, request, timeout_seconds=CALL_SECONDS)
+        return await self._call(self._prepare, request)
 
     async def unprepare(self, claims: list[Claim]) -> UnprepareResponse:
         """Undo `prepare`."""
         request = ClaimsRequest(claims=claims)
-        return await self.channel.unary(self._unprepare, request, timeout_seconds=CALL_SECONDS)
+        return await self._call(self._unprepare, request)
+
+    async def _call(self, method: Method[Q, A], request: Q) -> A:
+        with observed_call(self.name, method.path):
+            return await self.channel.unary(method, request, timeout_seconds=CALL_SECONDS)
 
 
 class Drivers:

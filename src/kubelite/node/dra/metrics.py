@@ -6,18 +6,26 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from kubelite.grpc.status import NAMES, Code, GrpcError
 from kubelite.metrics import REGISTRY, Row
 
 PREPARE, UNPREPARE = "PrepareResources", "UnprepareResources"
 ALL_DRIVERS: Final = "<any>"  # a claim may have devices of several drivers
 _FIRST_SECONDS, _LAST_SECONDS, _BOUNDS = 0.1, 40.0, 15
 _STEP: Final = (_LAST_SECONDS / _FIRST_SECONDS) ** (1 / (_BOUNDS - 1))
+BOUNDS: Final = [round(_FIRST_SECONDS * _STEP**number, 6) for number in range(_BOUNDS)]
 
 OPERATIONS = REGISTRY.histogram(
     "dra_operations_duration_seconds",
     "How long preparing or unpreparing all resource claims of a pod took, by operation and failure.",
     ("operation_name", "is_error"),
-    [round(_FIRST_SECONDS * _STEP**number, 6) for number in range(_BOUNDS)],
+    BOUNDS,
+)
+CALLS = REGISTRY.histogram(
+    "dra_grpc_operations_duration_seconds",
+    "How long calls of DRA drivers took, by driver, method and status.",
+    ("driver_name", "method_name", "grpc_status_code"),
+    BOUNDS,
 )
 CLAIMS_IN_USE = REGISTRY.listing(
     "dra_resource_claims_in_use",
@@ -36,6 +44,21 @@ def observed(operation: str) -> Iterator[None]:
         is_error = "false"
     finally:
         OPERATIONS.labelled(operation, is_error).observe(loop.time() - started)
+
+
+@contextmanager
+def observed_call(driver: str, method: str) -> Iterator[None]:
+    """Observe how long a call of a driver takes, and how it ends."""
+    loop = asyncio.get_running_loop()
+    started, status = loop.time(), Code.CANCELLED
+    try:
+        yield
+        status = Code.OK
+    except GrpcError as error:
+        status = error.code
+        raise
+    finally:
+        CALLS.labelled(driver, method, NAMES[status]).observe(loop.time() - started)
 
 
 def claims_in_use(drivers: Iterable[Collection[str]]) -> list[Row]:

@@ -4,18 +4,15 @@ Names, order and texts are upstream's (dynamic-resource-allocation/resourceclaim
 """
 
 from collections.abc import Sequence
-from typing import Final
 
 from msgspec import Struct
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.resource import ResourceClaim
+from kubelite.api.machinery.extended_resources import may_be_devices
 from kubelite.api.machinery.resource_claims import claim_names, foreign_claim, is_reserved_for
-from kubelite.node.admission import is_extended
 from kubelite.node.devices.protocol import AllocationFailed
 from kubelite.node.pods import AnyContainer
-
-CLASS_PREFIX: Final = "deviceclass.resource.kubernetes.io/"  # of resources that name a DeviceClass
 
 
 class PodClaim(Struct, frozen=True):
@@ -89,5 +86,5 @@ def _extended_requests(pod: Pod, container: AnyContainer) -> list[str]:
         for one in status.requestMappings
         if one.containerName == container.name
         and one.resourceName in wanted
-        and (is_extended(one.resourceName) or one.resourceName.startswith(CLASS_PREFIX))
+        and may_be_devices(one.resourceName)
     ]

@@ -119,6 +119,18 @@ def test_a_nodes_certificate_is_not_good_for_the_api(tmp_path: Path, clock: SetC
     assert {"10.43.0.1", "10.50.0.1"} <= set(described(pki.leaf(SERVING)).addresses)
 
 
+@pytest.mark.parametrize(
+    ("bind", "named"), [("127.0.0.7", {"127.0.0.7"}), ("0.0.0.0", set()), ("::", set())]
+)
+def test_the_address_that_the_server_listens_on_is_in_its_certificate(
+    tmp_path: Path, clock: SetClock, bind: str, named: set[str]
+) -> None:
+    arguments = pki_arguments(Config(bind_address=bind), HostView(("192.0.2.7",), "192.0.2.7"))
+    pki = Pki.ensure(tmp_path, clock=clock, randomness=SeededRandomness(1), **arguments)
+    ordinary = {"127.0.0.1", "::1", "10.43.0.1", "192.0.2.7"}
+    assert set(described(pki.leaf(SERVING)).addresses) == ordinary | named
+
+
 def test_keys_that_nobody_uses_are_removed(tmp_path: Path, clock: SetClock) -> None:
     pki = ensure(tmp_path, clock)
     for name in ("scheduler", "controller-manager", "node-client"):

@@ -20,8 +20,8 @@ from kubelite.grpc.client import GrpcClient
 from kubelite.limits import DRA_CLAIM_DEVICES
 from kubelite.node.devices.protocol import CLAIMS_FILE, AllocationFailed, DevicesBusy
 from kubelite.node.dra.manager import ClaimManager
-from kubelite.node.dra.messages import V1BETA1, Device
-from kubelite.node.dra.metrics import CLAIMS_IN_USE, OPERATIONS, PREPARE, UNPREPARE
+from kubelite.node.dra.messages import V1, V1BETA1, Device
+from kubelite.node.dra.metrics import CALLS, CLAIMS_IN_USE, OPERATIONS, PREPARE, UNPREPARE
 from kubelite.node.plugins.messages import PluginInfo
 from kubelite.node.plugins.registry import Refused
 
@@ -485,3 +485,19 @@ async def test_operations_and_claims_are_counted(world: World) -> None:
         (UNPREPARE, "false"): 1,
     }
     assert CLAIMS_IN_USE.read is None
+
+
+async def test_calls_of_drivers_are_counted_by_their_status(world: World) -> None:
+    def counted(method: str, status: str) -> int:
+        return CALLS.labelled(GPU, f"/{V1}/{method}", status).count
+
+    prepare, unprepare = "NodePrepareResources", "NodeUnprepareResources"
+    asked = [(prepare, "OK"), (unprepare, "OK"), (prepare, "Unknown")]
+    before = [counted(*one) for one in asked]
+    await world.claim(drivers=(GPU,))
+    async with world.running() as manager:
+        await manager.prepare(pod())
+        await manager.unprepare("p1")
+        world.driver.failure = "broken"
+        await failure(manager.prepare(pod()))
+    assert [counted(*one) - known for one, known in zip(asked, before, strict=True)] == [1, 1, 1]

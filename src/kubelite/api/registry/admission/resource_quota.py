@@ -8,7 +8,11 @@ is exact after any crash, and a failed write adds nothing. The quota controller 
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.core.quota import ResourceQuota as ResourceQuotaKind
+from kubelite.api.kinds.model import Kind
+from kubelite.api.kinds.resource import DeviceClass, ResourceClaim
+from kubelite.api.machinery.device_quota import Surroundings, first_claims
 from kubelite.api.machinery.quota import (
     Amounts,
     added,
@@ -106,9 +110,10 @@ class ResourceQuota:
             raise forbidden(request, f"failed quota: {title}: {problem}")
         now = self._clock.now()
         before: Amounts = {}
+        around = self._around(request.attributes.namespace)
         if request.old is not None and in_scope(quota, plural, group, request.old):
-            before = usage(plural, group, request.old, now)
-        after = usage(plural, group, item, now)
+            before = usage(plural, group, request.old, now, around)
+        after = usage(plural, group, item, now, around)
         more = {name: q for name, q in increase(after, before).items() if name in names}
         if not more:
             return None
@@ -134,8 +139,9 @@ class ResourceQuota:
 
     def _count(self, namespace: str, quota: dict[str, Any], name: str) -> Any:
         now = self._clock.now()
+        around = self._around(namespace)
         amounts = total(
-            usage(resource.plural, resource.group, item, now)
+            usage(resource.plural, resource.group, item, now, around)
             for resource in self._using(name)
             for item in self._objects(resource, namespace)
             if in_scope(quota, resource.plural, resource.group, item)
@@ -151,6 +157,36 @@ class ResourceQuota:
             and resource.is_canonical
             and matching(resource.plural, resource.group, [name])
         ]
+
+    def _around(self, namespace: str) -> Surroundings:
+        """Return what the claims of a namespace are counted by; nothing is read before it is asked for."""
+        named: dict[str, str] = {}
+
+        def resource_of(name: str) -> str:
+            if name not in named:
+                found = self._one(DeviceClass, name) or {}
+                named[name] = (found.get("spec") or {}).get("extendedResourceName") or ""
+            return named[name]
+
+        def first_claim(uid: str) -> str:
+            mark = uid.encode()
+            claims = self._resources.of(ResourceClaim)
+            entries = self._store.planned(f"{claims.prefix}{namespace}/")
+            # A namespace may have thousands of claims, of which one or two are the pod's.
+            found = (decode.decode(entry.value) for entry in entries if mark in entry.value)
+            return first_claims(found).get(uid, "")
+
+        return Surroundings(
+            resource_of, lambda name: self._one(Pod, f"{namespace}/{name}"), first_claim
+        )
+
+    def _one(self, kind: type[Kind], key: str) -> dict[str, Any] | None:
+        """Return an object as it will be."""
+        wanted = f"{self._resources.of(kind).prefix}{key}"
+        for entry in self._store.planned(wanted):
+            if entry.key == wanted:
+                return decode.decode(entry.value)
+        return None
 
     def _objects(self, resource: Resource, namespace: str) -> Iterable[dict[str, Any]]:
         entries = self._store.planned(f"{resource.prefix}{namespace}/")

@@ -21,12 +21,8 @@ from kubelite.control.scheduler.devices.pools import (
     PoolKey,
     device_is_for,
 )
-from kubelite.control.scheduler.devices.requests import (
-    RESULTS_MAX,
-    AllocationFailed,
-    Asked,
-    Wanted,
-)
+from kubelite.control.scheduler.devices.protocol import AllocationFailed
+from kubelite.control.scheduler.devices.requests import RESULTS_MAX, Asked, Wanted
 from kubelite.control.scheduler.devices.results import Picked
 from kubelite.control.scheduler.devices.usage import NOTHING, Usage
 from kubelite.control.scheduler.node_info import NodeInfo

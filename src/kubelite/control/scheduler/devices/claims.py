@@ -1,16 +1,16 @@
 """Whether a node has the devices that a pod's resource claims want, and what is written before the pod is bound."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.resource import (
     AllocatedDeviceStatus,
     AllocationResult,
     DeviceRequestAllocationResult,
+    DeviceSelector,
     ResourceClaim,
 )
 from kubelite.api.machinery.node_matching import TermMatcher
@@ -22,61 +22,75 @@ from kubelite.api.machinery.resource_claims import (
 )
 from kubelite.api.machinery.times import seconds_between
 from kubelite.control.scheduler.devices.allocator import Allocator, InvalidPools, TookTooLong
-from kubelite.control.scheduler.devices.requests import AllocationFailed, Asked
+from kubelite.control.scheduler.devices.extended import Special, check_count, special_claim
+from kubelite.control.scheduler.devices.pools import PoolKey, is_divided
+from kubelite.control.scheduler.devices.protocol import (
+    CANNOT_ALLOCATE,
+    FILTER,
+    AllocationFailed,
+    ClaimNotMade,
+    DeviceNotReady,
+    ExtendedReservation,
+    Reservation,
+)
+from kubelite.control.scheduler.devices.requests import Asked
 from kubelite.control.scheduler.devices.results import allocation
 from kubelite.control.scheduler.devices.usage import key_of
 from kubelite.control.scheduler.filters import Rejection
 from kubelite.control.scheduler.node_info import NodeInfo
+from kubelite.control.scheduler.pod_info import PodInfo
 from kubelite.control.scheduler.steps import Steps
 
 if TYPE_CHECKING:
     from kubelite.control.scheduler.devices.manager import Devices
 
-FILTER: Final = "DynamicResources"
-CANNOT_ALLOCATE: Final = Rejection(FILTER, ["cannot allocate all claims"], resolvable=False)
 NOT_AVAILABLE: Final = Rejection(
     FILTER, ["resourceclaim not available on the node"], resolvable=False
 )
+LEFTOVER: Final = Rejection(FILTER, ["cannot schedule extended resource claim"], resolvable=False)
 INVALID_POOLS: Final = Rejection(
     FILTER, ["invalid resource pools were encountered"], resolvable=False
 )
 BINDING_TIMEOUT_SECONDS: Final = 600.0
 ALTERNATIVES_MAX: Final = 8  # of a request, a limit of the field
+STEPS_A_MAPPING: Final = 3
 REQUEST_STEPS: Final = 10  # what reading a request takes
 
 
-class ClaimNotMade(Exception):
-    """A claim is not made from its template yet; the pod's status will name it, which requeues the pod."""
+class _Found(Struct, frozen=True):
+    """What a node has for a pod: the special claim's devices come last. `divided`: pools with shared devices, counters.
 
+    `as_of` is the revision of the usage that it was found with.
+    """
 
-class DeviceNotReady(Exception):
-    """A driver says that a device cannot be made ready, or does not say for too long that it is."""
-
-
-class Reservation(Struct, frozen=True):
-    """The claims to reserve for a pod, and what to allocate to those that have nothing yet."""
-
-    claims: tuple[tuple[ResourceClaim, AllocationResult | None], ...] = ()
-    reserved: tuple[ResourceClaim, ...] = ()  # for the pod already
+    results: Sequence[AllocationResult]
+    special: Special | None
+    as_of: int
+    divided: frozenset[PoolKey]
 
 
 class ClaimState:
     """The claims of one pod, and what was found for them by node. `read` must have run."""
 
-    def __init__(self, pod: Pod, devices: "Devices") -> None:
+    def __init__(self, info: PodInfo, devices: "Devices") -> None:
         self.failure = ""  # why no node will do
         self.claims: list[ResourceClaim] = []
         self.unavailable: dict[str, ResourceClaim] = {}  # allocated, but not for some node; by uid
-        self._pod = pod
+        self.pod = info.pod
         self._devices = devices
         self._places: dict[str, tuple[TermMatcher, ...] | None] = {}  # of allocated claims, by uid
         self._missing: list[ResourceClaim] = []  # those without an allocation
-        self._found: dict[str, list[AllocationResult]] = {}  # by node
+        self._found: dict[str, _Found] = {}  # by node
+        self._classes = info.device_classes
+        self._requests = info.requests
+        self._specials: dict[frozenset[str], Special] = {}  # by the resources that a node lacks
+        self.leftover: ResourceClaim | None = None  # for extended resources, of an earlier attempt
+        self.has_leftover = False
 
     def read(self) -> Steps[None]:
         """Sort the claims. Raises ClaimNotMade, and AllocationFailed where the claims are wrong."""
-        names = claim_names(self._pod)
-        for entry in self._pod.spec.resourceClaims:
+        names = claim_names(self.pod)
+        for entry in self.pod.spec.resourceClaims:
             if entry.name not in names:
                 raise ClaimNotMade
             if name := names[entry.name]:
@@ -88,14 +102,17 @@ class ClaimState:
             yield 1 + REQUEST_STEPS * len(claim.spec.devices.requests)
         if self.failure:
             self._missing = []
+        self.leftover = self._devices.extended_claim_of(self.pod)
+        is_named = self.pod.status.extendedResourceClaimStatus is not None
+        self.has_leftover = is_named or self.leftover is not None
 
     def _find(self, name: str, *, is_own: bool) -> str:
-        claim = self._devices.claims.get(name, self._pod.metadata.namespace)
+        claim = self._devices.claims.get(name, self.pod.metadata.namespace)
         if claim is None:
             return f'resourceclaim.resource.k8s.io "{name}" not found'
         if claim.metadata.deletionTimestamp is not None:
             return f'resourceclaim "{name}" is being deleted'
-        if is_own and (refusal := foreign_claim(self._pod, claim)):
+        if is_own and (refusal := foreign_claim(self.pod, claim)):
             return refusal
         if all(claim is not one for one in self.claims):
             self.claims.append(claim)
@@ -110,7 +127,7 @@ class ClaimState:
                 return f"resource claim {name} is in the process of being allocated"
             self._missing.append(claim)
             return self._unknown_class(claim)
-        if not can_be_reserved(claim) and not is_reserved_for(self._pod, claim):
+        if not can_be_reserved(claim) and not is_reserved_for(self.pod, claim):
             return "resourceclaim in use"
         selector = allocated.nodeSelector
         self._places[uid] = (
@@ -141,11 +158,14 @@ class ClaimState:
                 for one in (request.exactly, *request.firstAvailable):
                     if one is None:
                         continue
-                    found = self._devices.offers.class_of(one.deviceClassName)
-                    of_class = found.spec.selectors if found is not None else ()
-                    for selector in (*of_class, *one.selectors):
-                        if selector.cel is not None:
-                            yield selector.cel.expression
+                    yield from self._selectors_of(one.deviceClassName)
+                    yield from _expressions(one.selectors)
+        for name in dict.fromkeys(self._classes.values()):
+            yield from self._selectors_of(name)
+
+    def _selectors_of(self, class_name: str) -> Iterator[str]:
+        found = self._devices.offers.class_of(class_name)
+        return _expressions(found.spec.selectors if found is not None else ())
 
     def find(self, node: NodeInfo) -> Steps[Rejection | None]:
         """Find the devices for the pod on a node; return why there are none.
@@ -153,20 +173,26 @@ class ClaimState:
         Raises AllocationFailed if the claims or classes are wrong, whatever the node, or the search took too long.
         """
         self._found.pop(node.name, None)
+        if self.has_leftover:
+            return LEFTOVER
         away = [one for one in self.claims if not self._is_available(one, node)]
         yield 1 + len(self.claims)
         if away:
             self.unavailable |= {one.metadata.uid: one for one in away}
             return NOT_AVAILABLE
-        if not self._missing:
+        special = yield from self._special(node)
+        missing = self._missing if special is None else [*self._missing, special.claim]
+        if not missing:
             return None
+        usage = self._devices.usage
+        as_of = usage.revision
         yield self._devices.offers.steps(node)
         pools = self._devices.offers.pools(node)
         asked = []
-        for claim in self._missing:
+        for claim in missing:
             asked.append(Asked(claim, self._devices.offers.class_of))
             yield REQUEST_STEPS * len(claim.spec.devices.requests)
-        allocator = Allocator(node, asked, pools, self._devices.usage, self._devices.selectors)
+        allocator = Allocator(node, asked, pools, usage, self._devices.selectors)
         try:
             found = yield from allocator.allocate()
         except InvalidPools:
@@ -176,11 +202,30 @@ class ClaimState:
             raise AllocationFailed(text) from None
         if found is None:
             return CANNOT_ALLOCATE
-        self._found[node.name] = [
+        results = [
             allocation(one, chosen, picked, node.name, self._devices.new_uid)
-            for one, chosen, picked in zip(self._missing, *found, strict=True)
+            for one, chosen, picked in zip(missing, *found, strict=True)
         ]
+        divided = frozenset(
+            one.offer.pool.key for picked in found.picked for one in picked if is_divided(one.offer)
+        )
+        self._found[node.name] = _Found(results, special, as_of, divided)
         return None
+
+    def _special(self, node: NodeInfo) -> Steps[Special | None]:
+        """Return the claim for what no device plugin of a node offers. Raises AllocationFailed."""
+        lacking = frozenset(name for name in self._classes if not node.allocatable.get(name))
+        if not lacking:
+            return None
+        known = self._specials.get(lacking)
+        if known is None:
+            # Before anything is made of it: a pod may ask for any number of devices in any number of containers.
+            check_count(self.pod, sum(self._requests[name] for name in lacking))
+            classes = {name: self._classes[name] for name in lacking}
+            known = special_claim(self.pod, classes, self._devices.new_uid())
+            self._specials[lacking] = known
+            yield STEPS_A_MAPPING * len(known.mappings)
+        return known
 
     def _is_available(self, claim: ResourceClaim, node: NodeInfo) -> bool:
         allocated = claim.status.allocation
@@ -196,7 +241,7 @@ class ClaimState:
 
     def score(self, node: NodeInfo) -> int:
         """Return how early the alternatives are that were found on a node: the sum over all requests that have any."""
-        found = iter(self._found.get(node.name, ()))
+        found = iter(self._results(node.name))
         total = 0
         for claim in self.claims:
             allocated = claim.status.allocation or next(found, None)
@@ -225,33 +270,49 @@ class ClaimState:
             if self._devices.usage.is_pending(meta.uid):
                 return False
         usage = self._devices.usage
-        return not any(
+        found = self._found.get(node)
+        if found is None:
+            return True
+        # What is left of shared devices and of counters is not counted again: any use of their pools is one too many.
+        return not usage.has_grown(found.divided, found.as_of) and not any(
             not one.adminAccess and usage.has_whole(key_of(one))
-            for found in self._found.get(node, ())
-            for one in found.devices.results
+            for result in found.results
+            for one in result.devices.results
         )
+
+    def _results(self, node: str) -> Sequence[AllocationResult]:
+        found = self._found.get(node)
+        return found.results if found is not None else ()
 
     def reservation(self, node: str) -> Reservation:
         """Return what to write before the pod is bound to a node that `find` accepted."""
-        found = iter(self._found.get(node, ()))
+        found = iter(self._results(node))
         new: list[tuple[ResourceClaim, AllocationResult | None]] = []
         reserved: list[ResourceClaim] = []
         for claim in self.claims:
             if claim.status.allocation is None:
                 new.append((claim, next(found)))
-            elif is_reserved_for(self._pod, claim):
+            elif is_reserved_for(self.pod, claim):
                 reserved.append(claim)
             else:
                 new.append((claim, None))
-        return Reservation(tuple(new), tuple(reserved))
+        special = self._found[node].special if node in self._found else None
+        extended = None
+        if special is not None:
+            extended = ExtendedReservation(special.claim, special.mappings, next(found))
+        return Reservation(tuple(new), tuple(reserved), extended)
 
     def deallocatable(self) -> ResourceClaim | None:
         """Return an allocated claim that kept the pod from a node and that no other pod has reserved."""
-        uid = self._pod.metadata.uid
+        uid = self.pod.metadata.uid
         for claim in self.unavailable.values():
             if [one.uid for one in claim.status.reservedFor] in ([], [uid]):
                 return claim
         return None
+
+
+def _expressions(selectors: Iterable[DeviceSelector]) -> Iterator[str]:
+    return (one.cel.expression for one in selectors if one.cel is not None)
 
 
 def is_ready(claim: ResourceClaim) -> bool:

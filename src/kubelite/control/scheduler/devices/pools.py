@@ -57,6 +57,11 @@ class Pool(Struct, eq=False):
         return "/".join(self.key)
 
 
+def is_divided(offer: Offer) -> bool:
+    """Return whether others that use the pool may leave too little for a device that nobody else has."""
+    return offer.is_shared or bool(offer.device.consumesCounters)
+
+
 def pool_key(one: ResourceSlice) -> PoolKey:
     """Return the pool that a slice belongs to."""
     return one.spec.driver, one.spec.pool.name

@@ -13,19 +13,12 @@ from kubelite.api.kinds.resource import (
 )
 from kubelite.api.machinery.device_tolerations import covers
 from kubelite.control.scheduler.devices.pools import Offer
+from kubelite.control.scheduler.devices.protocol import AllocationFailed
 
 RESULTS_MAX = 32  # devices of one claim, a limit of the field
 _EFFECTS = frozenset({"NoExecute", "NoSchedule"})
 
 ClassOf = Callable[[str], DeviceClass | None]
-
-
-class AllocationFailed(Exception):
-    """A claim, a class or a pool is not such that devices can be given out; `str()` is worded as upstream."""
-
-
-class NotPrepared(Exception):
-    """A slice or a class came after the decision was prepared, so another decision has to be made."""
 
 
 class Wanted:

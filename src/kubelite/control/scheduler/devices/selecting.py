@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kubelite.api.kinds.resource import Device, ResourceSlice
 from kubelite.control.scheduler.devices.allocator import TookTooLong
 from kubelite.control.scheduler.devices.pools import Offer
-from kubelite.control.scheduler.devices.requests import AllocationFailed, NotPrepared
+from kubelite.control.scheduler.devices.protocol import AllocationFailed, NotPrepared
 from kubelite.limits import EXPRESSION_INLINE, POD_SELECTORS, SELECTION_COST
 from kubelite.offload import FAR_FROM_INLINE, Offload
 

@@ -1,8 +1,9 @@
 """Which devices are given out: by the claims' status, and by allocations that are being written."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from typing import Final
 
 from kubelite.api.kinds.resource import (
     AllocationResult,
@@ -10,8 +11,9 @@ from kubelite.api.kinds.resource import (
     ResourceClaim,
 )
 from kubelite.api.machinery.quantity import parse_quantity
-from kubelite.control.scheduler.devices.pools import DeviceKey
+from kubelite.control.scheduler.devices.pools import DeviceKey, PoolKey
 
+REMEMBERED: Final = 64  # new allocations: decisions on which as many come are made again
 NOTHING: Mapping[str, Decimal] = {}
 
 
@@ -24,6 +26,8 @@ class Usage:
         self._whole: Counter[DeviceKey] = Counter()
         self._shares: Counter[DeviceKey] = Counter()
         self._amounts: dict[DeviceKey, dict[str, Decimal]] = {}
+        self.revision = 0  # grows with each allocation that is new
+        self._latest: deque[frozenset[PoolKey]] = deque(maxlen=REMEMBERED)  # the pools of such
 
     def has_whole(self, key: DeviceKey) -> bool:
         """Return whether a claim has a device for itself."""
@@ -40,6 +44,15 @@ class Usage:
     def is_pending(self, uid: str) -> bool:
         """Return whether an allocation of a claim is being written."""
         return uid in self._pending
+
+    def has_grown(self, pools: frozenset[PoolKey], since: int) -> bool:
+        """Return whether allocations with devices of some pools came after a revision, or may have come."""
+        new = self.revision - since
+        if not pools or not new:
+            return False
+        return new > len(self._latest) or any(
+            not pools.isdisjoint(self._latest[-number]) for number in range(1, new + 1)
+        )
 
     def changed(self, before: ResourceClaim | None, after: ResourceClaim | None) -> None:
         """Take in a change of a claim; while its allocation is being written only that counts."""
@@ -60,6 +73,12 @@ class Usage:
         self._pending.add(uid)
         self._set(uid, allocation)
 
+    def rename(self, uid: str, to: str) -> None:
+        """Count an assumed allocation for the claim that was made for it."""
+        self._pending.remove(uid)
+        self._pending.add(to)
+        self._by_claim[to] = self._by_claim.pop(uid)
+
     def withdraw(self, uid: str, current: ResourceClaim | None) -> bool:
         """Forget an allocation that was not written; return whether there was any."""
         if uid not in self._pending:
@@ -76,6 +95,9 @@ class Usage:
         if allocation is not None:
             self._by_claim[uid] = allocation
             self._count(allocation, 1)
+            if known is None or known.devices.results != allocation.devices.results:
+                self.revision += 1
+                self._latest.append(frozenset(key_of(one)[:2] for one in _in_use(allocation)))
 
     def _count(self, allocation: AllocationResult, sign: int) -> None:
         for one in _in_use(allocation):

@@ -167,3 +167,40 @@ async def test_no_deadline_gets_a_pod_past_a_quota(server: Server) -> None:
     made["spec"]["activeDeadlineSeconds"] = 60
     with pytest.raises(Forbidden, match="exceeded quota: short, requested: pods=1, used: pods=0"):
         await server.update("v1/pods", "a", made)
+
+
+CLAIMS, CLASSES = "resource.k8s.io/v1/resourceclaims", "resource.k8s.io/v1/deviceclasses"
+
+
+def device_claim(name: str, count: int = 1, **meta: Any) -> dict[str, Any]:
+    asked = {"deviceClassName": "gpu", "allocationMode": "ExactCount", "count": count}
+    requests = [{"name": "r", "exactly": asked}]
+    return {"metadata": {"name": name, **meta}, "spec": {"devices": {"requests": requests}}}
+
+
+async def test_devices_of_claims_count_by_class_and_as_extended_resources(server: Server) -> None:
+    body = {"metadata": {"name": "gpu"}, "spec": {"extendedResourceName": "example.com/gpu"}}
+    await server.create(CLASSES, body)
+    devices = "gpu.deviceclass.resource.k8s.io/devices"
+    await server.create("v1/resourcequotas", quota({devices: "3", "requests.example.com/gpu": "4"}))
+    await server.create(CLAIMS, device_claim("a", 2))
+    with pytest.raises(Forbidden, match=f"exceeded quota: quota, requested: {devices}=2, used"):
+        await server.create(CLAIMS, device_claim("b", 2))
+    gpus = {"requests": {"example.com/gpu": "1"}, "limits": {"example.com/gpu": "1"}}
+    pods = []
+    for name in ("p", "q"):
+        one = pod(name)
+        one["spec"]["containers"][0]["resources"] = gpus
+        pods.append(await server.create("v1/pods", one))
+    assert used(server) == {devices: "2", "requests.example.com/gpu": "4"}
+    with pytest.raises(Forbidden, match=r"requested: requests\.example\.com/gpu=1"):
+        await server.create(CLAIMS, device_claim("c"))
+    # That of a pod's extended resources is in the pod's count already, but there is one for each pod.
+    uid = pods[0]["metadata"]["uid"]
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": uid, "controller": True}
+    annotations = {"resource.kubernetes.io/extended-resource-claim": "true"}
+    meta: dict[str, Any] = {"ownerReferences": [owner], "annotations": annotations}
+    await server.create(CLAIMS, device_claim("of-p", **meta))
+    assert used(server) == {devices: "3", "requests.example.com/gpu": "4"}
+    with pytest.raises(Forbidden, match=r"requested: .*requests\.example\.com/gpu=1"):
+        await server.create(CLAIMS, device_claim("second-of-p", **meta))

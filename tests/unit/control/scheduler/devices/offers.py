@@ -21,7 +21,8 @@ from kubelite.control.scheduler.devices.pools import (
     is_relevant,
     pool_key,
 )
-from kubelite.control.scheduler.devices.requests import AllocationFailed, Asked
+from kubelite.control.scheduler.devices.protocol import AllocationFailed
+from kubelite.control.scheduler.devices.requests import Asked
 from kubelite.control.scheduler.devices.results import allocation
 from kubelite.control.scheduler.devices.usage import Usage
 from kubelite.control.scheduler.node_info import NodeInfo

@@ -7,7 +7,7 @@ import pytest
 
 from kubelite.api.kinds.resource import ResourceClaim, ResourceSlice
 from kubelite.control.scheduler.devices.allocator import InvalidPools, TookTooLong
-from kubelite.control.scheduler.devices.requests import AllocationFailed
+from kubelite.control.scheduler.devices.protocol import AllocationFailed
 from kubelite.control.scheduler.devices.usage import Usage
 from kubelite.limits import ALLOCATION_STEPS
 from unit.control.scheduler.devices.offers import (

@@ -1,6 +1,8 @@
 """Pods with resource claims: placed where their devices are, and never two on one device."""
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import msgspec
@@ -342,3 +344,25 @@ async def test_a_slice_that_comes_amid_a_decision_is_no_error(
     assert cluster.client.all(Event) == []
     await cluster.wait_for_backoff()
     assert cluster.node_of("p") == "n0"
+
+
+def test_what_gives_out_devices_is_not_imported_before_a_pod_needs_some() -> None:
+    check = (
+        "import sys, kubelite.server; "
+        "print(*sorted(one for one in sys.modules if one.startswith('kubelite.control.scheduler.devices.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["kubelite.control.scheduler.devices.protocol"]
+
+
+@on_cluster
+async def test_a_pod_with_a_resource_that_no_class_serves_needs_the_classes_only(
+    cluster: Cluster,
+) -> None:
+    pod = make_pod("p")
+    (container,) = pod.spec.containers
+    asked = replace(container.resources, requests={"example.com/gpu": "1"})
+    containers = [replace(container, resources=asked)]
+    await cluster.add(make_node("n0"), replace(pod, spec=replace(pod.spec, containers=containers)))
+    assert "1 Insufficient example.com/gpu" in cluster.message_of("p")
+    assert cluster.scheduler._devices is None

@@ -7,7 +7,7 @@ from kubelite.api.kinds.resource import ResourceSlice
 from kubelite.api.machinery import device_selectors
 from kubelite.control.scheduler.devices.allocator import TookTooLong
 from kubelite.control.scheduler.devices.pools import Offer, Pool
-from kubelite.control.scheduler.devices.requests import AllocationFailed, NotPrepared
+from kubelite.control.scheduler.devices.protocol import AllocationFailed, NotPrepared
 from kubelite.control.scheduler.devices.selecting import Selectors
 from kubelite.limits import EXPRESSION_INLINE, POD_SELECTORS, SELECTION_COST
 from unit.control.scheduler.devices.offers import DRIVER, make_device, make_slice
