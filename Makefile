@@ -107,7 +107,7 @@ dist: $(VENV)/.dev ## Build wheel, sdist, zip application and single-file progra
 .PHONY: dist-test
 dist-test: SYSTEM = tests
 dist-test: system dist ## Build them and try each on a host that systemd has booted
-	@KUBELITE_DIST=dist $(RUN)pytest -q tests/integration/test_artefacts.py tests/integration/test_install.py
+	@DIST_FOLDER=dist $(RUN)pytest -q tests/integration/test_artefacts.py tests/integration/test_install.py
 
 .PHONY: image
 image: $(VENV)/.dev ## Build the container image of the control plane, without a network (ENGINE=docker)

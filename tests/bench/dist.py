@@ -18,7 +18,7 @@ READY_SECONDS = 60.0
 
 def measure(folder: Path) -> Iterator[Figure]:
     """Build all forms and measure them; it takes two minutes."""
-    built = Path(os.environ.get("KUBELITE_DIST") or folder / "dist").resolve()
+    built = Path(os.environ.get("DIST_FOLDER") or folder / "dist").resolve()
     if not built.is_dir():
         line = [sys.executable, str(ROOT / "packaging" / "build.py"), str(built)]
         subprocess.run(line, check=True, stdout=sys.stderr)
@@ -26,7 +26,8 @@ def measure(folder: Path) -> Iterator[Figure]:
         yield Figure(f"size of {path.name}", path.stat().st_size / 1e6, "MB")
     binary = next(built.glob("kubelite-linux-*"))
     unpacked = {"SHIV_ROOT": str(folder / "unpacked"), "TMPDIR": str(folder)}
-    environment = {**os.environ, **unpacked, "PYTHONPATH": ""}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    environment = {**own, **unpacked}
     for name, line in {
         "zip application": [sys.executable, str(built / "kubelite.pyz")],
         "single file": [str(binary)],

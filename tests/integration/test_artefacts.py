@@ -22,7 +22,7 @@ from testbed.hosts import Host, missing_tools
 from testbed.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
-BUILT = os.environ.get("KUBELITE_DIST")
+BUILT = os.environ.get("DIST_FOLDER")
 MISSING = missing_tools("root", "dockerd", "kubectl", "nft", "ip", "curl", "unshare")
 KUBECTL = ("kubectl", "--kubeconfig=/etc/kubelite/kubelite.yaml")
 
@@ -165,7 +165,8 @@ def test_each_form_runs_a_server_and_an_agent_as_services(artefact: tuple[str, P
     with booted_host("artefact") as host:
         host.run("mkdir", "/opt/kubelite")
         host.run("install", "-m", "755", str(file), "/opt/kubelite/kubelite")
-        python = [sys.executable] if form == "zip" else []
+        # Not that of the virtual environment, which may lie in a place that goes away.
+        python = [str(Path(sys.executable).resolve())] if form == "zip" else []
         program = [*python, "/opt/kubelite/kubelite"]
         before = host.traces()
         told = host.run(
