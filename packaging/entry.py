@@ -13,6 +13,9 @@ import sys
 RUN_MODULE, RUN_FILE = "--run-module", "-IS"  # as kubelite.own_programs has them
 LIBRARIES = "LD_LIBRARY_PATH"
 PR_SET_PDEATHSIG = 1
+CACHE = (
+    "/var/cache/kubelite"  # where a service has it unpack itself, see kubelite.installing.systemd
+)
 
 
 def main() -> None:
@@ -54,6 +57,8 @@ def _keep_unpacked_files() -> None:
     unpacked = getattr(sys, "_MEIPASS")  # noqa: B009 - PyInstaller's, which no type checker knows
     folder = os.open(unpacked, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(folder, fcntl.LOCK_SH)
+    if os.environ.get("TMPDIR") == CACHE:  # the unit's, and for this alone
+        del os.environ["TMPDIR"]
 
 
 main()

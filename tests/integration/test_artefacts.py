@@ -200,6 +200,8 @@ def _dies_and_comes_back(host: BootedHost) -> None:
     assert former not in servers
     assert host.property("kubelite.service", "MainPID") in servers
     assert host.run(*KUBECTL, "get", "--raw", "/readyz") == "ok"
+    unpacked = host.run("sh", "-c", "ls -d /var/cache/kubelite/_MEI* | wc -l").split()[-1]
+    assert unpacked == str(int(host.property("kubelite.service", "NotifyAccess") == "all"))
 
 
 def _agent_joins(host: BootedHost, program: Sequence[str]) -> None:

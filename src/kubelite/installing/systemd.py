@@ -69,7 +69,7 @@ def unit_text(kind: str, program: Program, flags: Sequence[str], environment: Pa
         conflicts=f"Conflicts={other}.service\n",
         access="all" if program.forks else "main",
         environment=environment,
-        unpacking=_UNPACKING if program.unpacks else "",
+        unpacking=_UNPACKING if program.unpacks else _UNPACKING_EACH_TIME if program.forks else "",
         command=" \\\n    ".join(lines),
         files=OPEN_FILES,
         stop=STOP_SECONDS,
@@ -84,6 +84,12 @@ DESCRIPTIONS: Final = {
     "agent": "a worker of a Kubernetes cluster",
 }
 _UNPACKING: Final = f"CacheDirectory={CACHE}\nEnvironment=SHIV_ROOT=%C/{CACHE}\n"
+_UNPACKING_EACH_TIME: Final = f"""\
+CacheDirectory={CACHE}
+Environment=TMPDIR=%C/{CACHE}
+# Left by one that was killed.
+ExecStartPre=-/bin/sh -c 'rm -rf %C/{CACHE}/_MEI*'
+"""
 
 
 def _quoted(word: str, *, is_program: bool = False) -> str:

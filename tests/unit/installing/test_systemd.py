@@ -53,7 +53,8 @@ def test_forms_of_the_program_differ_in_who_may_notify_and_in_a_cache() -> None:
     zipped = Program(("/usr/bin/python3", "/opt/kubelite.pyz"), unpacks=True)
     found = directives(unit_text("server", zipped, (), ENVIRONMENT))
     assert (found["CacheDirectory"], found["Environment"]) == ("kubelite", "SHIV_ROOT=%C/kubelite")
-    assert "CacheDirectory" not in single
+    assert (single["CacheDirectory"], single["Environment"]) == ("kubelite", "TMPDIR=%C/kubelite")
+    assert "CacheDirectory" not in directives(unit_text("agent", PROGRAM, (), ENVIRONMENT))
 
 
 @given(
