@@ -1,7 +1,8 @@
 """One frozen configuration from flags, KUBELITE_* environment variables and YAML files.
 
 Flags win over the environment, the environment over `/etc/kubelite/config.yaml.d/*.yaml` (later names win), those over
-`/etc/kubelite/config.yaml`. Every setting has one name: `--data-dir`, `KUBELITE_DATA_DIR` and `data-dir:` are the same.
+`/etc/kubelite/config.yaml`; a key `node-label+` adds to the list of the files before it. Every setting has one
+name: `--data-dir`, `KUBELITE_DATA_DIR` and `data-dir:` are the same.
 Names are spelt as k3s spells them where it has them.
 
 `Config` is a server's, `AgentConfig` an agent's; what both need because they are nodes is in `NodeConfig`. One file and
@@ -24,8 +25,10 @@ from kubelite.address_pool import pool_ranges
 from kubelite.engine_config import check_engine
 from kubelite.image_config import check_images
 from kubelite.ingress_config import check_ingress
-from kubelite.network_config import ClusterSettings as ClusterSettings  # noqa: PLC0414 - exported
 from kubelite.network_config import (
+    DNS,
+    KUBE_PROXY,
+    NETWORK_POLICY,
     check_address,
     check_cluster_network,
     check_expected,
@@ -36,6 +39,7 @@ from kubelite.network_config import (
     networks_of,
     node_prefixes,
 )
+from kubelite.network_config import ClusterSettings as ClusterSettings  # noqa: PLC0414 - exported
 from kubelite.node_config import CONFIG_FILE, home
 from kubelite.node_config import NodeConfig as NodeConfig  # noqa: PLC0414 - exported
 from kubelite.pod_config import check_pods
@@ -54,7 +58,8 @@ DOMAIN_LENGTH_MAX = 253
 LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB = "local-storage", "metrics-server", "servicelb"
 INGRESS = "ingress"
 # What --disable may name, spelt as in k3s.
-COMPONENTS = frozenset({INGRESS, LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
+COMPONENTS = frozenset({DNS, INGRESS, LOCAL_STORAGE, METRICS_SERVER, SERVICE_LB})
+ALIASES = {"traefik": INGRESS}  # what k3s has in its place
 STORAGE_PATH_LENGTH_MAX = 1024
 
 
@@ -110,7 +115,8 @@ class Config(SnapshotConfig, frozen=True, kw_only=True):
     disable: Annotated[
         tuple[str, ...],
         Setting(
-            "Built-in component not to use: ingress, local-storage, metrics-server or servicelb",
+            "Built-in component not to use, and to remove: coredns, ingress (or traefik), local-storage, "
+            "metrics-server or servicelb",
             "NAME",
         ),
     ] = ()
@@ -127,6 +133,13 @@ class Config(SnapshotConfig, frozen=True, kw_only=True):
         bool, Setting("Place pods by what nodes really use as well, not only by requests")
     ] = False
     disable_agent: Annotated[bool, Setting("Run the control plane only")] = False
+    disable_kube_proxy: Annotated[
+        bool, Setting("Leave the addresses of Services to another program, on every node")
+    ] = False
+    disable_network_policy: Annotated[
+        bool, Setting("Leave network policies to another program, on every node")
+    ] = False
+    disable_scheduler: Annotated[bool, Setting("Leave pods to another scheduler")] = False
     enable_admission_plugins: Annotated[
         tuple[str, ...], Setting("Admission plugin to use beside the default ones", "NAME")
     ] = ()
@@ -172,7 +185,7 @@ class Config(SnapshotConfig, frozen=True, kw_only=True):
     def disabled(self) -> frozenset[str]:
         """The components that are not deployed; `disable` may have several in one value, with commas."""
         names = (name.strip() for text in self.disable for name in text.split(","))
-        return frozenset(filter(None, names))
+        return frozenset(ALIASES.get(name, name) for name in names if name)
 
     @property
     def load_balancer_ranges(self) -> tuple[tuple[int, int], ...]:
@@ -190,6 +203,11 @@ class Config(SnapshotConfig, frozen=True, kw_only=True):
         return (
             Path(self.audit_log_path) if self.audit_log_path else Path(self.data_dir) / "audit.log"
         )
+
+    @property
+    def manifests_dir(self) -> Path:
+        """The folder of the files whose objects are applied."""
+        return Path(self.data_dir) / "server" / "manifests"
 
     @property
     def node_ports(self) -> range:
@@ -246,12 +264,18 @@ class Config(SnapshotConfig, frozen=True, kw_only=True):
     def cluster(self) -> ClusterSettings:
         """The settings that agents of this server are given."""
         primary, *secondary = self.dns_addresses
+        switches = (
+            (DNS, DNS in self.disabled),
+            (KUBE_PROXY, self.disable_kube_proxy),
+            (NETWORK_POLICY, self.disable_network_policy),
+        )
         return ClusterSettings(
             ",".join(self.cluster_cidrs),
             ",".join(self.service_cidrs),
             primary,
             self.cluster_domain,
             "".join(secondary),
+            tuple(name for name, is_off in switches if is_off),
         )
 
 
@@ -384,7 +408,7 @@ def _load(
 ) -> AnyConfig:
     values: dict[str, Any] = {}
     for path in _files(file):
-        values.update(_from_file(path, of))
+        values = _from_file(path, of, values)
     values.update(_from_environment(environment, of))
     for field, value in flags.items():
         if value not in (None, ()):
@@ -420,7 +444,8 @@ def _files(file: Path) -> Sequence[Path]:
         raise InvalidConfig(f"cannot read {error.filename or file}: {error.strerror}") from error
 
 
-def _from_file(path: Path, of: type[NodeConfig]) -> dict[str, Any]:
+def _from_file(path: Path, of: type[NodeConfig], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values `before`, changed by a file; a key that ends in + adds to a list, as in k3s."""
     import yaml
 
     try:
@@ -433,14 +458,20 @@ def _from_file(path: Path, of: type[NodeConfig]) -> dict[str, Any]:
         raise InvalidConfig(f"cannot read {path}: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise InvalidConfig(f"cannot use {path}: it must hold keys and values")
-    values = {}
+    values = dict(before)
     for key, value in content.items():
-        field = str(key).replace("-", "_")
+        field = str(key).removesuffix("+").replace("-", "_")
         if field not in _KNOWN:
             raise InvalidConfig(f'cannot use {path}: unknown key "{key}"')
-        if field in of.__struct_fields__:
-            several = [value] if _is_list(field, of) and isinstance(value, str) else value
-            values[field] = _converted(field, several, f"{path}: {key}", of)
+        if field not in of.__struct_fields__:
+            continue
+        several = [value] if _is_list(field, of) and isinstance(value, str) else value
+        converted = _converted(field, several, f"{path}: {key}", of)
+        if str(key).endswith("+"):
+            if not _is_list(field, of):
+                raise InvalidConfig(f"cannot use {path}: {key}: only a list can be added to")
+            converted = (*values.get(field, ()), *converted)
+        values[field] = converted
     return values
 
 
@@ -589,7 +620,7 @@ def _check_names(config: Config) -> None:
     if not _is_domain(config.cluster_domain):
         raise _unusable("cluster_domain", config.cluster_domain, "must be a DNS name")
     for component in sorted(config.disabled - COMPONENTS):
-        known = ", ".join(sorted(COMPONENTS))
+        known = ", ".join(sorted({*COMPONENTS, *ALIASES}))
         raise _unusable("disable", component, f"must be one of {known}")
     for name in config.tls_names:
         if not _is_domain(name.removeprefix("*.").lower()):

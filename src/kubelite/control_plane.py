@@ -50,6 +50,7 @@ from kubelite.api.registry.writing import Writer
 from kubelite.clock import Clock
 from kubelite.config import METRICS_SERVER, Config
 from kubelite.control.needs import Need, SystemObjects
+from kubelite.ingress.rights import GatewayRights
 from kubelite.offload import AtOnce, Offload
 from kubelite.randomness import Randomness
 from kubelite.store.protocol import Store
@@ -120,9 +121,8 @@ class ControlPlane:
         self.store = store
         # Component health by name: a function that returns the failure, "" if healthy. Each component adds its own.
         self.probes: dict[str, Callable[[], str]] = {"etcd-0": lambda: store.problem}
-        self.delegated: Delegated | None = (
-            None  # reads group versions of other servers, for clients made later
-        )
+        # Reads group versions of other servers, for clients made later.
+        self.delegated: Delegated | None = None
         self.resources = builtin_table(metrics=METRICS_SERVER not in config.disabled)
         self.hub = Hub(store)
         self.resources.subscribe(lambda change: self.hub.end(change.ended))
@@ -205,6 +205,7 @@ class ControlPlane:
         self._auditor = auditor
         self._config = config
         self._pace = Pace()
+        self._rights = GatewayRights(self.client(CALLER, "kube-apiserver"), nodes.serve)
 
     def client(self, caller: Caller, field_manager: str) -> LocalClient:
         """Return a client that acts as `caller`; its requests are audited if auditing is on."""

@@ -1181,6 +1181,38 @@ INGRESS_IDLE_SECONDS = Limit(
     beyond="closed",
     reason="longer than the 60 s for which load balancers before it keep a connection",
 )
+INGRESS_STREAMS = Limit(
+    "ingress-http2-streams",
+    128,
+    "streams",
+    bounds="requests that a client of HTTP/2 has open on one connection",
+    beyond="refused (REFUSED_STREAM)",
+    reason="what browsers expect; each costs what a connection of HTTP/1.1 does",
+)
+INGRESS_HTTP2_HELD = Limit(
+    "ingress-http2-held",
+    512 * KIB,
+    "bytes",
+    bounds="parts of requests that a connection of HTTP/2 holds for backends that are slow, 128 KiB of one request",
+    beyond="the client has to wait (flow control)",
+    reason="four slow backends before the fifth request of a client waits for them",
+)
+INGRESS_RESETS = Limit(
+    "ingress-http2-resets",
+    200,
+    "streams",
+    bounds="streams that a connection of HTTP/2 resets, or has reset by what it sends, beyond 20 a second",
+    beyond="closed (ENHANCE_YOUR_CALM)",
+    reason="each is a request that was begun; browsers cancel some dozens when a page is left (CVE-2023-44487)",
+)
+INGRESS_CONTROL_FRAMES = Limit(
+    "ingress-http2-control-frames",
+    2_000,
+    "frames",
+    bounds="frames of HTTP/2 without content (PING, SETTINGS, empty DATA …), beyond 500 a second and two for each sent",
+    beyond="closed (ENHANCE_YOUR_CALM)",
+    reason="they cost their sender next to nothing; a download asks for some hundred windows a second",
+)
 INGRESS_RESPONSE_HEAD = Limit(
     "ingress-response-head",
     64 * KIB,
@@ -1236,6 +1268,38 @@ GATEWAY_ROUTES_PER_HTTP_ROUTE = Limit(
     bounds="host names times matches of one HTTPRoute",
     beyond="it is not accepted",
     reason="the schema permits 16 host names with 128 matches each; one must not use up the routes of all",
+)
+GATEWAY_PORTS = Limit(
+    "gateway-ports",
+    64,
+    "ports",
+    bounds="ports of the nodes that listeners of all Gateways have beside those of Ingresses",
+    beyond="listeners of younger Gateways are not accepted (PortUnavailable)",
+    reason="a socket on every node each; whoever may create a Gateway opens them",
+)
+GATEWAY_PATTERNS = Limit(
+    "gateway-patterns",
+    200,
+    "regular expressions",
+    bounds="different regular expressions in the matches of all HTTPRoutes",
+    beyond="the youngest HTTPRoutes are not accepted",
+    reason="each is tried for each request of its host names, and takes up to the memory of a pattern",
+)
+GATEWAY_MIRRORED = Limit(
+    "gateway-mirrored",
+    256,
+    "requests",
+    bounds="copies of requests (RequestMirror) that a node's proxy sends at once",
+    beyond="no copy is sent",
+    reason="a connection and up to 256 KiB each; nobody waits for what is mirrored",
+)
+GATEWAY_MIRRORED_HELD = Limit(
+    "gateway-mirrored-held",
+    256 * KIB,
+    "bytes",
+    bounds="what of a mirrored request's body waits for a backend that is slow",
+    beyond="the copy is broken off, the request goes on",
+    reason="a mirror must not slow down what it is a copy of",
 )
 INGRESS_LOG_WAITING = Limit(
     "ingress-log-waiting",
@@ -1428,6 +1492,14 @@ CREDENTIAL_ANSWERS = Limit(
     bounds="answers of one credential provider plugin that are kept until they expire",
     beyond="the oldest one is asked for again",
     reason="an answer for each image, of 2 to 4 KiB with a token of a cloud",
+)
+PULL_TOKENS = Limit(
+    "pull-tokens",
+    1_000,
+    "tokens",
+    bounds="tokens of pods' service accounts that a node keeps for credential provider plugins",
+    beyond="the oldest one is dropped, and asked for again",
+    reason="one for each pod and audience, of 1 KiB",
 )
 PULL_SILENCE = Limit(
     "pull-silence",
@@ -2225,6 +2297,41 @@ CERTIFICATE_WAIT = Limit(
     bounds="wait for the decision on a certificate that a node requested",
     beyond="requested again",
     reason="as the kubelet's; the cluster decides in milliseconds, an administrator in minutes",
+)
+
+# Add-ons
+
+ADDON_FILE = Limit(
+    "addon-file",
+    16 * MIB,
+    "bytes",
+    bounds="file of server/manifests",
+    beyond="not applied; its objects stay as they are, its ConfigMap says so",
+    reason="four times the definitions of the largest operators",
+)
+ADDON_OBJECTS = Limit(
+    "addon-objects",
+    5000,
+    "objects",
+    bounds="objects of one file of server/manifests",
+    beyond="not applied; its objects stay as they are, its ConfigMap says so",
+    reason="ten times the largest releases in one file",
+)
+ADDON_FILES = Limit(
+    "addon-files",
+    1000,
+    "files",
+    bounds="files of server/manifests",
+    beyond="the files last by name are not applied, and nothing is pruned",
+    reason="far more than anyone keeps; each has a ConfigMap",
+)
+ADDON_FOLDER_NAMES = Limit(
+    "addon-folder-names",
+    10_000,
+    "names",
+    bounds="names read of server/manifests",
+    beyond="the rest is not seen, and nothing is pruned",
+    reason="ten times the files",
 )
 
 # Snapshots in a bucket

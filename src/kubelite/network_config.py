@@ -27,6 +27,10 @@ RANGE_PREFIX_MAX = {4: 24, 6: 120}  # a range of at least 256 addresses
 DNS_OFFSET = 10  # of the address of cluster DNS in its range
 
 
+# Parts of every node's network that a cluster may do without, spelt as in k3s.
+DNS, NETWORK_POLICY, KUBE_PROXY = "coredns", "network-policy", "kube-proxy"
+
+
 class ClusterSettings(Struct, frozen=True):
     """What all nodes of a cluster must agree on."""
 
@@ -37,6 +41,7 @@ class ClusterSettings(Struct, frozen=True):
     dns_secondary: str = (
         ""  # address of cluster DNS of the other family; "" in a single-stack cluster
     )
+    disabled: tuple[str, ...] = ()  # of DNS, NETWORK_POLICY and KUBE_PROXY
 
     @property
     def cluster_cidrs(self) -> tuple[str, ...]:
@@ -52,6 +57,11 @@ class ClusterSettings(Struct, frozen=True):
     def dns_addresses(self) -> tuple[str, ...]:
         """The addresses of cluster DNS, one of each family of the cluster."""
         return tuple(filter(None, (self.dns_address, self.dns_secondary)))
+
+    @property
+    def served_addresses(self) -> tuple[str, ...]:
+        """The addresses of cluster DNS that every node serves itself; none if the cluster brings its own DNS."""
+        return () if DNS in self.disabled else self.dns_addresses
 
 
 class NetworkConfig(EngineConfig, frozen=True, kw_only=True):
@@ -99,17 +109,22 @@ class NetworkConfig(EngineConfig, frozen=True, kw_only=True):
     @property
     def node_ips(self) -> tuple[str, ...]:
         """The addresses in `node_ip`, the primary one first; none: to be found."""
-        return parts(self.node_ip)
+        return _texts(self.node_ip)
 
     @property
     def node_external_ips(self) -> tuple[str, ...]:
         """The addresses in `node_external_ip`."""
-        return parts(self.node_external_ip)
+        return _texts(self.node_external_ip)
 
 
 def parts(text: str) -> tuple[str, ...]:
     """Return the parts of a setting, which have commas between them."""
     return tuple(filter(None, (part.strip() for part in text.split(","))))
+
+
+def _texts(addresses: str) -> tuple[str, ...]:
+    """Return addresses as the kernel and Kubernetes write them, since they are compared as texts. Raises ValueError."""
+    return tuple(str(ipaddress.ip_address(part)) for part in parts(addresses))
 
 
 class ClusterRanges(Protocol):
@@ -144,7 +159,7 @@ def networks_of(text: str) -> tuple[Network, ...]:
 
 def dns_addresses(service_cidr: str, given: str) -> tuple[str, ...]:
     """Return the addresses of cluster DNS by family of the Services: the given one, else the tenth of the range."""
-    chosen = {ipaddress.ip_address(one).version: one for one in parts(given)}
+    chosen = {ipaddress.ip_address(one).version: one for one in _texts(given)}
     return tuple(
         chosen.get(network.version) or str(network[DNS_OFFSET])
         for network in networks_of(service_cidr)

@@ -16,6 +16,7 @@ from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.clock import Clock
 from kubelite.config import ClusterSettings, NodeConfig
+from kubelite.folder_watch import FolderWatch
 from kubelite.net.announcer import Announcer
 from kubelite.net.dns import DNSServer
 from kubelite.net.dns_loops import LoopGuard
@@ -27,8 +28,7 @@ from kubelite.net.records import ZoneSettings
 from kubelite.net.ruleset import ProxySettings
 from kubelite.net.service_proxy import ServiceProxy
 from kubelite.net.upstream import HostServers, Upstream
-from kubelite.network_config import CNI_NETWORK, parts
-from kubelite.node.folder_watch import FolderWatch
+from kubelite.network_config import CNI_NETWORK, DNS, KUBE_PROXY, NETWORK_POLICY, parts
 from kubelite.node.machine import read_host_file
 from kubelite.offload import Offload
 from kubelite.prerequisites import CannotStart
@@ -92,7 +92,21 @@ class NodeNetwork:
     def service_proxy(self) -> ServiceProxy:
         """Return what makes the rules of services and policies."""
         events = self._events("kube-proxy")
-        return ServiceProxy(self._client, self._proxy_settings(), self._offload, events)
+        disabled = self._cluster.disabled
+        return ServiceProxy(
+            self._client,
+            self._proxy_settings(),
+            self._offload,
+            events,
+            has_services=KUBE_PROXY not in disabled,
+            has_policies=NETWORK_POLICY not in disabled,
+        )
+
+    def connect(self, proxy: ServiceProxy) -> None:
+        """Have the rules of a pod in force before its containers start. Call it before `serving`."""
+        self.pods.listener = proxy
+        if isinstance(self.pods, PodNetwork):
+            self.pods.bindings = proxy.bindings
 
     @asynccontextmanager
     async def serving(self, addresses: tuple[str, ...]) -> AsyncIterator[Sequence[Run]]:
@@ -115,17 +129,20 @@ class NodeNetwork:
         else:
             await self.pods.start()
             runs.append(self.pods.run)
-        dns = self._dns_server()
-        await dns.start()
+        dns = self._dns_server() if DNS not in self._cluster.disabled else None
+        if dns is not None:
+            await dns.start()
+            runs.append(dns.run)
         self._followers = followers
         try:
-            yield [dns.run, *runs]
+            yield runs
         finally:
             self._followers = []
-            await dns.stop()
+            if dns is not None:
+                await dns.stop()
 
     def _pod_network(self) -> "PodNetwork | CniNetwork":
-        config, addresses = self._config, self._cluster.dns_addresses
+        config, addresses = self._config, self._cluster.served_addresses
         if config.network_plugin != CNI_NETWORK:
             return PodNetwork(local_addresses=addresses)
         from kubelite.net.cni.network import CniNetwork
@@ -161,12 +178,15 @@ class NodeNetwork:
     def _proxy_settings(self) -> list[ProxySettings]:
         """Return the settings of the rules of each family."""
         cluster = self._cluster
-        ranges = zip(
-            cluster.cluster_cidrs, cluster.service_cidrs, cluster.dns_addresses, strict=True
-        )
+        served = cluster.served_addresses
         return [
-            ProxySettings(self._config.name_of_node, pods, services, local_addresses=(dns,))
-            for pods, services, dns in ranges
+            ProxySettings(
+                self._config.name_of_node,
+                pods,
+                services,
+                local_addresses=tuple(one for one in served if family_of(one) is family_of(pods)),
+            )
+            for pods, services in zip(cluster.cluster_cidrs, cluster.service_cidrs, strict=True)
         ]
 
     def _dns_server(self) -> DNSServer:

@@ -4,6 +4,7 @@ Parts stop in reverse order. Nothing is created on disk before the process holds
 """
 
 import asyncio
+import ssl
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,17 +17,19 @@ import uvloop
 
 from kubelite import collector
 from kubelite import log as log_lines
+from kubelite.addons.controller import Addons
 from kubelite.api.auth import pki as identities
-from kubelite.api.auth.caller import AUTHENTICATED, Caller
+from kubelite.api.auth.caller import AUTHENTICATED, SYSTEM_MASTERS, Caller
 from kubelite.api.auth.certificates import certificate_pem
 from kubelite.api.auth.extension_authentication import trust_of
-from kubelite.api.auth.front_proxies import FrontProxies
+from kubelite.api.auth.front_proxies import FrontProxies, ProxyAuthority
 from kubelite.api.auth.lookup import Lookup
 from kubelite.api.auth.pki import Pki, wait_for_clock
 from kubelite.api.auth.sealing import seal_all
 from kubelite.api.auth.signing import CertificateSigner, read_request
 from kubelite.api.auth.tls import trust_in_handshakes
 from kubelite.api.auth.x509 import ClientCertificates
+from kubelite.api.client.events import EventRecorder
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
 from kubelite.api.http.delegation import APIServiceProbe, Delegation, ShownCertificate
@@ -121,9 +124,6 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
         return made
 
     authorities = await asyncio.to_thread(proxy_authorities, config, pki)
-    context = pki.server_context()
-    for authority in authorities:
-        trust_in_handshakes(context, certificate_pem(*authority.certificates))
     plane = ControlPlane(
         store,
         clock=clock,
@@ -177,7 +177,7 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
             front_proxy=lambda: _front_proxy(pki),
             reaches_nodes=plane.measuring.reach,
         ),
-        ssl_context=context,
+        ssl_context=_server_context(pki, authorities),
     )
     running.callback(plane.on_release(lambda: api.drop(plane.authenticator.counts)))
     await api.serve(listener)
@@ -196,8 +196,29 @@ async def _start(config: Config, running: AsyncExitStack, fail: Callable[[str], 
     await _start_control(
         config, parts, plane, pki, host, offload, APIServiceProbe(delegation), port
     )
+    _follow_manifests(config, plane, tasks, running, offload)
     if not config.disable_agent:
         await _start_worker(config, parts, plane, pki, host, followers, offload)
+
+
+def _follow_manifests(
+    config: Config, plane: ControlPlane, tasks: TaskSet, running: AsyncExitStack, offload: Offload
+) -> None:
+    """Apply the files of `server/manifests`, with the rights of an administrator, as they may hold any object."""
+    client = plane.client(
+        Caller("system:kubelite-addons", (SYSTEM_MASTERS, AUTHENTICATED)), "kubelite-addons"
+    )
+    events = EventRecorder(client, SystemClock(), SystemRandomness(), component="kubelite-addons")
+    running.push_async_callback(events.close)
+    addons = Addons(config.manifests_dir, client, events, offload)
+    tasks.supervise(addons.run, name="follow server/manifests")
+
+
+def _server_context(pki: Pki, authorities: Sequence[ProxyAuthority]) -> ssl.SSLContext:
+    context = pki.server_context()
+    for authority in authorities:
+        trust_in_handshakes(context, certificate_pem(*authority.certificates))
+    return context
 
 
 def _keep_store(
@@ -265,6 +286,8 @@ async def _start_control(
             options=options,
         ),
     )
+    if config.disable_scheduler:
+        return
     scheduling = plane.client(Caller("system:kube-scheduler"), "kube-scheduler")
     await parts.start(
         "scheduler",

@@ -27,9 +27,11 @@ from kubelite.clock import Clock
 from kubelite.config import INGRESS, LOCAL_STORAGE, Config
 from kubelite.control.needs import Need, NeedKey, Reader, need_key
 from kubelite.net import kube_dns
+from kubelite.network_config import DNS
 
 LOCAL_PATH = "local-path"  # the default StorageClass
 CLUSTER_SETTINGS = "kubelite-cluster"  # the ConfigMap of an agent's settings
+MANAGER = "kube-apiserver"  # the field manager of the objects
 NAMESPACES, REST = 0, 1  # stages: namespaces come first, since other objects are in them
 
 
@@ -77,10 +79,14 @@ def system_needs(
     yield from _flows()
     yield from _roles(roles)
     yield _settings(config)
-    if LOCAL_STORAGE not in config.disabled:
-        yield Need(StorageClass, LOCAL_PATH, local_path_class, stage=REST)
-    if INGRESS not in config.disabled:
+    if INGRESS not in config.disabled:  # its controller removes it
         yield Need(IngressClass, ingress_classes.NAME, ingress_class, stage=REST)
+    local_path = Need(StorageClass, LOCAL_PATH, local_path_class, stage=REST)
+    for part, need in ((LOCAL_STORAGE, local_path), (DNS, _dns(config))):
+        if part in config.disabled:
+            yield Need(need.kind, need.name, need.make, need.namespace, removed_if_by=MANAGER)
+        else:
+            yield need
 
 
 def _settings(config: Config) -> Need:
@@ -133,6 +139,7 @@ def cluster_settings(config: Config) -> dict[str, str]:
         "cluster-dns": ",".join(config.dns_addresses),
         "cluster-domain": config.cluster_domain,
         "node-cidr-mask-size": ",".join(str(size) for size in sizes),
+        "disabled": ",".join(config.cluster.disabled),
         "version": __version__,
         "kubernetes-version": GIT_VERSION,
     }
@@ -172,7 +179,10 @@ def _services(config: Config, place: APIPlace) -> Iterator[Need]:
         ),
         config.api_address,
     )
-    yield _service(
+
+
+def _dns(config: Config) -> Need:
+    return _service(
         Need(
             Service,
             kube_dns.NAME,

@@ -140,6 +140,9 @@ def _own_paths(config: Config, kubeconfig: Path | None) -> frozenset[Path]:
         key,
     }
     own |= {temporary_of(key), audit, *backups_of(audit), *data.glob(f"{WORK}*")}
+    manifests = config.manifests_dir
+    if manifests.is_dir() and not any(manifests.iterdir()):  # else with files of the user's
+        own.add(manifests.parent)
     if kubeconfig is not None:
         own |= {kubeconfig, temporary_of(kubeconfig)}
     return frozenset(map(_absolute, own))

@@ -4,6 +4,7 @@ The same parts run in the server's process, over its verbs, and on a joining mac
 """
 
 import asyncio
+import errno
 import logging
 import os
 import ssl
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -27,6 +29,7 @@ from kubelite.clock import Clock
 from kubelite.config import AgentConfig, ClusterSettings, Config, NodeConfig
 from kubelite.grpc.client import GrpcClient
 from kubelite.ingress.node import NodeIngress
+from kubelite.inotify import Inotify
 from kubelite.net.dns import CannotListen
 from kubelite.net.nftables import RulesUnavailable
 from kubelite.network_config import listening_address
@@ -71,7 +74,6 @@ from kubelite.node.images.registries import (
 )
 from kubelite.node.images.settings import ImageSettings
 from kubelite.node.images.verification import Verification
-from kubelite.node.inotify import Inotify
 from kubelite.node.kubelet import Kubelet
 from kubelite.node.kubelet_folders import prepare
 from kubelite.node.local_storage import LocalStorage
@@ -249,9 +251,7 @@ class Worker:
         proxy = self._network.service_proxy()
         self._running.push_async_callback(proxy.stop)
         await proxy.start()
-        self._network.pods.listener = (
-            proxy  # a pod's policies are in force before its containers start
-        )
+        self._network.connect(proxy)
         self.move(self._addresses)  # it may have changed during the start
         parts = {
             "node registration": registration.run,
@@ -260,6 +260,7 @@ class Worker:
             "eviction": eviction.run,
             "kernel log": OOMWatch(self._out_of_memory).run,
             "limit of all pods": self._pod_group(identity, machine).run,
+            "images from files": images.run,
             "image garbage collection": collector.run,
             "CSI drivers": csi.run,
             "plugins": plugins.run,
@@ -513,6 +514,7 @@ class Worker:
                     config.ingress_http_port,
                     config.ingress_https_port,
                     access_log=config.ingress_access_log,
+                    own_ports=_own_ports(config),
                 ),
                 default_certificate=lambda: self_signed(DEFAULT_HOST, self._clock.now()),
             )
@@ -539,6 +541,9 @@ class Worker:
         await self._running.aclose()
 
 
+NO_ROOM = errno.ENOSPC, errno.EDQUOT, errno.EROFS
+
+
 @contextmanager
 def node_failures(config: Config | AgentConfig) -> Iterator[None]:
     """Translate what keeps a node from starting to CannotStart, one line for the user."""
@@ -547,10 +552,23 @@ def node_failures(config: Config | AgentConfig) -> Iterator[None]:
     except (RulesUnavailable, CannotListen, PermissionError) as error:
         raise CannotStart(f"cannot set up the node's network: {error}") from error
     except OSError as error:
+        if error.filename is not None:
+            raise CannotStart(f"cannot use {error.filename}: {error.strerror}") from error
+        if error.errno in NO_ROOM:
+            raise CannotStart(f"cannot write to {config.agent_dir}: {error.strerror}") from error
         raise CannotStart(
             f"cannot listen on {in_url(config.kubelet_address)}:{config.kubelet_port}: "
             f"{os.strerror(error.errno or 0)}; see --kubelet-port"
         ) from error
+
+
+def _own_ports(config: Config | AgentConfig) -> dict[int, str]:
+    """Return the ports of nodes that no listener of a Gateway may have, and whose they are."""
+    if isinstance(config, Config):
+        api_ports = [config.https_listen_port]
+    else:
+        api_ports = [urlsplit(url).port or 443 for url in config.servers]
+    return {**dict.fromkeys(api_ports, "the API server"), config.kubelet_port: "the node agent"}
 
 
 def identity_of(config: NodeConfig, addresses: tuple[str, ...]) -> NodeIdentity:

@@ -52,10 +52,12 @@ RANGES = {
 }  # of the cluster and of the node
 
 
-def proxy_of(client: MirroringClient, settings: Sequence[ProxySettings] = (V4,)) -> ServiceProxy:
+def proxy_of(
+    client: MirroringClient, settings: Sequence[ProxySettings] = (V4,), **parts: bool
+) -> ServiceProxy:
     api = client.as_client()
     events = EventRecorder(api, SystemClock(), SystemRandomness(), component="kube-proxy")
-    return ServiceProxy(api, settings, WorkerThread(), events)
+    return ServiceProxy(api, settings, WorkerThread(), events, **parts)
 
 
 @asynccontextmanager
@@ -66,13 +68,13 @@ async def running_node(
     client = MirroringClient()
     proxy = proxy_of(client, settings)
     local = [address for one in settings for address in one.local_addresses]
-    network = PodNetwork(local_addresses=local, listener=proxy)
+    await proxy.start()
+    network = PodNetwork(local_addresses=local, listener=proxy, bindings=proxy.bindings)
     await network.start(*(RANGES[one.cluster_cidr] for one in settings))
     one, two = (stack.enter_context(process_in_namespace()) for _ in range(2))
     for name, pid in (("one", one), ("two", two)):
         await network.attach(name, f"default/{name}", namespace_path(pid))
         stack.enter_context(server(name, 8080, pid))
-    await proxy.start()
     node = Node(client, proxy, network, one, two, far)
     try:
         await asyncio.wait_for(proxy.applied(), 5)
@@ -81,7 +83,7 @@ async def running_node(
         node.running.cancel()
         with suppress(asyncio.CancelledError):
             await node.running
-        await proxy.stop()
+        await node.proxy.stop()
         await network.stop()
 
 

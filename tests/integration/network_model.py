@@ -19,6 +19,8 @@ from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.meta import LabelSelector
 from kubelite.api.kinds.networking import NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
 
+LOOPBACK = ("127.0.0.1", "::1")
+UNROUTABLE = (LOST, "Invalid argument")
 SERVICE_RANGES = ("10.43.0.0/16", "fd43::/112")
 PLACES = {place.name: place for place in (*NODES, *PODS, OUTSIDE)}
 POD_PLACES = {place.name: place for place in PODS}
@@ -60,6 +62,8 @@ class _Packet:
         """Follow the packet from node to node."""
         source, address = self._source, self._probe.address
         seen = self._own
+        if address in LOOPBACK:
+            return self._loopback_answers()
         owner = _owner(address)
         here = source.node or "left"  # routes of the machine outside lead there
         at = here if source.node or owner is None else PLACES[owner].node
@@ -80,6 +84,22 @@ class _Packet:
         if found is None:
             found = [Target(address, self._probe.port)]
         return [self._arrive(at, seen, target) for target in found]
+
+    def _loopback_answers(self) -> Iterable[str]:
+        """Follow a packet from a node to its own loopback; of IPv6 that leads to the node itself only."""
+        node = self._source.node
+        found = self._translate(node, self._own) if self._version == 0 else None
+        if isinstance(found, str):
+            return [found]
+        if found is None:
+            return [self._host(node)]
+        # The kernel lets nothing from there out by the links to other nodes.
+        there = [target for target in found if PLACES[_owner(target.address) or ""].node != node]
+        here = [target for target in found if target not in there]
+        return [
+            *(self._arrive(node, self._own, target) for target in here),
+            *(UNROUTABLE if there else ()),
+        ]
 
     def _host(self, node: str) -> str:
         return f"{node} ?" if self._probe.port == PORT else REFUSED
@@ -121,7 +141,8 @@ class _Packet:
 
     def _translate(self, node: str, seen: str) -> Sequence[Target] | str | None:
         """Return what a node makes of the packet; None when it is no Service's and no host port's."""
-        probe, is_own = self._probe, _owner(self._probe.address) == node
+        probe = self._probe
+        is_own = probe.address in LOOPBACK or _owner(probe.address) == node
         is_inside = _is_in(seen, POD_RANGES)
         is_from_node = seen == _of(node, self._version)
         for service in self._world.services:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
 from testbed.crio import CrioFolders
 from testbed.waiting import wait_for
 
@@ -33,6 +34,11 @@ from kubelite.node.runtime import ContainerRuntime
 from kubelite.node.volumes.tmpfs import mounts_below, unmount
 from kubelite.randomness import SystemRandomness
 
+# Folders of programs that no package of the host has: containerd 2 with its shim and ctr; crio and pinns.
+NEWER_CONTAINERD, CRIO = "KUBELITE_NEWER_CONTAINERD", "KUBELITE_CRIO"
+needs_crio = pytest.mark.skipif(
+    CRIO not in os.environ and shutil.which("crio") is None, reason=f"needs crio or {CRIO}"
+)
 T = TypeVar("T")
 Open = Callable[[Path], ContainerRuntime]  # over an agent's folder
 

@@ -149,7 +149,7 @@ class Bed:
                     network, SetClock(NOW), SeededRandomness(2), component="kubelite-ingress"
                 ),
                 offload=AtOnce(),
-                settings=FrontSettings(),
+                settings=FrontSettings(own_ports={6443: "the API server"}),
                 default_certificate=lambda: self_signed("default.test", datetime.now(UTC)),
             )
         )
@@ -199,7 +199,14 @@ class Bed:
         else:
             await self.root.create(wanted)
 
-    async def secret(self, name: str, host: str, *, data: dict[str, str] | None = None) -> None:
+    async def secret(
+        self,
+        name: str,
+        host: str,
+        *,
+        data: dict[str, str] | None = None,
+        namespace: str = "default",
+    ) -> None:
         pem = await asyncio.to_thread(self_signed, host, datetime.now(UTC))
         chain, _, key = pem.partition(b"-----BEGIN PRIVATE KEY-----")
         content = {
@@ -207,10 +214,10 @@ class Bed:
             "tls.key": base64.b64encode(b"-----BEGIN PRIVATE KEY-----" + key).decode(),
         }
         wanted = Secret(
-            metadata=ObjectMeta(name=name, namespace="default"),
+            metadata=ObjectMeta(name=name, namespace=namespace),
             data=content if data is None else data,
         )
-        if await self.root.list(Secret, "default", field_selector=f"metadata.name={name}"):
+        if await self.root.list(Secret, namespace, field_selector=f"metadata.name={name}"):
             await self.root.update(wanted)
         else:
             await self.root.create(wanted)
@@ -287,14 +294,14 @@ def listens(port: int) -> bool:
         return one.connect_ex(("127.0.0.1", port)) == 0
 
 
-async def certified(host: str) -> str:
+async def certified(host: str, port: int = 443) -> str:
     """Return the name in the certificate that is shown for a host."""
 
     def ask() -> str:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         with (
-            socket.create_connection(("127.0.0.1", 443)) as plain,
+            socket.create_connection(("127.0.0.1", port)) as plain,
             context.wrap_socket(plain, server_hostname=host) as secured,
         ):
             shown = x509.load_der_x509_certificate(secured.getpeercert(True) or b"")

@@ -211,6 +211,8 @@ async def test_egress_policies_of_a_node_of_ipv6_only(node: Node) -> None:
     with server("node", 8088, "self"):
         assert await ask(gateway, 8088, pid=node.one) == SHUT
         node.running.cancel()
+        shell("nft delete table bridge kubelite")  # which binds pods to their addresses
+        assert await ask(gateway, 8088, pid=node.one) == SHUT
         shell("nft delete table ip6 kubelite")
         assert (await ask(gateway, 8088, pid=node.one))[0].startswith("node")
 

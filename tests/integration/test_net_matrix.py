@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from integration.net_namespaces import needs_root
 from integration.net_probes import Probe, ask_all
 from integration.net_two_nodes import NODES, OUTSIDE, PODS, POOL, PORT, Place, TwoNodes, two_nodes
-from integration.network_model import World, expected
+from integration.network_model import LOOPBACK, World, expected
 from kubelite.api.kinds.core.containers import Container, ContainerPort
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.pods import Pod, PodIP, PodSpec, PodStatus
@@ -43,7 +43,7 @@ SOURCES = (*NODES, *PODS, OUTSIDE)
 HOST_PORTS = {"b": 9001, "d": 9002}
 # Those of their bridges and links.
 OF_NODES = {one for node in NODES for one in node.addresses}
-OF_NODES |= {"10.42.0.1", "10.42.1.1", "fd42::1", "fd42:0:0:1::1"}
+OF_NODES |= {"127.0.0.1", "::1", "10.42.0.1", "10.42.1.1", "fd42::1", "fd42:0:0:1::1"}
 NAMESPACES = [
     Namespace(metadata=ObjectMeta(name=name, labels={"kind": name}))
     for name in ("default", "other")
@@ -143,6 +143,8 @@ def probes_of(world: World, source: Place) -> list[Probe]:
         places.append((PODS[1].addresses[version], 1, 1))
         places.append((("10.43.9.9", "fd43::909")[version], 80, 80))
         places += [(node, number, number) for node in nodes for number in (*HOST_PORTS.values(), 1)]
+        if source in NODES:
+            places += [(LOOPBACK[version], one, one) for one in (*HOST_PORTS.values(), PORT, 1)]
         for item in world.services:
             tcp, udp = item.spec.ports
             balancers = [one.ip for one in item.status.loadBalancer.ingress]
@@ -152,6 +154,8 @@ def probes_of(world: World, source: Place) -> list[Probe]:
                     if address not in nodes:
                         places.append((address, 7, 7))
             places += [(node, tcp.nodePort, udp.nodePort) for node in nodes]
+            if source in NODES:
+                places.append((LOOPBACK[version], tcp.nodePort, udp.nodePort))
     return [
         Probe(protocol, address, number)
         for address, tcp, udp in places

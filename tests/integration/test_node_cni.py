@@ -6,10 +6,9 @@ from collections.abc import Iterator
 import pytest
 from testbed.bed import Bed
 from testbed.cluster import Cluster, deployment, pod_on, service
-from testbed.topology import one_link
 from testbed.waiting import wait_for
 
-from integration.beds import needs_bed
+from integration.beds import bed_of_one, needs_bed, with_crio
 
 pytestmark = needs_bed
 FOLDER = "/etc/cni/test.d"  # not the one in which packages put their own networks
@@ -58,9 +57,9 @@ class OneHost:
         return [name for name in listed.split() if name.startswith("10.")]
 
 
-@pytest.fixture(scope="module", params=["containerd", "docker"])
+@pytest.fixture(scope="module", params=["containerd", "docker", with_crio])
 def one(request: pytest.FixtureRequest) -> Iterator[OneHost]:
-    with Bed(one_link("alpha"), engine=request.param) as bed:
+    with bed_of_one(request.param) as bed:
         yield OneHost(bed)
 
 

@@ -38,6 +38,51 @@ log: {{level: error}}
 {auth}
 """
 
+# A program that gives the login for whoever has a token for the audience, if the account asks for it.
+PROVIDER, AUDIENCE, WANTS = "token-login", "registry.example", "registry.example/login"
+PROVIDERS = f"""
+apiVersion: kubelet.config.k8s.io/v1
+kind: CredentialProviderConfig
+providers:
+- name: {PROVIDER}
+  apiVersion: credentialprovider.kubelet.k8s.io/v1
+  matchImages: ["127.0.0.1:5001"]
+  defaultCacheDuration: 0s
+  tokenAttributes:
+    serviceAccountTokenAudience: {AUDIENCE}
+    cacheType: ServiceAccount
+    requireServiceAccount: true
+    requiredServiceAccountAnnotationKeys: [{WANTS}]
+"""
+PROGRAM = f"""#!{sys.executable}
+import base64, json, sys
+asked = json.load(sys.stdin)
+middle = asked["serviceAccountToken"].split(".")[1]
+claims = json.loads(base64.urlsafe_b64decode(middle + "=" * (-len(middle) % 4)))
+assert claims["aud"] == ["{AUDIENCE}"], claims
+assert "pod" in claims["kubernetes.io"], claims
+login = dict(username="{USER}", password=asked["serviceAccountAnnotations"]["{WANTS}"])
+print(json.dumps(dict(
+    kind="CredentialProviderResponse",
+    apiVersion="credentialprovider.kubelet.k8s.io/v1",
+    cacheKeyType="Registry",
+    auth={{"{CLOSED}": login}},
+)))
+"""
+AUDIENCE_RIGHT = f"""
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {{name: audience}}
+rules:
+- {{apiGroups: [""], resources: [{AUDIENCE}], verbs: [request-serviceaccounts-token-audience]}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {{name: audience}}
+roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: audience}}
+subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: Group, name: "system:nodes"}}]
+"""
+
 pytestmark = [
     pytest.mark.docker,
     pytest.mark.timeout(300),
@@ -67,7 +112,17 @@ def server() -> Iterator[Server]:
         host.docker("push", OTHER)
         host.docker("rmi", LOCAL, f"{OPEN}/hello:1", OTHER)
         (folder / "registries.yaml").write_text(REGISTRIES)
-        server = Server(host, folder, f"--private-registry={folder}/registries.yaml")
+        (folder / "providers.yaml").write_text(PROVIDERS)
+        (folder / "providers").mkdir()
+        (folder / "providers" / PROVIDER).write_text(PROGRAM)
+        (folder / "providers" / PROVIDER).chmod(0o755)
+        server = Server(
+            host,
+            folder,
+            f"--private-registry={folder}/registries.yaml",
+            f"--image-credential-provider-config={folder}/providers.yaml",
+            f"--image-credential-provider-bin-dir={folder}/providers",
+        )
         server.start()
         try:
             wait_for(lambda: " Ready" in server.kubectl("get", "nodes"), "ready node")
@@ -190,6 +245,27 @@ def test_a_registry_that_wants_a_login_gets_that_of_the_pull_secrets(server: Ser
     both = [{"name": "wrong"}, {"name": "right"}, {"name": "missing"}]
     _run(server, "known", image, imagePullSecrets=both)
     _ready(server, "known")
+
+
+def test_a_program_gives_logins_for_the_token_of_a_pods_account(server: Server) -> None:
+    assert server.host is not None
+    image, log = f"{CLOSED}/hello:1", server.log
+    server.kubectl("create", "serviceaccount", "puller")
+    server.kubectl("annotate", "serviceaccount", "puller", f"{WANTS}={PASSWORD}")
+    _run(server, "no-right", image, policy="Always", serviceAccountName="puller")
+    assert "no basic auth credentials" in _waits(server, "no-right", "ErrImagePull")
+    refused = f'audience "{AUDIENCE}" not found in pod spec volume, system:node:'
+    assert refused in log.read_text().replace("\\", "")
+    server.kubectl("apply", "-f", "-", stdin=AUDIENCE_RIGHT)
+    _run(server, "told", image, policy="Always", serviceAccountName="puller")
+    _ready(server, "told")
+    _run(server, "other", image, policy="Always")
+    assert "no basic auth credentials" in _waits(server, "other", "ErrImagePull")
+    _run(server, "known-account", image, serviceAccountName="puller")
+    _ready(server, "known-account")
+    said = [one for one in _events(server, "known-account") if " Pulled " in one]
+    assert all("already present on machine" in one for one in said), "the record has the account"
+    server.kubectl("delete", "pod", "no-right", "told", "other", "known-account", "--wait=false")
 
 
 def test_an_image_that_a_login_pulled_is_not_for_pods_without_it(server: Server) -> None:

@@ -11,16 +11,14 @@ from fakes.runtime_contract import TIMEOUT_SECONDS, Place, ProcessContract, usin
 
 from integration import runtime_engines
 from integration.node_host import NAME, needs_engine
-from integration.runtime_engines import RunningEngine
+from integration.runtime_engines import CRIO, NEWER_CONTAINERD, RunningEngine, needs_crio
 from kubelite.node.cri.streams import CRISession
 
 pytestmark = needs_engine
-# Folders of programs that no package of the host has: containerd 2 with its shim and ctr; crio and pinns.
 CRIO_CAPABILITIES = (
     0x5FB  # of Docker's 14, all but NET_RAW, SYS_CHROOT, MKNOD, AUDIT_WRITE and SETFCAP
 )
 OUTPUT_BYTES = 1 << 20
-NEWER_CONTAINERD, CRIO = "KUBELITE_NEWER_CONTAINERD", "KUBELITE_CRIO"
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +119,7 @@ class TestNewerContainerd(ProcessContract):
             yield made
 
 
-@pytest.mark.skipif(
-    CRIO not in os.environ and shutil.which("crio") is None, reason=f"needs crio or {CRIO}"
-)
+@needs_crio
 class TestCRIO(ProcessContract):
     @pytest.fixture
     async def place(self, crio_engine: RunningEngine, tmp_path: Path) -> AsyncIterator[Place]:

@@ -4,19 +4,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from testbed.bed import Bed
-from testbed.topology import one_link
 from testbed.waiting import wait_for
 
-from integration.beds import needs_bed, no_traceback
+from integration.beds import bed_of_one, needs_bed, no_traceback, with_crio
 from integration.trouble_host import IMAGE, TroubleHost, spec
 
 pytestmark = needs_bed
+DATA = {
+    "containerd": ("/var/lib/containerd",),
+    "docker": ("/var/lib/docker",),
+    "crio": ("/var/lib/containers",),
+}
+RUN = "/run/containerd", "/run/docker", "/run/crio"
 
 
-@pytest.fixture(scope="module", params=["containerd", "docker"])
+@pytest.fixture(scope="module", params=["containerd", "docker", with_crio])
 def one(request: pytest.FixtureRequest) -> Iterator[TroubleHost]:
-    with Bed(one_link("alpha"), engine=request.param) as bed:
+    with bed_of_one(request.param) as bed:
         made = TroubleHost(bed, request.param)
         made.cluster.apply(spec("pod"))
         made.until_ready("pod")
@@ -55,7 +59,7 @@ def _wipe(one: TroubleHost, *folders: str) -> None:
 
 
 def _end_containers(one: TroubleHost) -> None:
-    one.host.run("pkill", "-KILL", "-f", "containerd-shim", check=False)
+    one.host.run("pkill", "-KILL", "-f", "containerd-shim|conmon", check=False)
     one.host.run("sh", "-c", "pkill -KILL -x pause; pkill -KILL -f /hello", check=False)
 
 
@@ -63,7 +67,7 @@ def test_1_an_engine_with_other_folders_has_its_pods_made_anew(one: TroubleHost)
     before = one.pod("pod")
     one.host.stop_engine()
     _end_containers(one)
-    _wipe(one, f"/var/lib/{one.engine}", "/run/containerd", "/run/docker")
+    _wipe(one, *DATA[one.engine], *RUN)
     one.host.start_engine()
     _runs_anew(one, before)
 
@@ -71,7 +75,7 @@ def test_1_an_engine_with_other_folders_has_its_pods_made_anew(one: TroubleHost)
 def test_2_an_engine_that_lost_what_runs_has_its_pods_made_anew(one: TroubleHost) -> None:
     before = one.pod("pod")
     one.host.stop_engine()
-    _wipe(one, "/run/containerd", "/run/docker")
+    _wipe(one, *RUN)
     one.host.start_engine()
     _runs_anew(one, before)
 
@@ -81,17 +85,13 @@ def test_3_a_pod_whose_image_vanished_waits_until_it_is_back(one: TroubleHost) -
     one.cluster.apply(spec("pod"))  # its first restart has no back-off
     one.until_ready("pod")
     before, ids = one.pod("pod"), _ids(one)
-    if one.engine == "docker":
-        one.host.docker("rmi", "-f", IMAGE)  # its layers stay as long as a container has them
-        one.host.docker("kill", *ids)
-    else:
-        for name in one.host.run("ctr", "-n", "k8s.io", "images", "ls", "-q").split():
-            if "pause" not in name:
-                one.host.run("ctr", "-n", "k8s.io", "images", "rm", name)
-        for each in ids:
-            one.host.run("ctr", "-n", "k8s.io", "tasks", "kill", "-s", "KILL", each)
+    engine = one.host.engine_kind
+    engine.forget(one.host, IMAGE)
+    for each in ids:
+        engine.kill(one.host, each)
+    if one.engine == "containerd":  # the others keep it for their containers, by its id
         _until(one, lambda status: "Pull" in status["state"].get("waiting", {}).get("reason", ""))
-        one.host.engine_kind.load(one.host, one.host.images / "hello.tar")
+        engine.load(one.host, one.host.images / "hello.tar")
     _until(one, lambda status: status["ready"] and _ids(one) != ids)
     assert one.pod("pod")["metadata"]["uid"] == before["metadata"]["uid"]
 

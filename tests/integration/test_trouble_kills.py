@@ -4,17 +4,15 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from testbed.bed import Bed
-from testbed.topology import one_link
 
-from integration.beds import needs_bed, no_traceback
+from integration.beds import bed_of_one, needs_bed, no_traceback, with_crio
 from integration.trouble_host import IMAGE, TroubleHost, spec
 
 pytestmark = needs_bed
 # In the order in which they come, so that one pod is enough for all. An engine with the Container Runtime Interface has
 # the pod connected while it makes the sandbox.
 STARTS = {
-    "containerd": (
+    "cri": (
         "status._write before",
         "volumes.set_up after",
         "runtime.run_sandbox before",
@@ -34,7 +32,7 @@ STARTS = {
     ),
 }
 STOPS = {
-    "containerd": (
+    "cri": (
         "runtime.signal after",
         "runtime.remove after",
         "network.detach after",
@@ -45,9 +43,9 @@ STOPS = {
 }
 
 
-@pytest.fixture(scope="module", params=["containerd", "docker"])
+@pytest.fixture(scope="module", params=["containerd", "docker", with_crio])
 def one(request: pytest.FixtureRequest) -> Iterator[TroubleHost]:
-    with Bed(one_link("alpha"), engine=request.param) as bed:
+    with bed_of_one(request.param) as bed:
         yield TroubleHost(bed, request.param)
         no_traceback(bed)
 
@@ -67,10 +65,10 @@ def test_1_a_pod_whose_start_is_cut_off_everywhere_runs_once(one: TroubleHost) -
     one.until_ready("other")
     one.kubelite.kill()
     one.restart()
-    one.kubelite.die_at(STARTS[one.engine][0])
+    one.kubelite.die_at(STARTS[one.api][0])
     # It may die before it answers; the pod is stored all the same, or nothing would make it die.
     one.kubectl("create", "-f", "-", stdin=json.dumps(spec("pod")), check=False)
-    _kill_at_each(one, STARTS[one.engine])
+    _kill_at_each(one, STARTS[one.api])
     one.until_ready("pod", "other")
     pod, other = one.pod("pod"), one.pod("other")
     [status] = pod["status"]["containerStatuses"]
@@ -87,9 +85,9 @@ def test_1_a_pod_whose_start_is_cut_off_everywhere_runs_once(one: TroubleHost) -
 
 def test_2_a_pod_whose_end_is_cut_off_everywhere_is_gone(one: TroubleHost) -> None:
     pod = one.pod("pod")
-    one.kubelite.die_at(STOPS[one.engine][0])
+    one.kubelite.die_at(STOPS[one.api][0])
     one.kubectl("delete", "pod", "pod", "--wait=false")
-    _kill_at_each(one, STOPS[one.engine])
+    _kill_at_each(one, STOPS[one.api])
     one.until_gone("pod")
     assert one.containers() == {"POD": 1, "app": 1}
     assert len(one.left_containers()) == 2

@@ -4,12 +4,10 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from testbed.bed import Bed
 from testbed.cluster import deployment
-from testbed.topology import one_link
 from testbed.waiting import wait_for
 
-from integration.beds import needs_bed, no_traceback
+from integration.beds import bed_of_one, needs_bed, no_traceback, with_crio
 from integration.trouble_host import TroubleHost
 
 pytestmark = needs_bed
@@ -17,10 +15,10 @@ PODS = 60 if os.environ.get("CI") else 110  # the default of --max-pods takes 40
 READY_SECONDS = 200.0
 
 
-@pytest.fixture(scope="module")
-def one() -> Iterator[TroubleHost]:
-    with Bed(one_link("alpha"), engine="containerd") as bed:
-        yield TroubleHost(bed, "containerd", f"--max-pods={PODS}")
+@pytest.fixture(scope="module", params=["containerd", with_crio])
+def one(request: pytest.FixtureRequest) -> Iterator[TroubleHost]:
+    with bed_of_one(request.param) as bed:
+        yield TroubleHost(bed, request.param, f"--max-pods={PODS}")
         no_traceback(bed)
 
 

@@ -42,12 +42,15 @@ class MortalKubelite(Kubelite):
 class TroubleHost:
     """A server on one host, and what there is of its pods."""
 
-    def __init__(self, bed: Bed, engine: str, *flags: str) -> None:
+    def __init__(self, bed: Bed, engine: str, *flags: str, mortal: bool = True) -> None:
+        """Start the server; one that is not `mortal` is the kubelite that the host has."""
         self.bed = bed
         self.engine = engine
+        self.api = "docker" if engine == "docker" else "cri"
         self.host = bed["alpha"]
         self.kubelite = MortalKubelite(self.host)
-        self.host.kubelite = self.kubelite
+        if mortal:
+            self.host.kubelite = self.kubelite
         self.cluster = Cluster(bed, "alpha", *flags)
 
     def kubectl(self, *arguments: str, check: bool = True, stdin: str = "") -> str:
@@ -77,23 +80,12 @@ class TroubleHost:
 
     def containers(self) -> dict[str, int]:
         """Return how many processes of containers run, by container name; sandboxes are POD."""
-        if self.engine == "docker":
-            shown = self.host.docker("ps", "--format", "{{.Names}}").split()
-            names = [name.split("_")[1] for name in shown if name.startswith("k8s_")]
-        else:
-            names = []
-            running = set(self.host.run("ctr", "-n", "k8s.io", "tasks", "ls", "-q").split())
-            rows = self.host.run("ctr", "-n", "k8s.io", "containers", "ls", "-q").split()
-            for one in set(rows) & running:
-                info = json.loads(self.host.run("ctr", "-n", "k8s.io", "containers", "info", one))
-                names.append(info["Labels"].get("io.kubernetes.container.name", "POD"))
+        names = list(self.host.engine_kind.running(self.host).values())
         return {name: names.count(name) for name in sorted(set(names))}
 
     def left_containers(self) -> list[str]:
         """Return all containers, ended ones too."""
-        if self.engine == "docker":
-            return self.host.docker("ps", "-aq").split()
-        return self.host.run("ctr", "-n", "k8s.io", "containers", "ls", "-q").split()
+        return self.host.engine_kind.left(self.host)
 
     def links(self) -> list[str]:
         """Return the links of pods."""

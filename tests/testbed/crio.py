@@ -1,4 +1,4 @@
-"""The settings of a CRI-O of a test's own, all of whose state is in one folder; kubelite starts none by itself."""
+"""The settings of a CRI-O of a test's own; kubelite starts none by itself."""
 
 import shutil
 import sys
@@ -33,9 +33,12 @@ POLICY = '{"default": [{"type": "insecureAcceptAnything"}]}'
 
 
 class CrioFolders(Struct, frozen=True):
-    """The folders of one CRI-O."""
+    """The folders of one CRI-O; all of its state is in one, but for what others are given."""
 
     top: Path
+    storage: Path | None = None  # of images and containers
+    plugins: Path | None = None
+    configs: Path | None = None
 
     @property
     def socket(self) -> Path:
@@ -45,25 +48,47 @@ class CrioFolders(Struct, frozen=True):
     @property
     def programs(self) -> Path:
         """The folder of CNI plugins."""
-        return self.top / "cni-bin"
+        return self.plugins or self.top / "cni-bin"
 
     @property
     def networks(self) -> Path:
         """The folder of CNI configurations."""
-        return self.top / "net.d"
+        return self.configs or self.top / "net.d"
+
+    @property
+    def root(self) -> Path:
+        """The folder of images and containers."""
+        return self.storage or self.top / "root"
+
+    @property
+    def runtime_root(self) -> Path:
+        """The folder in which runc keeps the containers that it runs."""
+        return self.top / "runc"
 
     def arguments(self) -> list[str]:
         """Return how it is started; containers outlive it."""
         return ["crio", f"--config={self.top / 'crio.conf'}", "--config-dir="]
 
+    def folders(self) -> tuple[Path, ...]:
+        """Return the folders that have to be there."""
+        own = (self.top / name for name in ("exits", "namespaces", "a", "logs"))
+        return (*own, self.networks, self.programs)
+
+    def files(self, *, overlay: bool) -> dict[Path, str]:
+        """Return the content of the files that it is configured by; `overlay` if the storage can have one."""
+        return {
+            self.top / "policy.json": POLICY,
+            self.runtime: self._wrapper(),
+            self.top / "crio.conf": self._config("overlay" if overlay else "vfs"),
+        }
+
     def prepare(self) -> None:
         """Make the folders and the configuration."""
-        for name in ("exits", "namespaces", "a", "logs", "net.d", "cni-bin"):
-            (self.top / name).mkdir(parents=True, exist_ok=True)
-        (self.top / "policy.json").write_text(POLICY)
-        self._runtime.write_text(self._wrapper())
-        self._runtime.chmod(0o755)
-        (self.top / "crio.conf").write_text(self._config())
+        for folder in self.folders():
+            folder.mkdir(parents=True, exist_ok=True)
+        for path, text in self.files(overlay=has_overlay(self.top)).items():
+            path.write_text(text)
+        self.runtime.chmod(0o755)
 
     @staticmethod
     def _wrapper() -> str:
@@ -72,16 +97,17 @@ class CrioFolders(Struct, frozen=True):
         return RUNTIME.format(python=sys.executable, runtime=runtime, capabilities=capabilities)
 
     @property
-    def _runtime(self) -> Path:
+    def runtime(self) -> Path:
+        """The program that runs containers."""
         return self.top / "runc-here"
 
-    def _config(self) -> str:
+    def _config(self, driver: str) -> str:
         return toml_text(
             {
                 "crio": {
-                    "root": str(self.top / "root"),
+                    "root": str(self.root),
                     "runroot": str(self.top / "runroot"),
-                    "storage_driver": "overlay" if has_overlay(self.top) else "vfs",
+                    "storage_driver": driver,
                     "log_dir": str(self.top / "logs"),
                     "version_file": str(self.top / "version"),
                     "clean_shutdown_file": str(self.top / "clean"),
@@ -100,8 +126,8 @@ class CrioFolders(Struct, frozen=True):
                         "hooks_dir": [],
                         "runtimes": {
                             "runc": {
-                                "runtime_path": str(self._runtime),
-                                "runtime_root": str(self.top / "runc"),
+                                "runtime_path": str(self.runtime),
+                                "runtime_root": str(self.runtime_root),
                                 "monitor_path": _found("conmon"),
                                 "monitor_cgroup": "pod",
                             }

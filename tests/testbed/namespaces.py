@@ -28,7 +28,7 @@ for each in etc var; do
     mkdir -p "$folder/$each" "$folder/work-$each"
     mount -t overlay overlay -o "lowerdir=/$each,upperdir=$folder/$each,workdir=$folder/work-$each" "/$each"
 done
-for each in docker containerd kubelite; do
+for each in docker containerd containers kubelite; do
     mkdir -p "$folder/lib/$each" "/var/lib/$each"
     mount --bind "$folder/lib/$each" "/var/lib/$each"
 done

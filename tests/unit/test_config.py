@@ -46,8 +46,8 @@ def test_admission_plugins_are_named_as_kubernetes_names_them(field: str) -> Non
 
 def test_what_can_be_switched_off_has_a_name() -> None:
     assert load({"disable": ("metrics-server",)}, {}, NOWHERE).disable == ("metrics-server",)
-    with pytest.raises(InvalidConfig, match=r"^cannot use --disable coredns: "):
-        load({"disable": ("coredns",)}, {}, NOWHERE)
+    with pytest.raises(InvalidConfig, match=r"^cannot use --disable kube-proxy: "):
+        load({"disable": ("kube-proxy",)}, {}, NOWHERE)
 
 
 @pytest.mark.parametrize("field", ["tls_san", "oidc_required_claim", "allowed_unsafe_sysctls"])
@@ -305,8 +305,20 @@ def test_components_are_disabled_as_k3s_does_it() -> None:
     assert load({"disable": ("local-storage",)}, {}, NOWHERE).disabled == {"local-storage"}
     assert load({}, {"KUBELITE_DISABLE": "local-storage,"}, NOWHERE).disabled == {"local-storage"}
     assert load({}, {}, NOWHERE).disabled == frozenset()
-    with pytest.raises(InvalidConfig, match=r"^cannot use --disable traefik: must be one of"):
-        load({"disable": ("local-storage,traefik",)}, {}, NOWHERE)
+    with pytest.raises(InvalidConfig, match=r"^cannot use --disable linkerd: must be one of"):
+        load({"disable": ("local-storage,linkerd",)}, {}, NOWHERE)
+
+
+def test_what_k3s_has_in_place_of_a_component_names_it() -> None:
+    assert load({"disable": ("traefik",)}, {}, NOWHERE).disabled == {"ingress"}
+
+
+def test_nodes_are_told_what_of_their_network_is_left_to_others() -> None:
+    assert load({}, {}, NOWHERE).cluster.disabled == ()
+    flags = {"disable": ("coredns",), "disable_kube_proxy": True, "disable_network_policy": True}
+    cluster = load(flags, {}, NOWHERE).cluster
+    assert cluster.disabled == ("coredns", "kube-proxy", "network-policy")
+    assert (cluster.dns_addresses, cluster.served_addresses) == (("10.43.0.10",), ())
 
 
 def test_the_folder_of_volumes_is_in_the_data_folder_unless_it_is_named() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from kubelite.config import ClusterSettings, Config, InvalidConfig, load, load_agent
-from kubelite.network_config import listening_address
+from kubelite.network_config import NetworkConfig, dns_addresses, listening_address
 
 NOWHERE = Path("/nowhere/config.yaml")
 DUAL = {"cluster_cidr": "10.42.0.0/16,fd00:42::/56", "service_cidr": "10.43.0.0/16,fd00:43::/112"}
@@ -162,3 +162,10 @@ def test_an_agent_may_expect_two_families(field: str) -> None:
 )
 def test_all_addresses_are_those_of_all_families(address: str, ranges: str, listening: str) -> None:
     assert listening_address(address, ranges) == listening
+
+
+def test_an_address_has_one_text_however_it_is_given() -> None:
+    assert dns_addresses("10.43.0.0/16,fd43::/112", "FD43:0::000A") == ("10.43.0.10", "fd43::a")
+    given = NetworkConfig(node_ip="2001:DB8:0::1, 192.0.2.1", node_external_ip="2001:DB8::0:2")
+    assert given.node_ips == ("2001:db8::1", "192.0.2.1")
+    assert given.node_external_ips == ("2001:db8::2",)

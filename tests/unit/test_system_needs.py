@@ -166,10 +166,45 @@ async def test_a_storage_class_that_a_user_changed_stays_changed() -> None:
 def test_a_disabled_component_is_not_needed() -> None:
     roles = bootstrap_roles.defaults()
     kinds = [
-        {need.kind for need in system_needs(config, APIPlace(), roles)}
+        {need.kind for need in system_needs(config, APIPlace(), roles) if not need.removed_if_by}
         for config in (Config(), Config(disable=("local-storage",)))
     ]
     assert [StorageClass in found for found in kinds] == [True, False]
+
+
+async def test_a_disabled_component_loses_what_it_made_until_it_is_enabled_again() -> None:
+    place = Plane()
+
+    async def start(*disable: str) -> tuple[list[bool], str]:
+        plane = await place.start(disable=disable)
+        assert plane.system.problem == ""
+        objects = (
+            plane.mirrors.get(StorageClass, "local-path"),
+            plane.mirrors.get(Service, "kube-dns", "kube-system"),
+        )
+        settings = await root(plane).get(ConfigMap, "kubelite-cluster", "kube-system")
+        return [one is not None for one in objects], settings.data["disabled"]
+
+    assert await start() == ([True, True], "")
+    assert await start("local-storage", "coredns") == ([False, False], "coredns")
+    assert await start("coredns") == ([True, False], "coredns")
+    assert await start() == ([True, True], "")
+
+
+async def test_what_a_user_made_in_place_of_a_disabled_component_stays() -> None:
+    place = Plane()
+    plane = await place.start(disable=("local-storage", "coredns"))
+    client = root(plane)
+    await client.create(
+        StorageClass(metadata=ObjectMeta(name="local-path"), provisioner="kubelite.io/local-path")
+    )
+    await client.create(service("kube-dns", "10.43.0.10", "kube-system"))
+    await again(plane)
+    plane = await place.start(disable=("local-storage", "coredns"))
+    assert plane.mirrors.get(StorageClass, "local-path") is not None
+    assert plane.mirrors.get(Service, "kube-dns", "kube-system") is not None
+    data = (await root(plane).get(ConfigMap, "kubelite-cluster", "kube-system")).data
+    assert data["disabled"] == "coredns"
 
 
 async def test_what_is_bent_is_made_straight() -> None:
@@ -330,6 +365,7 @@ async def test_agents_find_the_settings_of_the_cluster() -> None:
         "cluster-dns": "10.43.0.20",
         "cluster-domain": "cluster.local",
         "node-cidr-mask-size": "24",
+        "disabled": "",
         "version": __version__,
         "kubernetes-version": "v1.36.2+kubelite",
     }

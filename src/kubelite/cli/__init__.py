@@ -11,11 +11,12 @@ import click
 
 from kubelite import __version__
 from kubelite.cli.certificates import certificate, secrets_encrypt
+from kubelite.cli.common import data_dir_option
 from kubelite.cli.completion import completion
 from kubelite.cli.install import install, uninstall
 from kubelite.cli.removal import reset
 from kubelite.cli.running import agent, server
-from kubelite.cli.state import check, snapshot
+from kubelite.cli.state import check, snapshot, tell_format
 from kubelite.cli.tokens import token
 
 
@@ -26,9 +27,13 @@ def main() -> None:
 
 
 @main.command()
-def version() -> None:
-    """Print the version."""
+@click.option("--check-data", is_flag=True, help="Tell whether this version opens the data folder")
+@data_dir_option
+def version(data_dir: str | None, *, check_data: bool) -> None:
+    """Print the version, and with --check-data the format of the data folder; exit with 1 if it cannot be opened."""
     click.echo(f"kubelite {__version__} (Kubernetes 1.36)")
+    if check_data:
+        tell_format(data_dir)
 
 
 def _open_standard_streams() -> None:

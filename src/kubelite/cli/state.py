@@ -139,3 +139,21 @@ def check(data_dir: str | None) -> None:
         f"{len(report.problems)} problems"
     )
     sys.exit(1 if report.problems else 0)
+
+
+def tell_format(data_dir: str | None) -> None:
+    """Print the format of a data folder; end the command with exit code 1 if this version cannot open it."""
+    from kubelite.store import snapshots
+    from kubelite.store.lmdb_engine import format_problem
+
+    folder = load_config({"data_dir": data_dir}).store_dir
+    try:
+        found = snapshots.read_format(folder)
+    except snapshots.SnapshotFailed as error:
+        fail(error)
+    if found is None:
+        click.echo(f"{folder}: there is no store")
+    elif problem := format_problem(found):
+        fail(f"cannot open store in {folder}: {problem}")
+    else:
+        click.echo(f"{folder}: format {found.decode()}, which this version opens")

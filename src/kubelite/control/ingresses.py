@@ -7,7 +7,6 @@ serve by it (see `kubelite.ingress`); every node is an address of every Ingress.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from kubelite.api.client.events import WARNING
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.core.nodes import Node
 from kubelite.api.kinds.core.services import Service
@@ -18,6 +17,7 @@ from kubelite.control.batches import for_each
 from kubelite.control.load_balancing import held_ports, hosts_of
 from kubelite.control.node_taints import is_node_ready
 from kubelite.control.runtime import Context, Key, Watch
+from kubelite.control.told import Told
 
 ALL = Key("", "all")
 STEP_COST_BYTES = 1024  # what the offload counts for a path of an Ingress
@@ -38,7 +38,7 @@ class IngressController:
         self._services = context.mirror(Service)
         self._nodes = context.mirror(Node)
         self._written: set[str] = set()  # uids of the Ingresses whose status is this controller's
-        self._told: dict[str, frozenset[tuple[str, str]]] = {}  # uid -> reasons and messages
+        self._told = Told(context.events)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch what the decision depends on; Services and nodes matter only while there are Ingresses."""
@@ -69,7 +69,7 @@ class IngressController:
             lambda one: self._write(one, []),
         )
         self._written = uids
-        self._told = {uid: told for uid, told in self._told.items() if uid in uids}
+        self._told.keep(uids)
         if ours:
             await self._report(ours, own)
         return None
@@ -121,7 +121,7 @@ class IngressController:
         taken = self._taken_ports()
         for ingress in ours:
             key = f"{ingress.metadata.namespace}/{ingress.metadata.name}"
-            self._tell(ingress, [*problems.get(key, ()), *taken])
+            self._told.tell(ingress, [*problems.get(key, ()), *taken])
 
     def _taken_ports(self) -> list[tuple[str, str]]:
         """Return what to tell of ports that a Service has: its rules get the packets before anything that listens."""
@@ -136,14 +136,6 @@ class IngressController:
                 held_ports(one) & {("TCP", port) for port in self._settings.ports}
             )
         ]
-
-    def _tell(self, ingress: Ingress, problems: Sequence[tuple[str, str]]) -> None:
-        uid = ingress.metadata.uid
-        told = self._told.get(uid, frozenset())
-        for reason, message in problems:
-            if (reason, message) not in told:
-                self._context.events.event(ingress, WARNING, reason, message)
-        self._told[uid] = frozenset(problems)
 
 
 def _all(_: object) -> Iterable[Key]:

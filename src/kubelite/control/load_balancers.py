@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from kubelite.api.client.events import NORMAL, WARNING
+from kubelite.api.client.events import NORMAL
 from kubelite.api.errors import NotFound
 from kubelite.api.kinds.coordination import Lease
 from kubelite.api.kinds.core.nodes import Node
@@ -43,6 +43,7 @@ from kubelite.control.load_balancing import (
 )
 from kubelite.control.node_taints import is_node_ready
 from kubelite.control.runtime import Context, Key, Watch
+from kubelite.control.told import Told
 
 ALL = Key("", "all")
 SILENCE_SECONDS = 6.0
@@ -80,7 +81,7 @@ class LoadBalancerController:
             str, float
         ] = {}  # node -> when it was heard of, or was chosen, on the loop's clock
         self._silent: set[str] = set()
-        self._told: dict[str, tuple[str, ...]] = {}  # uid -> the last warning
+        self._told = Told(context.events)
 
     def watches(self) -> Sequence[Watch[Any]]:
         """Watch what the decision depends on; without load balancers only what needs a clean-up matters."""
@@ -116,7 +117,7 @@ class LoadBalancerController:
     def _forget(self, kept: Sequence[Service]) -> None:
         known = {one.metadata.uid for one in kept}
         known |= {pod.metadata.uid for pod in self._pods.indexed(WITH_HOST_PORTS, YES)}
-        self._told = {uid: told for uid, told in self._told.items() if uid in known}
+        self._told.keep(known)
 
     async def _decide(self, services: Sequence[Service]) -> dict[str, Outcome]:
         nodes = self._nodes.list()
@@ -225,20 +226,11 @@ class LoadBalancerController:
             elif outcome.ingress and list(outcome.ingress) != before:
                 text = "Updated load balancer with new hosts"
                 events.event(service, NORMAL, "UpdatedLoadBalancer", text)
-        self._tell(service, outcome.reason, outcome.message)
+        self._told.tell(service, [(outcome.reason, outcome.message)] if outcome.reason else ())
         for name, told in outcome.shadowed:
             namespace, _, short = name.partition("/")
             if (pod := self._pods.get(short, namespace)) is not None:
-                self._tell(pod, "HostPortConflict", told)
-
-    def _tell(self, item: Service | Pod, reason: str, message: str) -> None:
-        """Record a warning once, until there is another or none."""
-        uid, told = item.metadata.uid, (reason, message)
-        if not reason:
-            self._told.pop(uid, None)
-        elif self._told.get(uid) != told:
-            self._told[uid] = told
-            self._context.events.event(item, WARNING, reason, message)
+                self._told.tell(pod, [("HostPortConflict", told)])
 
     async def _release(self, service: Service) -> None:
         """Take the addresses from a Service that is deleted or is no load balancer any more."""

@@ -59,6 +59,9 @@ class Need(Struct, frozen=True):
         None
     )  # the object that has the place of a rejected one
     stage: int = 0  # objects of an earlier stage are created first
+    removed_if_by: str = (
+        ""  # instead of being required, it is deleted if this field manager made it
+    )
 
     @property
     def key(self) -> NeedKey:
@@ -126,6 +129,9 @@ class SystemObjects:
         """
         need = self.needs[key]
         stored = lookup.get(need.kind, need.name, need.namespace)
+        if need.removed_if_by and stored is None:
+            self._note(key, None)
+            return None
         if stored is not None:
             if self._right.get(key) == stored.metadata.resourceVersion:
                 return None
@@ -174,6 +180,9 @@ class SystemObjects:
 
 
 async def _write(need: Need, stored: Any, client: Client) -> None:
+    if need.removed_if_by:
+        await _remove(need, stored, client)
+        return
     if stored is not None and need.must_replace(stored):
         await client.delete(need.kind, need.name, need.namespace, uid=stored.metadata.uid)
         stored = None
@@ -181,6 +190,14 @@ async def _write(need: Need, stored: Any, client: Client) -> None:
         await client.create(need.make())
     elif (revised := need.revise(stored)) != stored:
         await client.update(revised)
+
+
+async def _remove(need: Need, stored: Any, client: Client) -> None:
+    """Delete an object that a part made which is switched off; one that a user made under its name stays."""
+    found = await client.get(need.kind, need.name, need.namespace)  # a mirror has no managers
+    managers = {entry.manager for entry in found.metadata.managedFields}
+    if need.removed_if_by in managers and found.metadata.uid == stored.metadata.uid:
+        await client.delete(need.kind, need.name, need.namespace, uid=found.metadata.uid)
 
 
 def _explained(need: Need, error: APIError, lookup: Reader) -> Problem:

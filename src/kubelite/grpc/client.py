@@ -4,7 +4,7 @@ A call that is given up, by its deadline or because its caller was cancelled, is
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -49,11 +49,18 @@ class GrpcClient:
         self._connecting = asyncio.Lock()
         self._is_closed = False
 
-    async def unary(self, method: Method[Q, A], request: Q, *, timeout_seconds: float) -> A:
+    async def unary(
+        self,
+        method: Method[Q, A],
+        request: Q,
+        *,
+        timeout_seconds: float,
+        metadata: Sequence[Header] = (),
+    ) -> A:
         """Return the answer to a call. Raises GrpcError, also with DEADLINE_EXCEEDED after the timeout."""
         try:
             async with asyncio.timeout(timeout_seconds):
-                stream = await self._begin(method, request, timeout_seconds)
+                stream = await self._begin(method, request, timeout_seconds, metadata)
                 try:
                     data = await stream.receive()
                     if data is None:
@@ -96,7 +103,11 @@ class GrpcClient:
             self._connection.close()
 
     async def _begin(
-        self, method: Method[Q, A], request: Q, timeout_seconds: float | None = None
+        self,
+        method: Method[Q, A],
+        request: Q,
+        timeout_seconds: float | None = None,
+        metadata: Sequence[Header] = (),
     ) -> Stream:
         body = encode(request)
         headers = [
@@ -111,6 +122,7 @@ class GrpcClient:
         if timeout_seconds is not None:
             milliseconds = min(max(1, int(timeout_seconds * 1000)), MILLISECONDS_MAX)
             headers.append(("grpc-timeout", f"{milliseconds}m"))
+        headers += metadata
         connection = await self._connected()
         while len(connection.streams) >= connection.streams_max and connection.takes_calls:
             await connection.room()

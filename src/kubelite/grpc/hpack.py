@@ -8,7 +8,7 @@ from collections import deque
 from functools import cache
 from typing import Final
 
-from kubelite.limits import GRPC_HEADERS
+from kubelite.limits import GRPC_HEADERS, Limit
 
 TABLE_BYTES: Final = 4096  # the dynamic table's size before any settings
 ENTRY_BYTES: Final = 32  # what an entry counts beyond its name and value, RFC 7541 section 4.1
@@ -54,7 +54,9 @@ class HeadersTooLarge(MalformedHeaders):
 class HeaderDecoder:
     """Decodes the header blocks of one direction of a connection, in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: Limit = GRPC_HEADERS) -> None:
+        """`limit` bounds what a block decodes to, in bytes as RFC 9113 counts them."""
+        self._limit = limit
         self._dynamic: deque[Header] = deque()  # newest first
         self._size = 0
         self._maximum = TABLE_BYTES
@@ -87,8 +89,8 @@ class HeaderDecoder:
                 if is_indexed:
                     self._insert(header)
             total += len(header[0]) + len(header[1]) + ENTRY_BYTES
-            if total > GRPC_HEADERS.value:
-                GRPC_HEADERS.reached()
+            if total > self._limit.value:
+                self._limit.reached()
                 raise HeadersTooLarge("the headers are too large")
             headers.append(header)
         return headers
@@ -120,6 +122,28 @@ class HeaderDecoder:
         while self._dynamic and self._size + room > self._maximum:
             name, value = self._dynamic.pop()
             self._size -= len(name) + len(value) + ENTRY_BYTES
+
+
+def static_indices() -> dict[str, int]:
+    """Return the first index of each name in the static table."""
+    found: dict[str, int] = {}
+    for index, (name, _) in enumerate(_STATIC, 1):
+        found.setdefault(name, index)
+    return found
+
+
+def encode_literal(name: str, value: bytes, index: int = 0) -> bytes:
+    """Encode a field that no table takes up; `index` is that of its name in the static table, if it has one."""
+    block = bytearray((0,))
+    if index:
+        block.clear()
+        _put_integer(block, index, 4)
+    else:
+        data = name.encode("latin-1")
+        _put_integer(block, len(data), 7)
+        block += data
+    _put_integer(block, len(value), 7)
+    return bytes(block + value)
 
 
 def encode_headers(headers: list[Header]) -> bytes:
@@ -173,34 +197,67 @@ def _string(block: bytes, position: int) -> tuple[str, int]:
     return text, position + length
 
 
+_Step = tuple[int, bytes]  # the node that a byte leads to, and what it completes; -1: EOS
+
+
 @cache
-def _codes() -> dict[tuple[int, int], int]:
-    """Return the byte, or EOS, of each pair of code length and code."""
-    codes: dict[tuple[int, int], int] = {}
+def _tree() -> list[list[int]]:
+    """Return the code as a tree: of each node what a 0 and a 1 lead to; below zero a leaf, ~symbol."""
+    nodes: list[list[int]] = [[0, 0]]
     code = last = 0
     for length, symbol in sorted((length, symbol) for symbol, length in enumerate(_CODE_LENGTHS)):
         code <<= length - last
-        codes[length, code] = symbol
+        node = 0
+        for shift in range(length - 1, 0, -1):
+            bit = code >> shift & 1
+            if not nodes[node][bit]:
+                nodes.append([0, 0])
+                nodes[node][bit] = len(nodes) - 1
+            node = nodes[node][bit]
+        nodes[node][code & 1] = ~symbol
         code += 1
         last = length
-    return codes
+    return nodes
+
+
+@cache
+def _final() -> frozenset[int]:
+    """Return the nodes at which a string may end: padding is up to 7 ones, the begin of EOS."""
+    nodes, node, found = _tree(), 0, {0}
+    for _ in range(7):
+        node = nodes[node][1]
+        found.add(node)
+    return frozenset(found)
+
+
+_steps: dict[int, _Step] = {}  # by node << 8 | byte, as they were met: 65,536 at most
+
+
+def _step(key: int) -> _Step:
+    """Walk the eight bits of a byte from a node."""
+    nodes, node, byte = _tree(), key >> 8, key & 0xFF
+    out = bytearray()
+    for shift in range(7, -1, -1):
+        node = nodes[node][byte >> shift & 1]
+        if node < 0:
+            if ~node == EOS:
+                node = -1
+                break
+            out.append(~node)
+            node = 0
+    step = _steps[key] = node, bytes(out)
+    return step
 
 
 def _huffman(data: bytes) -> str:
     """Decode a string. Raises MalformedHeaders for EOS inside it and for padding other than up to 7 ones."""
-    codes = _codes()
-    out = bytearray()
-    code = length = 0
+    known, node, parts = _steps, 0, []
     for byte in data:
-        for shift in range(7, -1, -1):
-            code = code << 1 | byte >> shift & 1
-            length += 1
-            symbol = codes.get((length, code))
-            if symbol is not None:
-                if symbol == EOS:
-                    raise MalformedHeaders("a string contains its own end")
-                out.append(symbol)
-                code = length = 0
-    if length > 7 or code != (1 << length) - 1:
+        key = node << 8 | byte
+        node, part = known.get(key) or _step(key)
+        if node < 0:
+            raise MalformedHeaders("a string contains its own end")
+        parts.append(part)
+    if node not in _final():
         raise MalformedHeaders("a string is not padded as it must be")
-    return out.decode("latin-1")
+    return b"".join(parts).decode("latin-1")

@@ -17,6 +17,7 @@ from kubelite.limits import (
 from kubelite.serving.closing import close_within_bounds
 from kubelite.serving.table import Slot
 
+HTTP2_HEAD = b"PRI * HTTP/2.0\r\n\r\n"  # the first line of HTTP/2 without TLS, which is no request
 LINGERING_SECONDS = (
     2.0  # that a refused client may send on before the connection is reset under its answer
 )
@@ -29,6 +30,7 @@ class ClientConnection(asyncio.BufferedProtocol):
         "_buffer",
         "_exchange",
         "_held",
+        "_is_fresh",
         "_is_parsing",
         "_is_slow",
         "_proxy",
@@ -39,11 +41,15 @@ class ClientConnection(asyncio.BufferedProtocol):
         "deadline",
         "forwarded",
         "is_ending",
+        "is_extra",
         "is_https",
         "port",
     )
 
-    def __init__(self, proxy: Proxy, slot: Slot, *, is_https: bool, port: int) -> None:
+    def __init__(
+        self, proxy: Proxy, slot: Slot, *, is_https: bool, port: int, is_extra: bool = False
+    ) -> None:
+        """`is_extra`: the port is none of those of Ingresses."""
         self._proxy = proxy
         self._slot = slot
         self._buffer = proxy.buffer
@@ -53,8 +59,10 @@ class ClientConnection(asyncio.BufferedProtocol):
         self._exchange: Exchange | None = None
         self._is_parsing = False
         self._is_slow = False  # answers wait to be read
+        self._is_fresh = True  # there was no request yet
         self.is_https = is_https
         self.port = port
+        self.is_extra = is_extra
         self.is_ending = False  # answered for the last time; what still comes is dropped
         self.address = ""
         self.deadline = proxy.now() + INGRESS_HEAD_SECONDS.value
@@ -77,11 +85,41 @@ class ClientConnection(asyncio.BufferedProtocol):
             address,
             b"https" if self.is_https else b"http",
         )
+        if self.is_https:
+            secured = transport.get_extra_info("ssl_object")
+            if secured is not None and secured.selected_alpn_protocol() == "h2":
+                self._become_http2(b"")
+                return
         self._slot.is_idle = lambda: self.is_idle
         self._slot.close = self.abort
         self._proxy.clients.add(self)
         if not self._slot.is_open:
             self.abort()
+
+    def _become_http2(self, data: bytes) -> None:
+        """Hand the connection over to what serves HTTP/2, with what was read of it."""
+        # Only the first client of HTTP/2 needs the rest.
+        from kubelite.ingress.http2_client import Http2Client
+
+        transport, self._transport = self._transport, None
+        assert transport is not None
+        connection = Http2Client(
+            self._proxy,
+            self._slot,
+            is_https=self.is_https,
+            is_extra=self.is_extra,
+            port=self.port,
+            address=self.address,
+            forwarded=self.forwarded,
+        )
+        self._held.clear()
+        self._proxy.clients.discard(self)
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        if not self._slot.is_open:
+            connection.abort()
+        elif data:
+            connection.receive(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:  # noqa: ARG002 - the protocol's
         """End the exchange and free the place."""
@@ -174,9 +212,13 @@ class ClientConnection(asyncio.BufferedProtocol):
         try:
             request = parse_request(head)
         except Malformed:
+            if head == HTTP2_HEAD and self._is_fresh and not self.is_https:
+                self._become_http2(head + bytes(held))
+                return False
             self._proxy.malformed += 1
             self._refuse(400)
             return False
+        self._is_fresh = False
         self._exchange = Exchange(self._proxy, self, request)
         self._exchange.start()
         return True

@@ -2,16 +2,41 @@
 
 from collections.abc import Collection
 
+from msgspec import Struct
+
 SET_ASIDE_SECONDS = 5.0  # that an endpoint which failed is not chosen while there are others
+
+
+HTTP_1, HTTP_2 = "", "h2c"
+
+
+class BackendTLS(Struct, frozen=True):
+    """How an endpoint is trusted."""
+
+    host: str  # that is asked for (SNI), and that the certificate must have unless `names` say otherwise
+    authorities: bytes = b""  # their certificates (PEM); b"": those of the system
+    names: tuple[str, ...] = ()  # one of which the certificate must have: host names, or URIs
+    is_verified: bool = True
+
+
+class Speech(Struct, frozen=True):
+    """What endpoints speak."""
+
+    protocol: str = HTTP_1
+    tls: BackendTLS | None = None
+
+
+PLAIN = Speech()
 
 
 class Endpoints:
     """The addresses of one set of endpoints."""
 
-    __slots__ = ("_addresses", "_failed", "_next")
+    __slots__ = ("_addresses", "_failed", "_next", "speech")
 
     def __init__(self, addresses: tuple[str, ...] = ()) -> None:
         self._addresses = addresses
+        self.speech = PLAIN
         self._failed: dict[str, float] = {}  # address -> until when it is set aside
         self._next = 0
 

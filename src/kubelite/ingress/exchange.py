@@ -5,17 +5,22 @@ request is sent to another endpoint only while no byte of an answer has come, an
 idempotent and had no body, or its connection was never made.
 """
 
+import asyncio
+from collections.abc import Sequence
 from typing import Protocol
 
+from kubelite.ingress.copies import Copy
 from kubelite.ingress.endpoints import Endpoints
 from kubelite.ingress.pages import page
 from kubelite.ingress.routes import NewPath, Redirect, Route
-from kubelite.ingress.upstream import Pool, Upstream
+from kubelite.ingress.upstream import Backward, Connections, Pool
 from kubelite.ingress.wire import (
     HEAD_END,
     Body,
-    ChunkedBody,
     EndlessBody,
+    Field,
+    FramedBody,
+    LengthBody,
     Malformed,
     Request,
     Response,
@@ -32,6 +37,7 @@ WITH_BODY = frozenset((b"POST", b"PUT", b"PATCH"))
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 TUNNEL_IDLE_SECONDS = 3600.0
 SWITCHING = 101
+FINISHED = LengthBody(0)
 
 
 class Client(Protocol):
@@ -40,6 +46,7 @@ class Client(Protocol):
     forwarded: bytes  # the fields that tell of the client, each with its CRLF
     is_https: bool
     port: int  # of the node
+    is_extra: bool  # whether the port is none of those of Ingresses
     address: str
     deadline: float  # on the loop's clock
 
@@ -58,10 +65,13 @@ class Routing(Protocol):
     pool: Pool
     tasks: TaskSet
     https_port: int
+    copies: int
 
     def now(self) -> float: ...
-    def find(self, request: Request, *, is_https: bool) -> Route | None: ...
+    def pool_of(self, endpoints: Endpoints) -> Connections: ...
+    def find(self, request: Request, port: int, *, is_extra: bool) -> Route | None: ...
     def endpoints_of(self, route: Route) -> Endpoints | None: ...
+    def copies_of(self, route: Route, head: bytes) -> list[Copy]: ...
     def count(self, exchange: "Exchange") -> None: ...
 
 
@@ -74,6 +84,7 @@ class Exchange:
         "_client",
         "_client_is_slow",
         "_closes",
+        "_copies",
         "_endpoints",
         "_has_sent_body",
         "_head",
@@ -83,6 +94,7 @@ class Exchange:
         "_received_bytes",
         "_response",
         "_response_body",
+        "_timer",
         "_tried",
         "_tries",
         "_upstream",
@@ -105,7 +117,7 @@ class Exchange:
         self.sent_bytes = 0  # of the response's content
         self.is_over = False
         self.is_tunnel = False
-        self._body: Body | None = body_of(request.length) if request.length else None
+        self._body: Body | None = self._body_of(request)
         self._has_sent_body = False
         self._received_bytes = 0  # of a body in chunks
         self._response: Response | None = None
@@ -114,12 +126,17 @@ class Exchange:
         self._closes = not request.keeps_open
         self._held = b""  # an incomplete head of a response
         self._head = b""
-        self._upstream: Upstream | None = None
+        self._upstream: Backward | None = None
         self._endpoints: Endpoints | None = None
         self._tried: list[str] = []
         self._tries = 0
         self._address = ""
         self._client_is_slow = False
+        self._copies: list[Copy] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def _body_of(self, request: Request) -> Body | None:
+        return body_of(request.length) if request.length else None
 
     @property
     def client_address(self) -> str:
@@ -131,7 +148,8 @@ class Exchange:
     def start(self) -> None:
         """Find the route and send the request on, or answer it."""
         request, proxy = self.request, self._proxy
-        route = self.route = proxy.find(request, is_https=self._client.is_https)
+        client = self._client
+        route = self.route = proxy.find(request, client.port, is_extra=client.is_extra)
         if route is None:
             self._answer(404)
         elif route.redirects_to_https and not self._client.is_https:
@@ -146,7 +164,20 @@ class Exchange:
                 self._answer(500)
                 return
             self._head = self._request_head(route)
+            if route.total_seconds:
+                loop = asyncio.get_running_loop()
+                self._timer = loop.call_later(route.total_seconds, self._out_of_time)
+            if route.mirrors and not request.upgrade:
+                self._copies = proxy.copies_of(route, self._copied_head())
             self._try()
+
+    def _copied_head(self) -> bytes:
+        """Return the head of a copy: its connection is for it alone."""
+        return self._head[:-2] + b"Connection: close\r\n\r\n"
+
+    def refuse(self, status: int) -> None:
+        """Answer without a look at the routes."""
+        self._answer(status)
 
     def _redirect(self, route: Route, redirect: Redirect) -> None:
         location = location_of(route, redirect, self.request, self._client)
@@ -195,17 +226,18 @@ class Exchange:
             return
         self._address = address
         self._tries += 1
-        upstream = self._proxy.pool.take(address) if self._tries == 1 else None
+        pool = self._proxy.pool_of(self._endpoints)
+        upstream = pool.take(address) if self._tries == 1 else None
         if upstream is not None:
             self._connected(upstream)
             return
         self._tried.append(address)
         self._client.deadline = float("inf")  # connecting has its own
-        self._proxy.tasks.start(self._connect(address), name="ingress connect")
+        self._proxy.tasks.start(self._connect(pool, address), name="ingress connect")
 
-    async def _connect(self, address: str) -> None:
+    async def _connect(self, pool: Connections, address: str) -> None:
         try:
-            upstream = await self._proxy.pool.connect(address)
+            upstream = await pool.connect(address)
         except (OSError, TimeoutError):
             assert self._endpoints is not None
             self._endpoints.failed(address, self._proxy.now())
@@ -213,20 +245,23 @@ class Exchange:
                 self._try()
             return
         if self.is_over:
-            self._proxy.pool.keep(upstream, self._proxy.now())
+            upstream.keep(self._proxy.now())
         else:
             self._connected(upstream)
 
-    def _connected(self, upstream: Upstream) -> None:
+    def _connected(self, upstream: Backward) -> None:
         self._upstream = upstream
         upstream.peer = self
-        upstream.write(self._head)
+        upstream.begin(self._head, has_body=self._body is not None)
         self._extend()
         if self._body is not None:
             if self.request.expects_continue:
-                self._client.write(CONTINUE)
+                self._send_continue()
                 self.request.expects_continue = False
             self._client.feed_body()
+
+    def _send_continue(self) -> None:
+        self._client.write(CONTINUE)
 
     @property
     def takes_body(self) -> bool:
@@ -245,21 +280,48 @@ class Exchange:
             self._refuse(400)
             return b""
         self._extend()
-        if content:
-            self._has_sent_body = True
-            if isinstance(body, ChunkedBody):
-                self._received_bytes += len(content)
-                if 0 < route.body_bytes_max < self._received_bytes:
-                    self._refuse(413)
-                    return b""
-                content = b"%x\r\n%b\r\n" % (len(content), content)
-            upstream.write(content)
+        if content and not self._send_content(upstream, route, content):
+            return b""
         if body.is_done:
-            if isinstance(body, ChunkedBody):
-                self._has_sent_body = True
-                upstream.write(last_chunk(body.trailers))
-            self._body = None
+            self._end_content(upstream, body)
         return rest
+
+    def _send_content(self, upstream: Backward, route: Route, content: bytes) -> bool:
+        """Send a part of the body to the backend; False if it is more than the route permits."""
+        self._has_sent_body = True
+        framed = content
+        if self.request.length < 0:
+            self._received_bytes += len(content)
+            if 0 < route.body_bytes_max < self._received_bytes:
+                self._refuse(413)
+                return False
+            framed = b"%x\r\n%b\r\n" % (len(content), content)
+        upstream.write(content if upstream.is_framed else framed)
+        for copy in self._copies:
+            copy.content(framed)
+        return True
+
+    def _end_content(self, upstream: Backward, body: Body) -> None:
+        end = b""
+        if self.request.length < 0:
+            self._has_sent_body = True
+            end = last_chunk(body.trailers)
+            for copy in self._copies:
+                copy.content(end)
+        upstream.finish(end, body.trailers)
+        self._body = None
+
+    def request_finished(self, trailers: Sequence[Field]) -> None:
+        """The client, whose connection delimits bodies, has sent the whole one."""
+        body, upstream = self._body, self._upstream
+        assert isinstance(body, FramedBody)
+        assert upstream is not None
+        try:
+            body.finish(trailers)
+        except Malformed:
+            self._refuse(400)
+            return
+        self._end_content(upstream, body)
 
     def tunnel_data(self, data: bytes) -> None:
         """Send what the client says after an upgrade."""
@@ -324,7 +386,7 @@ class Exchange:
         if response.status == SWITCHING:
             self._switch(response, data)
             return
-        self._response_body = body_of(response.length)
+        self._response_body = self._response_body or body_of(response.length)
         has_no_length = response.length is None or response.length < 0
         self._is_chunked = has_no_length and self.request.is_http_11
         if self._body is not None or (has_no_length and not self.request.is_http_11):
@@ -339,6 +401,8 @@ class Exchange:
         parts += [b"%b: %b\r\n" % field for field in fields]
         if self._is_chunked:
             parts.append(b"Transfer-Encoding: chunked\r\n")
+        elif response.is_empty and self.request.method != b"HEAD":
+            parts.append(b"Content-Length: 0\r\n")
         if self._closes:
             parts.append(b"Connection: close\r\n")
         elif not self.request.is_http_11:
@@ -356,15 +420,56 @@ class Exchange:
             return
         self._extend()
         self.sent_bytes += len(content)
+        self._send(head, content, body)
+        if body.is_done:
+            self._finish(is_clean=not rest)
+
+    def _send(self, head: bytes, content: bytes, body: Body) -> None:
+        """Send a part of the response to the client; with the end if the body is done."""
         if self._is_chunked and content:
             content = b"%x\r\n%b\r\n" % (len(content), content)
         if body.is_done and self._is_chunked:
-            assert isinstance(body, ChunkedBody)
             content += last_chunk(body.trailers)
         if head or content:
             self._client.write(head + content)
-        if body.is_done:
-            self._finish(is_clean=not rest)
+
+    # Responses of backends whose connection delimits bodies
+
+    def framed_response(self, response: Response, *, is_done: bool) -> None:
+        """Begin to pass on a response whose body comes by `response_data`."""
+        is_empty = self.request.method == b"HEAD" or response.status in (204, 304)
+        left = -1 if response.length is None else response.length
+        if response.status == SWITCHING or (is_done and left > 0 and not is_empty):
+            self._failed(502)
+            return
+        response.is_empty = is_done and left < 0 and not is_empty
+        body = FramedBody(0 if is_done or is_empty else left)
+        body.is_done = is_done
+        self._response_body, response.length = body, body.left
+        self._begin(response, b"")
+
+    def request_refused(self) -> None:
+        """Ask again, also the same endpoint, unless a part of the body is gone."""
+        self._upstream = None
+        if self.is_over:
+            return
+        if self._response is not None or self._has_sent_body:
+            self.response_ended()
+            return
+        if self._address in self._tried:
+            self._tried.remove(self._address)
+        self._try()
+
+    def response_finished(self, trailers: Sequence[Field]) -> None:
+        """The backend has sent the whole body."""
+        body = self._response_body
+        assert isinstance(body, FramedBody)
+        try:
+            body.finish(trailers)
+        except Malformed:
+            self._cut()
+            return
+        self._pass_on(b"", b"")
 
     def _switch(self, response: Response, data: bytes) -> None:
         if not self.request.upgrade or not response.upgrade:
@@ -390,8 +495,7 @@ class Exchange:
             self._over()
             self._client.exchange_done(closes=True)
         elif isinstance(self._response_body, EndlessBody):
-            if self._is_chunked:
-                self._client.write(last_chunk([]))
+            self._send(b"", b"", FINISHED)
             self._finish(is_clean=False)
         else:
             self._cut()
@@ -416,7 +520,7 @@ class Exchange:
         self._upstream = None
         if upstream is not None:
             if is_clean and response.keeps_open and self._body is None:
-                self._proxy.pool.keep(upstream, self._proxy.now())
+                upstream.keep(self._proxy.now())
             else:
                 upstream.abort()
         closes = self._closes or self._body is not None
@@ -428,9 +532,15 @@ class Exchange:
     def _extend(self) -> None:
         assert self.route is not None
         self._client.deadline = self._proxy.now() + self.route.read_seconds
-        if self.route.total_seconds:
-            end = self.started + self.route.total_seconds
-            self._client.deadline = min(self._client.deadline, end)
+
+    def _out_of_time(self) -> None:
+        """The time for the whole exchange is over; it has a timer of its own, as it may be far below a second."""
+        if self.is_over or self.is_tunnel:
+            return
+        if self._response is None:
+            self._answer(504)
+        else:
+            self._cut()
 
     def late(self) -> None:
         """The deadline has passed."""
@@ -442,14 +552,14 @@ class Exchange:
     def client_slow(self) -> None:
         """Read no more from the backend until the client takes what it has."""
         self._client_is_slow = True
-        if self._upstream is not None and self._upstream.transport is not None:
-            self._upstream.transport.pause_reading()
+        if self._upstream is not None:
+            self._upstream.pause_reading()
 
     def client_ready(self) -> None:
         """Read on."""
         self._client_is_slow = False
-        if self._upstream is not None and self._upstream.transport is not None:
-            self._upstream.transport.resume_reading()
+        if self._upstream is not None:
+            self._upstream.resume_reading()
 
     def client_lost(self) -> None:
         """The client is gone: so is its request."""
@@ -468,10 +578,13 @@ class Exchange:
         self._drop_upstream()
         self.status = status
         closes = self._closes or self._body is not None
-        has_body = self.request.method != b"HEAD"
         self._over()
-        self._client.write(page(status, closes=closes, has_body=has_body, location=location))
+        self._send_page(status, location, closes=closes)
         self._client.exchange_done(closes=closes)
+
+    def _send_page(self, status: int, location: bytes, *, closes: bool) -> None:
+        has_body = self.request.method != b"HEAD"
+        self._client.write(page(status, closes=closes, has_body=has_body, location=location))
 
     def _cut(self) -> None:
         """End a response that cannot be completed: the client must see that it is cut off."""
@@ -486,6 +599,10 @@ class Exchange:
 
     def _over(self) -> None:
         self.is_over = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for copy in self._copies:
+            copy.finish() if self._body is None else copy.abort()
         self._proxy.count(self)
 
 

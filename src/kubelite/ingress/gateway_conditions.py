@@ -6,15 +6,29 @@ from typing import Any
 from kubelite.ingress.gateway_objects import CONTROLLER, GatewayClass
 
 SUPPORTED_FEATURES = (
+    "BackendTLSPolicy",
+    "BackendTLSPolicySANValidation",
     "Gateway",
+    "GatewayHTTPListenerIsolation",
+    "GatewayPort8080",
     "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendProtocolWebSocket",
     "HTTPRouteBackendTimeout",
     "HTTPRouteHostRewrite",
     "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
     "HTTPRoutePathRedirect",
     "HTTPRoutePathRewrite",
     "HTTPRoutePortRedirect",
     "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
     "HTTPRouteRequestTimeout",
     "HTTPRouteResponseHeaderModification",
     "HTTPRouteSchemeRedirect",
@@ -87,6 +101,17 @@ def merged(status: Mapping[str, Any], before: Mapping[str, Any], now: str) -> di
                 now,
             )
             for one in status["parents"]
+        ]
+    if "ancestors" in status:
+        ancestors = before.get("ancestors") or ()
+        others = [one for one in ancestors if one.get("controllerName") != CONTROLLER]
+        known = {
+            str(one.get("ancestorRef")): one
+            for one in ancestors
+            if one.get("controllerName") == CONTROLLER
+        }
+        found["ancestors"] = others + [
+            _entry(one, known.get(str(one["ancestorRef"])), now) for one in status["ancestors"]
         ]
     return found
 

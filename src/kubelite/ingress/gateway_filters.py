@@ -5,7 +5,7 @@ would be a way to write further headers, or requests, to a backend.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -18,9 +18,10 @@ from kubelite.ingress.gateway_objects import (
     PathModifier,
     RouteMatch,
     RouteRule,
+    ServiceRef,
     ValueMatch,
 )
-from kubelite.ingress.routes import Edits, NewPath, Redirect, Rewrite
+from kubelite.ingress.routes import Edits, NewPath, Redirect, Rewrite, whole_text
 from kubelite.ingress.wire import REQUEST_FIELDS, RESPONSE_FIELDS
 
 NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,256}")
@@ -28,12 +29,19 @@ VALUE = re.compile(r"[\t\x20-\x7e]*")
 HOST = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 STATUSES = frozenset((301, 302, 303, 307, 308))
 FILTERS = frozenset(
-    ("RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite")
+    (
+        "RequestHeaderModifier",
+        "ResponseHeaderModifier",
+        "RequestRedirect",
+        "URLRewrite",
+        "RequestMirror",
+    )
 )
 SCHEMES = frozenset(("", "http", "https"))
 # A path keeps what it may have by RFC 3986; all else, a line break above all, is escaped.
 PATH_CHARACTERS = "/%-._~!$&'()*+,;=:@"
 SECONDS_MAX = 86_400.0
+SHARES_MAX = 1_000_000  # the largest denominator of a share
 
 
 class Unsupported(Exception):
@@ -49,21 +57,35 @@ class Actions(Struct, frozen=True, kw_only=True):
     rewrite: Rewrite | None = None
 
 
-class Conditions(Struct, frozen=True, kw_only=True):
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Matched(Struct, frozen=True, kw_only=True):
     """What a match asks of requests."""
 
     path: str
     is_exact: bool
+    is_pattern: bool
     method: str
-    headers: tuple[tuple[str, str], ...]
-    queries: tuple[tuple[str, str], ...]
+    headers: Pairs
+    queries: Pairs
+    header_patterns: Pairs
+    query_patterns: Pairs
+
+    @property
+    def patterns(self) -> Iterator[str]:
+        """Yield the regular expressions."""
+        if self.is_pattern:
+            yield self.path
+        for _, text in (*self.header_patterns, *self.query_patterns):
+            yield text
 
 
 def actions_of(rule: RouteRule) -> Actions:
     """Return what the filters of a rule do. Raises Unsupported."""
     found: dict[str, Filter] = {}
     for one in rule.filters:
-        if found.setdefault(one.type, one) is not one:
+        if found.setdefault(one.type, one) is not one and one.type != "RequestMirror":
             raise Unsupported(f"a rule has several filters {one.type}")
     if "RequestRedirect" in found and "URLRewrite" in found:
         raise Unsupported("a rule has both a redirect and a rewrite")
@@ -80,10 +102,12 @@ def actions_of(rule: RouteRule) -> Actions:
             response = _edits(one.response_header_modifier, RESPONSE_FIELDS)
         elif name == "RequestRedirect":
             redirect = _redirect(one, rule)
-        else:
+        elif name == "URLRewrite":
             rewrite = _rewrite(one, rule)
     if redirect is not None and rule.backend_refs:
         raise Unsupported("a rule with a redirect has backends")
+    if sum(1 for one in rule.filters if one.type == "RequestMirror") != len(mirrors_of(rule)):
+        raise Unsupported("a mirror has no settings, or a share that is none")
     return Actions(
         request_edits=request, response_edits=response, redirect=redirect, rewrite=rewrite
     )
@@ -159,33 +183,68 @@ def _rooted(text: str) -> str:
     return "/" + quote(text.lstrip("/"), safe=PATH_CHARACTERS)
 
 
-def conditions_of(match: RouteMatch) -> Conditions:
+def mirrors_of(rule: RouteRule) -> list[tuple[ServiceRef, int, int]]:
+    """Return who gets copies of a rule's requests, and of how many: numerator and denominator."""
+    found = []
+    for one in rule.filters:
+        settings = one.request_mirror
+        if one.type != "RequestMirror" or settings is None:
+            continue
+        share = 1, 1
+        if settings.fraction is not None:
+            share = settings.fraction.numerator, settings.fraction.denominator
+        elif settings.percent is not None:
+            share = settings.percent, 100
+        if 0 <= share[0] <= share[1] <= SHARES_MAX and share[1]:
+            found.append((settings.backend_ref, *share))
+    return found
+
+
+def conditions_of(match: RouteMatch) -> Matched:
     """Return what a match asks of requests. Raises Unsupported."""
     path = match.path
-    if path.type not in ("Exact", "PathPrefix"):
+    if path.type not in ("Exact", "PathPrefix", "RegularExpression"):
         raise Unsupported(f"the path type {path.type!r}")
-    if not path.value.startswith("/"):
+    is_exact, is_pattern = path.type == "Exact", path.type == "RegularExpression"
+    if is_pattern:
+        _check_pattern(path.value)
+    elif not path.value.startswith("/"):
         raise Unsupported(f"the path {path.value!r}")
-    is_exact = path.type == "Exact"
-    return Conditions(
-        path=path.value if is_exact else path.value.rstrip("/") or "/",
+    headers, header_patterns = _values(match.headers, str.lower)
+    queries, query_patterns = _values(match.query_params, str)
+    return Matched(
+        path=path.value if is_exact or is_pattern else path.value.rstrip("/") or "/",
         is_exact=is_exact,
+        is_pattern=is_pattern,
         method=match.method,
-        headers=_values(match.headers, str.lower),
-        queries=_values(match.query_params, str),
+        headers=headers,
+        queries=queries,
+        header_patterns=header_patterns,
+        query_patterns=query_patterns,
     )
 
 
-def _values(
-    matches: Sequence[ValueMatch], name_of: Callable[[str], str]
-) -> tuple[tuple[str, str], ...]:
-    """Return names and values; of those with one name only the first counts."""
-    found: dict[str, str] = {}
+def _values(matches: Sequence[ValueMatch], name_of: Callable[[str], str]) -> tuple[Pairs, Pairs]:
+    """Return names with exact values and with patterns; of those with one name only the first counts."""
+    found: dict[str, ValueMatch] = {}
     for one in matches:
-        if one.type != "Exact":
+        if one.type == "RegularExpression":
+            _check_pattern(one.value)
+        elif one.type != "Exact":
             raise Unsupported(f"the match type {one.type!r} of {one.name!r}")
-        found.setdefault(name_of(one.name), one.value)
-    return tuple(found.items())
+        found.setdefault(name_of(one.name), one)
+    exact = [(name, one.value) for name, one in found.items() if one.type == "Exact"]
+    patterns = [(name, one.value) for name, one in found.items() if one.type != "Exact"]
+    return tuple(exact), tuple(patterns)
+
+
+def _check_pattern(text: str) -> None:
+    """Raise Unsupported for what is no regular expression, and for one that is too costly."""
+    from kubelite.regexp.patterns import find_problem
+
+    # Alone it must be whole, or else its brackets could close those that are put around it.
+    if problem := find_problem(text) or find_problem(whole_text(text)):
+        raise Unsupported(f"the regular expression {text!r}: {problem}")
 
 
 def seconds_of(rule: RouteRule) -> float:

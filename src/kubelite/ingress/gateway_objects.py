@@ -83,6 +83,22 @@ class AllowedRoutes(Wire, frozen=True):
     kinds: list[RouteKind] = []
 
 
+class ObjectRef(Wire, frozen=True):
+    """A reference to an object; without a namespace it is in that of the object which refers."""
+
+    name: str
+    namespace: str | None = None
+    group: str = ""
+    kind: str = "Secret"
+
+
+class ListenerTLS(Wire, frozen=True):
+    """The TLS settings of a listener."""
+
+    mode: str = "Terminate"
+    certificate_refs: list[ObjectRef] = []
+
+
 class GatewayListener(Wire, frozen=True):
     """A port of a Gateway, with the host names that it serves."""
 
@@ -90,6 +106,7 @@ class GatewayListener(Wire, frozen=True):
     port: int
     protocol: str
     hostname: str = ""
+    tls: ListenerTLS | None = None
     allowed_routes: AllowedRoutes = AllowedRoutes()
 
 
@@ -191,6 +208,31 @@ class URLRewrite(Wire, frozen=True):
     path: PathModifier | None = None
 
 
+class Fraction(Wire, frozen=True):
+    """A share of all requests."""
+
+    numerator: int = 0
+    denominator: int = 100
+
+
+class ServiceRef(Wire, frozen=True):
+    """A port of a Service."""
+
+    name: str
+    namespace: str | None = None
+    group: str = ""
+    kind: str = "Service"
+    port: int = 0
+
+
+class RequestMirror(Wire, frozen=True):
+    """A Service that gets copies of requests."""
+
+    backend_ref: ServiceRef
+    percent: int | None = None
+    fraction: Fraction | None = None
+
+
 class Filter(Wire, frozen=True):
     """A change of requests or responses."""
 
@@ -199,16 +241,12 @@ class Filter(Wire, frozen=True):
     response_header_modifier: HeaderModifier | None = None
     request_redirect: RequestRedirect | None = None
     url_rewrite: URLRewrite | None = None
+    request_mirror: RequestMirror | None = None
 
 
-class BackendRef(Wire, frozen=True):
+class BackendRef(ServiceRef, frozen=True):
     """A backend and its share of the requests."""
 
-    name: str
-    namespace: str | None = None
-    group: str = ""
-    kind: str = "Service"
-    port: int = 0
     weight: int = DEFAULT_WEIGHT
     filters: list[Filter] = []
 
@@ -273,6 +311,47 @@ class ReferenceGrant(Wire, frozen=True):
 
     metadata: Meta = Meta()
     spec: GrantSpec = GrantSpec()
+
+
+class PolicyTarget(Wire, frozen=True):
+    """What a policy is for: a Service, or one of its ports."""
+
+    name: str
+    group: str = ""
+    kind: str = "Service"
+    section_name: str = ""
+
+
+class AltName(Wire, frozen=True):
+    """A name that a certificate may have: Hostname or URI."""
+
+    type: str
+    hostname: str = ""
+    uri: str = ""
+
+
+class Validation(Wire, frozen=True):
+    """Whom to trust."""
+
+    hostname: str
+    ca_certificate_refs: list[ObjectRef] = []
+    well_known_ca_certificates: str = msgspec.field(name="wellKnownCACertificates", default="")
+    subject_alt_names: list[AltName] = []
+
+
+class BackendTLSPolicySpec(Wire, frozen=True):
+    """What a policy is for, and whom to trust there."""
+
+    validation: Validation
+    target_refs: list[PolicyTarget] = []
+
+
+class BackendTLSPolicy(Wire, frozen=True):
+    """How to speak to a Service by TLS."""
+
+    spec: BackendTLSPolicySpec
+    metadata: Meta = Meta()
+    status: dict[str, Any] = {}
 
 
 T = TypeVar("T", bound=Wire)

@@ -9,80 +9,58 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from kubelite.api.kinds.core.services import Service
 from kubelite.ingress.gateway_conditions import Conditions, condition, status_of_class
-from kubelite.ingress.gateway_filters import Unsupported, actions_of, conditions_of, seconds_of
+from kubelite.ingress.gateway_filters import (
+    Actions,
+    Matched,
+    Unsupported,
+    actions_of,
+    conditions_of,
+    mirrors_of,
+    seconds_of,
+)
+from kubelite.ingress.gateway_grants import Reference, is_granted
+from kubelite.ingress.gateway_listeners import (
+    Listener,
+    ListenerTerms,
+    World,
+    covers,
+    gateway_status,
+    listeners_of,
+    order_of,
+    pattern_of,
+    scopes_of,
+)
 from kubelite.ingress.gateway_objects import (
     CONTROLLER,
     GROUP,
-    BackendRef,
-    Gateway,
-    GatewayClass,
-    GatewayListener,
     HTTPRoute,
     LabelSelector,
-    Meta,
     ParentRef,
-    ReferenceGrant,
     RouteMatch,
+    ServiceRef,
 )
+from kubelite.ingress.gateway_policies import Policy, PortKey, decide, in_order, policy_status
 from kubelite.ingress.plan import READ_SECONDS, BackendPort, backend_problem, port_of
-from kubelite.ingress.routes import ANY_DEPTH, Backend, Route
-from kubelite.limits import GATEWAY_ROUTES, GATEWAY_ROUTES_PER_HTTP_ROUTE
-
-ROUTE_KIND = {"group": GROUP, "kind": "HTTPRoute"}
-ADDRESSES_MAX = 16  # of a status, by its schema
+from kubelite.ingress.routes import Backend, MirroredTo, Route, Scope
+from kubelite.limits import GATEWAY_PATTERNS, GATEWAY_ROUTES, GATEWAY_ROUTES_PER_HTTP_ROUTE
 
 ObjectKey = tuple[str, str, str]  # plural, namespace and name
-
-
-class World(Struct, frozen=True, kw_only=True):
-    """All that a plan is made of."""
-
-    classes: Sequence[GatewayClass] = ()
-    gateways: Sequence[Gateway] = ()
-    routes: Sequence[HTTPRoute] = ()
-    grants: Sequence[ReferenceGrant] = ()
-    namespaces: Mapping[str, Mapping[str, str]] = {}  # labels by name
-    services: Mapping[tuple[str, str], Service] = {}  # by namespace and name
-    addresses: Sequence[str] = ()  # of the nodes; used for statuses only
-    http_port: int = 80
-    bundle_version: str = ""  # of the definitions
+Shares = tuple[list[Backend], list[MirroredTo]]  # of a rule
 
 
 class GatewayPlan(Struct, frozen=True):
     """The whole."""
 
     routes: tuple[Route, ...] = ()
-    scopes: tuple[str, ...] = ()  # host names of the listeners that are served
+    scopes: tuple[Scope, ...] = ()  # the listeners that are served
     backends: frozenset[BackendPort] = frozenset()
+    terms: tuple[ListenerTerms, ...] = ()  # those of the oldest Gateway first
+    policies: Mapping[PortKey, Policy] = {}  # which hold for Ingresses too
+    extra_ports: Mapping[int, bool] = {}  # beside those of Ingresses; whether each is for HTTPS
     statuses: Mapping[ObjectKey, Mapping[str, Any]] = {}  # without dates
-
-
-class _Listener:
-    """A listener, and what is found of it."""
-
-    def __init__(self, gateway: Gateway, spec: GatewayListener) -> None:
-        self.gateway = gateway
-        self.spec = spec
-        self.scope = _pattern(spec.hostname)
-        self.conflict = ""  # the reason
-        self.refusal = ""  # why it is not accepted
-        self.attached = 0
-        asked = spec.allowed_routes.kinds
-        self.serves_routes = not asked or any(
-            (one.group, one.kind) == (GROUP, "HTTPRoute") for one in asked
-        )
-        self.has_other_kinds = any((one.group, one.kind) != (GROUP, "HTTPRoute") for one in asked)
-
-    @property
-    def is_served(self) -> bool:
-        return not self.conflict and not self.refusal
-
-    @property
-    def is_ready(self) -> bool:
-        return self.is_served and not self.has_other_kinds
 
 
 def plan(world: World) -> GatewayPlan:
@@ -90,104 +68,61 @@ def plan(world: World) -> GatewayPlan:
     return _Draft(world).plan()
 
 
-def order_of(metadata: Meta) -> tuple[str, str, str]:
-    """Return the place in the order of the specification: the oldest first, then by namespace and name."""
-    return (metadata.creation_timestamp, metadata.namespace, metadata.name)
-
-
 class _Draft:
     """What is decided so far."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        classes = [one for one in world.classes if one.spec.controller_name == CONTROLLER]
         self.statuses: dict[ObjectKey, Mapping[str, Any]] = {
             ("gatewayclasses", "", one.metadata.name): status_of_class(one, world.bundle_version)
-            for one in classes
+            for one in world.classes
+            if one.spec.controller_name == CONTROLLER
         }
-        own = {one.metadata.name for one in classes if one.spec.parameters_ref is None}
-        gateways = [
-            one
-            for one in world.gateways
-            if one.spec.gateway_class_name in own and not one.metadata.deletion_timestamp
-        ]
-        self.gateways = {
-            (one.metadata.namespace, one.metadata.name): [
-                _Listener(one, listener) for listener in one.spec.listeners
-            ]
-            for one in sorted(gateways, key=lambda one: order_of(one.metadata))
-        }
+        self.gateways = listeners_of(world)
         self.routes: list[Route] = []
         self.backends: set[BackendPort] = set()
+        self.patterns: set[str] = set()
+        self.senders: dict[tuple[str, str], dict[tuple[str, str], None]] = {}  # Gateways by Service
 
     def plan(self) -> GatewayPlan:
-        listeners = [one for found in self.gateways.values() for one in found]
-        for found in self.gateways.values():
-            _find_conflicts(found)
-        self._judge(listeners)
-        for route in sorted(self.world.routes, key=lambda one: order_of(one.metadata)):
+        world = self.world
+        for route in sorted(world.routes, key=lambda one: order_of(one.metadata)):
             if not route.metadata.deletion_timestamp:
                 self._add(route)
-        for (namespace, name), found in self.gateways.items():
-            gateway = next(
-                one
-                for one in self.world.gateways
-                if (one.metadata.namespace, one.metadata.name) == (namespace, name)
-            )
-            self.statuses["gateways", namespace, name] = self._gateway_status(gateway, found)
-        scopes = {one.scope for one in listeners if one.is_served}
+        for gateway in world.gateways:
+            namespace, name = gateway.metadata.namespace, gateway.metadata.name
+            if (found := self.gateways.get((namespace, name))) is not None:
+                status = gateway_status(gateway, found, world.addresses)
+                self.statuses["gateways", namespace, name] = status
+        holds, decided = decide(world.policies, world.authorities)
+        for policy in in_order(world.policies):
+            key = policy.metadata.namespace, policy.metadata.name
+            gateways = [
+                sender
+                for target in policy.spec.target_refs
+                for sender in self.senders.get((key[0], target.name), ())
+            ]
+            status = policy_status(policy, decided[key], list(dict.fromkeys(gateways)))
+            self.statuses["backendtlspolicies", *key] = status
+        served = [one for found in self.gateways.values() for one in found if one.is_served]
+        scopes = scopes_of(world, served)
+        extra = {one.port for one in scopes if one.is_extra}
         return GatewayPlan(
-            tuple(self.routes), tuple(sorted(scopes)), frozenset(self.backends), self.statuses
+            tuple(self.routes),
+            scopes,
+            frozenset(self.backends),
+            tuple(terms for one in served for terms in one.terms),
+            holds,
+            {one.spec.port: one.is_https for one in served if one.spec.port in extra},
+            self.statuses,
         )
-
-    # Listeners
-
-    def _judge(self, listeners: Iterable[_Listener]) -> None:
-        held: dict[str, Gateway] = {}  # host names, and the Gateway that has them
-        for one in listeners:
-            if one.conflict:
-                continue
-            if one.spec.protocol != "HTTP":
-                one.refusal = "UnsupportedProtocol"
-            elif one.spec.port != self.world.http_port:
-                one.refusal = "PortUnavailable"
-            elif one.spec.hostname and held.setdefault(one.scope, one.gateway) is not one.gateway:
-                one.conflict = "HostnameConflict"
-
-    def _gateway_status(self, gateway: Gateway, found: Sequence[_Listener]) -> Mapping[str, Any]:
-        conditions = Conditions(gateway.metadata.generation)
-        addresses = list(self.world.addresses[:ADDRESSES_MAX])
-        asked = gateway.spec.addresses
-        if any(one.type != "IPAddress" for one in asked):
-            refusal = "UnsupportedAddress"
-        elif not any(one.is_served for one in found):
-            refusal = "ListenersNotValid"
-        else:
-            refusal = ""
-        if refusal:
-            conditions.add("Accepted", refusal, is_true=False)
-            conditions.add("Programmed", "Invalid", is_true=False)
-        else:
-            is_whole = all(one.is_ready for one in found)
-            conditions.add("Accepted", "Accepted" if is_whole else "ListenersNotValid")
-            if {one.value for one in asked if one.value} - set(addresses):
-                conditions.add("Programmed", "AddressNotUsable", is_true=False)
-            elif not addresses:
-                conditions.add("Programmed", "AddressNotAssigned", is_true=False)
-            else:
-                conditions.add("Programmed", "Programmed")
-        return {
-            "addresses": [{"type": "IPAddress", "value": one} for one in addresses],
-            "conditions": conditions.found,
-            "listeners": [_listener_status(one) for one in found],
-        }
 
     # Routes
 
     def _add(self, route: HTTPRoute) -> None:
         parents = []
         backends, problem = self._backends(route)
-        attached: dict[_Listener, list[str]] = {}
+        attached: dict[Listener, list[str]] = {}
         for parent in route.spec.parent_refs:
             namespace = parent.namespace or route.metadata.namespace
             if (parent.group, parent.kind) != (GROUP, "Gateway"):
@@ -221,8 +156,8 @@ class _Draft:
             self.statuses[key] = {"parents": parents}
 
     def _attach(
-        self, route: HTTPRoute, parent: ParentRef, listeners: Sequence[_Listener]
-    ) -> tuple[dict[_Listener, list[str]], str]:
+        self, route: HTTPRoute, parent: ParentRef, listeners: Sequence[Listener]
+    ) -> tuple[dict[Listener, list[str]], str]:
         """Return the listeners that let a route in, with the host names that it has there, or why there is none."""
         asked = [
             one
@@ -238,7 +173,7 @@ class _Draft:
         found = {one: hosts for one, hosts in found.items() if hosts}
         return found, "" if found else "NoMatchingListenerHostname"
 
-    def _lets_in(self, listener: _Listener, route: HTTPRoute) -> bool:
+    def _lets_in(self, listener: Listener, route: HTTPRoute) -> bool:
         namespaces = listener.spec.allowed_routes.namespaces
         namespace = route.metadata.namespace
         if namespaces.from_ == "All":
@@ -251,41 +186,29 @@ class _Draft:
     def _write(
         self,
         route: HTTPRoute,
-        attached: Mapping[_Listener, Sequence[str]],
-        backends: Sequence[Sequence[Backend]],
+        attached: Mapping[Listener, Sequence[str]],
+        backends: Sequence[Shares],
     ) -> None:
         """Add the routes of all rules. Raises Unsupported, and then adds none."""
-        owner = f"{route.metadata.namespace}/{route.metadata.name}"
         written: list[Route] = []
-        places = [
-            (one.scope, host) for one, hosts in attached.items() if one.is_served for host in hosts
-        ]
+        places = dict.fromkeys(
+            (one.spec.port, one.scope, host)
+            for one, hosts in attached.items()
+            if one.is_served
+            for host in hosts
+        )
+        patterns = set(self.patterns)
         for rule, shares in zip(route.spec.rules, backends, strict=True):
             if any(one.filters for one in rule.backend_refs):
                 raise Unsupported("filters of backends")
             actions, seconds = actions_of(rule), seconds_of(rule)
             for match in rule.matches or [RouteMatch()]:
                 asked = conditions_of(match)
+                patterns.update(asked.patterns)
+                common = _route(route, asked, actions, shares, seconds)
                 written += [
-                    Route(
-                        owner=owner,
-                        host=_pattern(host),
-                        scope=scope,
-                        is_http_only=True,
-                        path=asked.path,
-                        is_exact=asked.is_exact,
-                        method=asked.method,
-                        headers=asked.headers,
-                        queries=asked.queries,
-                        backends=tuple(shares),
-                        read_seconds=READ_SECONDS,
-                        total_seconds=seconds,
-                        request_edits=actions.request_edits,
-                        response_edits=actions.response_edits,
-                        redirect=actions.redirect,
-                        rewrite=actions.rewrite,
-                    )
-                    for scope, host in dict.fromkeys(places)
+                    replace(common, host=pattern_of(host), port=port, scope=scope)
+                    for port, scope, host in places
                 ]
                 if len(written) > GATEWAY_ROUTES_PER_HTTP_ROUTE.value:
                     GATEWAY_ROUTES_PER_HTTP_ROUTE.reached()
@@ -293,19 +216,29 @@ class _Draft:
         if len(self.routes) + len(written) > GATEWAY_ROUTES.value:
             GATEWAY_ROUTES.reached()
             raise Unsupported("there are too many routes in the cluster")
+        if len(patterns) > max(len(self.patterns), GATEWAY_PATTERNS.value):
+            GATEWAY_PATTERNS.reached()
+            raise Unsupported("there are too many regular expressions in the cluster")
+        self.patterns = patterns
         self.routes += written
-        self.backends |= {
-            _backend_port(route, ref)
-            for rule, shares in zip(route.spec.rules, backends, strict=True)
-            for ref, share in zip(rule.backend_refs, shares, strict=True)
-            if share.key
+        keys = {one.key for shares in backends for each in shares for one in each}
+        refs = [ref for rule in route.spec.rules for ref in rule.backend_refs]
+        mirrored = [ref for rule in route.spec.rules for ref, _, _ in mirrors_of(rule)]
+        backends_used = {
+            port for ref in (*refs, *mirrored) if (port := _backend_port(route, ref)).key in keys
         }
+        self.backends |= backends_used
+        for port in backends_used:
+            senders = self.senders.setdefault((port.namespace, port.service), {})
+            for one in attached:
+                senders[one.gateway.metadata.namespace, one.gateway.metadata.name] = None
 
     # Backends
 
-    def _backends(self, route: HTTPRoute) -> tuple[list[list[Backend]], tuple[str, str]]:
+    def _backends(self, route: HTTPRoute) -> tuple[list[Shares], tuple[str, str]]:
         """Return the shares of each rule, and reason and message of the first reference that is not resolved."""
-        found, first = [], ("", "")
+        found: list[Shares] = []
+        first = "", ""
         for rule in route.spec.rules:
             shares = []
             for ref in rule.backend_refs:
@@ -313,16 +246,25 @@ class _Draft:
                 first = first if first[0] else problem
                 key = "" if problem[0] else _backend_port(route, ref).key
                 shares.append(Backend(key, max(0, ref.weight)))
-            found.append(shares)
+            mirrors = []
+            for mirrored, numerator, denominator in mirrors_of(rule):
+                problem = self._problem(route, mirrored)
+                first = first if first[0] else problem
+                if not problem[0]:
+                    key = _backend_port(route, mirrored).key
+                    mirrors.append(MirroredTo(key, numerator, denominator))
+            found.append((shares, mirrors))
         return found, first
 
-    def _problem(self, route: HTTPRoute, ref: BackendRef) -> tuple[str, str]:
+    def _problem(self, route: HTTPRoute, ref: ServiceRef) -> tuple[str, str]:
         if (ref.group, ref.kind) != ("", "Service"):
             return "InvalidKind", f"{ref.kind}.{ref.group or 'core'} is no Service"
         backend = _backend_port(route, ref)
         name = f"Service {backend.namespace}/{backend.service}"
         # Whether the Service exists is nobody's business who has no grant.
-        if backend.namespace != route.metadata.namespace and not self._is_granted(route, backend):
+        own = route.metadata.namespace
+        wanted = Reference("HTTPRoute", own, "", "Service", backend.namespace, backend.service)
+        if not is_granted(wanted, self.world.grants):
             return "RefNotPermitted", f"no ReferenceGrant permits the reference to {name}"
         service = self.world.services.get((backend.namespace, backend.service))
         if service is None:
@@ -332,49 +274,30 @@ class _Draft:
         message = backend_problem(backend, service)
         return ("UnsupportedProtocol" if message else "", message)
 
-    def _is_granted(self, route: HTTPRoute, backend: BackendPort) -> bool:
-        return any(
-            grant.metadata.namespace == backend.namespace
-            and not grant.metadata.deletion_timestamp
-            and any(
-                (one.group, one.kind, one.namespace)
-                == (GROUP, "HTTPRoute", route.metadata.namespace)
-                for one in grant.spec.from_
-            )
-            and any(
-                (one.group, one.kind) == ("", "Service") and one.name in ("", backend.service)
-                for one in grant.spec.to
-            )
-            for grant in self.world.grants
-        )
 
-
-def _find_conflicts(listeners: Sequence[_Listener]) -> None:
-    """Mark the listeners of one Gateway that cannot be told apart."""
-    for one in listeners:
-        for other in listeners:
-            if one is other or one.spec.port != other.spec.port:
-                continue
-            if one.spec.protocol != other.spec.protocol:
-                one.conflict = "ProtocolConflict"
-            elif one.scope == other.scope:
-                one.conflict = one.conflict or "HostnameConflict"
-
-
-def _listener_status(one: _Listener) -> Mapping[str, Any]:
-    conditions = Conditions(one.gateway.metadata.generation)
-    refusal = one.conflict or one.refusal
-    conditions.add("Accepted", refusal or "Accepted", is_true=not refusal)
-    conditions.add("Programmed", "Programmed" if one.is_ready else "Invalid", is_true=one.is_ready)
-    reason = "InvalidRouteKinds" if one.has_other_kinds else "ResolvedRefs"
-    conditions.add("ResolvedRefs", reason, is_true=not one.has_other_kinds)
-    conditions.add("Conflicted", one.conflict or "NoConflicts", is_true=bool(one.conflict))
-    return {
-        "name": one.spec.name,
-        "supportedKinds": [ROUTE_KIND] if one.serves_routes else [],
-        "attachedRoutes": one.attached,
-        "conditions": conditions.found,
-    }
+def _route(
+    route: HTTPRoute, asked: Matched, actions: Actions, shares: Shares, seconds: float
+) -> Route:
+    """Return the route of one match of a rule, which is still to be given its places."""
+    return Route(
+        owner=f"{route.metadata.namespace}/{route.metadata.name}",
+        path=asked.path,
+        is_exact=asked.is_exact,
+        is_pattern=asked.is_pattern,
+        method=asked.method,
+        headers=asked.headers,
+        queries=asked.queries,
+        header_patterns=asked.header_patterns,
+        query_patterns=asked.query_patterns,
+        backends=tuple(shares[0]),
+        mirrors=tuple(shares[1]),
+        read_seconds=READ_SECONDS,
+        total_seconds=seconds,
+        request_edits=actions.request_edits,
+        response_edits=actions.response_edits,
+        redirect=actions.redirect,
+        rewrite=actions.rewrite,
+    )
 
 
 def _refuse(parents: Iterable[Mapping[str, Any]], message: str, generation: int) -> None:
@@ -398,14 +321,9 @@ def _parent_wire(parent: ParentRef) -> Mapping[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _backend_port(route: HTTPRoute, ref: BackendRef) -> BackendPort:
+def _backend_port(route: HTTPRoute, ref: ServiceRef) -> BackendPort:
     namespace = ref.namespace or route.metadata.namespace
     return BackendPort(namespace, ref.name, number=ref.port)
-
-
-def _pattern(hostname: str) -> str:
-    """Return host names as routes have them: a wildcard of the Gateway API stands for one label or more."""
-    return ANY_DEPTH + hostname[2:] if hostname.startswith("*.") else hostname
 
 
 def common_hosts(listener: str, asked: Sequence[str]) -> list[str]:
@@ -416,17 +334,10 @@ def common_hosts(listener: str, asked: Sequence[str]) -> list[str]:
 
 
 def _common(listener: str, asked: str) -> Iterator[str]:
-    if not listener or _covers(listener, asked):
+    if covers(listener, asked):
         yield asked
-    elif _covers(asked, listener):
+    elif covers(asked, listener):
         yield listener
-
-
-def _covers(pattern: str, host: str) -> bool:
-    """Return whether all names of `host` are among those of `pattern`; both may be wildcards."""
-    if pattern == host:
-        return True
-    return pattern.startswith("*.") and host.endswith(pattern[1:]) and host != pattern[1:]
 
 
 def selects(selector: LabelSelector, labels: Mapping[str, str]) -> bool:

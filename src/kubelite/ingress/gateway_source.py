@@ -8,18 +8,19 @@ from msgspec import Struct
 from kubelite.api.client.protocol import Client, Mirror, Object
 from kubelite.api.errors import APIError
 from kubelite.api.kinds.core.namespaces import Namespace
+from kubelite.ingress.gateway_listeners import World
 from kubelite.ingress.gateway_objects import (
     CONTROLLER,
     GROUP,
+    BackendTLSPolicy,
     Gateway,
     GatewayClass,
     HTTPRoute,
     ReferenceGrant,
     read,
 )
-from kubelite.ingress.gateway_plan import World
 
-PLURALS = ("gatewayclasses", "gateways", "httproutes", "referencegrants")
+PLURALS = ("gatewayclasses", "gateways", "httproutes", "referencegrants", "backendtlspolicies")
 
 
 class Snapshot(Struct, frozen=True):
@@ -40,15 +41,19 @@ class Snapshot(Struct, frozen=True):
             gateways=read(self.items["gateways"], Gateway),
             routes=read(self.items["httproutes"], HTTPRoute),
             grants=read(self.items["referencegrants"], ReferenceGrant),
+            policies=read(self.items["backendtlspolicies"], BackendTLSPolicy),
             namespaces=self.labels,
         )
 
 
 class GatewayObjects:
-    """Follows the four resources, each one from when it is served until it is no longer."""
+    """Follows the resources, each one from when it is served until it is no longer."""
 
-    def __init__(self, client: Client, changed: Callable[[], None]) -> None:
-        """`changed` is called on the loop after each change that a plan may depend on."""
+    def __init__(
+        self, client: Client, changed: Callable[[], None], plurals: Sequence[str] = PLURALS
+    ) -> None:
+        """`changed` is called on the loop after each change that a plan may depend on; only `plurals` are followed."""
+        self._plurals = plurals
         self._client = client
         self._changed = changed
         self._mirrors: dict[str, tuple[str, Mirror[Object]]] = {}  # by plural, with the version
@@ -60,11 +65,16 @@ class GatewayObjects:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no Gateway can be kubelite's, so that there is nothing to plan."""
+        """Whether no Gateway can be kubelite's, so that there is nothing to plan for one."""
         return not self._list("gateways") or not any(
             one.spec.controller_name == CONTROLLER
             for one in read(self._list("gatewayclasses"), GatewayClass)
         )
+
+    @property
+    def has_policies(self) -> bool:
+        """Whether there are policies, which hold for Ingresses too."""
+        return bool(self._list("backendtlspolicies"))
 
     @property
     def versions(self) -> dict[str, str]:
@@ -106,7 +116,7 @@ class GatewayObjects:
         served = {
             one.resource: one.version
             for one in self._client.served.resources()
-            if one.group == GROUP and one.resource in PLURALS
+            if one.group == GROUP and one.resource in self._plurals
         }
         before = self.versions
         for plural in before:
@@ -133,7 +143,8 @@ class GatewayObjects:
 
     def _follow_namespaces(self) -> None:
         """Follow Namespaces, whose labels listeners select, only while there can be listeners."""
-        if ("gateways" in self._mirrors) == (self._namespaces is not None):
+        is_wanted = "gateways" in self._mirrors and "httproutes" in self._plurals
+        if is_wanted == (self._namespaces is not None):
             return
         if self._namespaces is None:
             self._namespaces = self._client.mirror(Namespace)

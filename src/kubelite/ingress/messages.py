@@ -7,7 +7,8 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from kubelite.ingress.routes import Route
+from kubelite.ingress.endpoints import Speech
+from kubelite.ingress.routes import Route, Scope
 
 LENGTH = struct.Struct(">I")
 MESSAGE_BYTES_MAX = 256 * 1024 * 1024
@@ -17,23 +18,25 @@ T = TypeVar("T")
 
 
 class Certificate(Struct, frozen=True):
-    """A certificate chain with its key, and the host names that get it: names and *.domains."""
+    """A certificate chain with its key, and the host names that get it: as routes have them."""
 
     hosts: tuple[str, ...]
     pem: bytes
+    port: int = 0  # of the listener; 0: the port of Ingresses
 
 
 class Routes(Struct, frozen=True, tag=True):
     """All routes."""
 
     routes: tuple[Route, ...]
-    scopes: tuple[str, ...] = ()  # host names of listeners
+    scopes: tuple[Scope, ...] = ()  # the listeners
 
 
 class EndpointChanges(Struct, frozen=True, tag=True):
     """Sets of endpoints that changed, by key, with the addresses that they have now."""
 
     changed: dict[str, tuple[str, ...]]
+    speeches: dict[str, Speech] = {}  # what they speak, where it is not plain HTTP/1.1
 
 
 class Certificates(Struct, frozen=True, tag=True):
@@ -43,7 +46,22 @@ class Certificates(Struct, frozen=True, tag=True):
     certificates: tuple[Certificate, ...]
 
 
-Order = Routes | EndpointChanges | Certificates
+class Port(Struct, frozen=True):
+    """A port of the node that is listened on."""
+
+    number: int  # 0 only before it is open: a free one
+    is_https: bool
+    is_extra: bool = False  # for listeners of Gateways alone, and not for Ingresses
+
+
+class Ports(Struct, frozen=True, tag=True):
+    """Ports that are opened and closed; the sockets of the opened ones come one by one beside this message."""
+
+    opened: tuple[Port, ...] = ()
+    closed: tuple[Port, ...] = ()
+
+
+Order = Routes | EndpointChanges | Certificates | Ports
 
 
 class Count(Struct):

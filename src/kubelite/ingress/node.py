@@ -2,17 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.networking import Ingress, IngressClass
 from kubelite.api.machinery.ingress_classes import is_ours, own_classes
+from kubelite.ingress.gateway_signal import GatewaySignal
 from kubelite.tasks import TaskSet
-
-if TYPE_CHECKING:
-    from kubelite.ingress.gateway_source import GatewayObjects
-
-GATEWAYS = "gateway.networking.k8s.io"
 
 
 class Service(Protocol):
@@ -31,8 +27,6 @@ class NodeIngress:
         self._classes = client.mirror(IngressClass)
         self._changed = asyncio.Event()
         self._client = client
-        # Plans of Gateways are imported with their definitions.
-        self._gateways: GatewayObjects | None = None
 
     async def run(self) -> None:
         """Serve while there is something to serve, until cancelled."""
@@ -41,16 +35,16 @@ class NodeIngress:
         ends = [
             self._ingresses.subscribe(lambda *_: self._changed.set()),
             self._classes.subscribe(lambda *_: self._changed.set()),
-            self._client.served.subscribe(self._served_changed),
         ]
-        self._served_changed()
+        gateways = GatewaySignal(self._client, self._changed.set)
+        self._changed.set()
         tasks = TaskSet()
         is_running = False
         try:
             while True:
                 await self._changed.wait()
                 self._changed.clear()
-                if self._is_needed() == is_running:
+                if self._is_needed(gateways) == is_running:
                     continue
                 if is_running:
                     await tasks.stop()
@@ -61,20 +55,11 @@ class NodeIngress:
         finally:
             for end in ends:
                 end()
-            if self._gateways is not None:
-                self._gateways.close()
+            gateways.close()
             await tasks.stop()
 
-    def _served_changed(self) -> None:
-        served = self._client.served.resources()
-        if self._gateways is None and any(one.group == GATEWAYS for one in served):
-            from kubelite.ingress.gateway_source import GatewayObjects
-
-            self._gateways = GatewayObjects(self._client, self._changed.set)
-            self._changed.set()
-
-    def _is_needed(self) -> bool:
-        if self._gateways is not None and not self._gateways.is_empty:
+    def _is_needed(self, gateways: GatewaySignal) -> bool:
+        if gateways.objects is not None and not gateways.objects.is_empty:
             return True
         own = own_classes(self._classes.list())
         return bool(own) and any(is_ours(one, own) for one in self._ingresses.list())

@@ -26,20 +26,31 @@ TEXTS = {
 }
 
 
-def page(status: int, *, closes: bool, has_body: bool = True, location: bytes = b"") -> bytes:
-    """Return a whole response of plain text."""
-    reason = REASONS[status]
-    text = b"%d %b: %b\n" % (status, reason, TEXTS.get(status, b"refused"))
-    if location:
-        text = b""
-    lines = [
-        b"HTTP/1.1 %d %b" % (status, reason),
-        b"Content-Type: text/plain; charset=utf-8",
-        b"X-Content-Type-Options: nosniff",
-        b"Content-Length: %d" % len(text),
+Field = tuple[bytes, bytes]
+
+
+def content_of(status: int, location: bytes = b"") -> tuple[list[Field], bytes]:
+    """Return fields and text of a response."""
+    text = (
+        b""
+        if location
+        else b"%d %b: %b\n" % (status, REASONS[status], TEXTS.get(status, b"refused"))
+    )
+    fields = [
+        (b"Content-Type", b"text/plain; charset=utf-8"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"Content-Length", b"%d" % len(text)),
     ]
     if location:
-        lines.append(b"Location: " + location)
+        fields.append((b"Location", location))
+    return fields, text
+
+
+def page(status: int, *, closes: bool, has_body: bool = True, location: bytes = b"") -> bytes:
+    """Return a whole response of HTTP/1.1."""
+    fields, text = content_of(status, location)
+    lines = [b"HTTP/1.1 %d %b" % (status, REASONS[status])]
+    lines += [b"%b: %b" % field for field in fields]
     if closes:
         lines.append(b"Connection: close")
     return b"\r\n".join((*lines, b"", text if has_body else b""))

@@ -14,6 +14,7 @@ from kubelite.api.kinds.core.services import Service, ServicePort
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.networking import HTTPIngressPath, Ingress, IngressBackend
 from kubelite.api.machinery.ingress_classes import is_ours
+from kubelite.ingress.endpoints import HTTP_1, HTTP_2, PLAIN, BackendTLS, Speech
 from kubelite.ingress.routes import Backend, Route, matches_host
 from kubelite.limits import INGRESS_ROUTES, INGRESS_ROUTES_PER_INGRESS, INGRESS_SECRETS
 
@@ -24,9 +25,21 @@ SIZE = re.compile(r"([0-9]{1,12})([kmg]i?)?", re.IGNORECASE)
 SIZES = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 READ_SECONDS = 60.0
 READ_SECONDS_MAX = 86_400
-PROTOCOLS = frozenset(
-    ("", "http", "ws", "tcp", "kubernetes.io/ws")
-)  # of appProtocol, in lower case
+# By appProtocol, in lower case: what is spoken, and whether by TLS.
+PROTOCOLS = {
+    "": (HTTP_1, False),
+    "http": (HTTP_1, False),
+    "tcp": (HTTP_1, False),
+    "ws": (HTTP_1, False),
+    "kubernetes.io/ws": (HTTP_1, False),
+    "https": (HTTP_1, True),
+    "wss": (HTTP_1, True),
+    "kubernetes.io/wss": (HTTP_1, True),
+    "h2c": (HTTP_2, False),
+    "grpc": (HTTP_2, False),
+    "kubernetes.io/h2c": (HTTP_2, False),
+}
+PLAIN_HTTP = PROTOCOLS[""]
 
 Claim = tuple[str, bool, str]  # host, whether exact, path
 SecretKey = tuple[str, str]  # namespace and name
@@ -318,6 +331,19 @@ def port_of(backend: BackendPort, service: Service | None) -> ServicePort | None
     return None
 
 
+def speech_of(backend: BackendPort, service: Service | None, tls: BackendTLS | None) -> Speech:
+    """Return what the endpoints of a backend speak; `tls` is that of a policy for it.
+
+    Without a policy nothing says whom to trust, so TLS that only an appProtocol asks for trusts everybody.
+    """
+    port = port_of(backend, service)
+    protocol, has_tls = PROTOCOLS.get((port.appProtocol or "").lower() if port else "", PLAIN_HTTP)
+    if tls is None and has_tls:
+        host = f"{backend.service}.{backend.namespace}.svc"
+        tls = BackendTLS(host, is_verified=False)
+    return Speech(protocol, tls) if protocol or tls else PLAIN
+
+
 def backend_problem(backend: BackendPort, service: Service) -> str:
     """Return why requests cannot be sent to a Service; "" if they can."""
     name = f"Service {backend.namespace}/{backend.service}"
@@ -328,7 +354,7 @@ def backend_problem(backend: BackendPort, service: Service) -> str:
         return f"{name} has no TCP port {backend.port or backend.number}"
     protocol = (port.appProtocol or "").lower()
     if protocol not in PROTOCOLS:
-        return f"{name} speaks {port.appProtocol}; only HTTP/1.1 without TLS is supported"
+        return f"{name} speaks {port.appProtocol}, which is not supported"
     return ""
 
 

@@ -1,7 +1,7 @@
 """The proxy's process: `python -m kubelite.ingress.process`, started by `front` with its sockets.
 
-It has the listening sockets and one to its parent, and no rights beyond those: it gives up root before the first
-connection. When the parent's end closes it finishes what is in flight and ends.
+It has the listening sockets, which its parent hands over, and two to its parent, and no rights beyond those: it gives
+up root before the first connection. When the parent's end closes it finishes what is in flight and ends.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import ssl
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 import uvloop
@@ -23,6 +24,8 @@ from kubelite.ingress.messages import (
     Certificates,
     EndpointChanges,
     Order,
+    Port,
+    Ports,
     Ready,
     Routes,
     encode,
@@ -41,23 +44,69 @@ DESCRIPTORS = 65_536
 
 
 class Door:
-    """Makes the connections of one listener, for `serving.listener`."""
+    """Makes the connections of one port, for `serving.listener`."""
 
-    def __init__(self, proxy: Proxy, table: ConnectionTable, *, is_https: bool, port: int) -> None:
+    def __init__(self, proxy: Proxy, table: ConnectionTable, port: Port) -> None:
         self._proxy = proxy
         self.table = table
-        self._is_https = is_https
         self._port = port
 
     def connect(self, slot: Slot) -> ClientConnection:
         """Return the protocol of a new connection."""
-        return ClientConnection(self._proxy, slot, is_https=self._is_https, port=self._port)
+        port = self._port
+        return ClientConnection(
+            self._proxy, slot, is_https=port.is_https, port=port.number, is_extra=port.is_extra
+        )
 
     def pre_shutdown(self) -> None:
         """Do nothing: `Proxy.stop` ends the connections."""
 
     async def shutdown(self, timeout: float) -> None:  # noqa: ASYNC109 - the protocol's
         """Do nothing: `Proxy.stop` ends the connections."""
+
+
+class Doors:
+    """The open ports, which come and go with the listeners of Gateways."""
+
+    def __init__(
+        self, proxy: Proxy, table: ConnectionTable, certificates: CertificateStore, sockets: int
+    ) -> None:
+        """`sockets` is the descriptor by which the parent hands over the socket of each port."""
+        self._proxy = proxy
+        self._table = table
+        self._certificates = certificates
+        self._handed = socket.socket(fileno=sockets)
+        self._listeners: dict[Port, Listener] = {}
+        self._closed: list[Listener] = []
+
+    def change(self, ports: Ports) -> None:
+        """Open and close ports. Connections of closed ones may finish."""
+        for port in ports.closed:
+            if (listener := self._listeners.pop(port, None)) is not None:
+                listener.close()
+                self._closed.append(listener)
+                self._proxy.leave(port.number)
+        for port in ports.opened:
+            _, descriptors, _, _ = socket.recv_fds(self._handed, 1, 1)
+            context: Callable[[], ssl.SSLContext | None] = lambda: None  # noqa: E731 - one of two
+            if port.is_https:
+                context = partial(
+                    self._certificates.context_of, port.number, is_extra=port.is_extra
+                )
+            listener = Listener(Door(self._proxy, self._table, port), context)
+            listener.serve(socket.socket(fileno=descriptors[0]), "ingress")
+            self._listeners[port] = listener
+
+    def close(self) -> None:
+        """Accept no further connections."""
+        for listener in self._listeners.values():
+            listener.close()
+
+    async def stop(self) -> None:
+        """End the listeners."""
+        for listener in (*self._listeners.values(), *self._closed):
+            await listener.stop(0)
+        self._handed.close()
 
 
 async def serve(options: argparse.Namespace) -> None:
@@ -74,51 +123,29 @@ async def serve(options: argparse.Namespace) -> None:
         per_address=min(INGRESS_CONNECTIONS_PER_ADDRESS.value, places),
         kept=0,
     )
-    listeners = [
-        _listener(proxy, table, descriptor, options.http_port, None) for descriptor in options.http
-    ] + [
-        _listener(proxy, table, descriptor, options.https_port, certificates)
-        for descriptor in options.https
-    ]
+    doors = Doors(proxy, table, certificates, options.sockets)
     tasks.supervise(proxy.sweep, name="ingress deadlines")
     tasks.supervise(lambda: _report(proxy, writer), name="ingress counts")
     decoder: msgspec.msgpack.Decoder[Order] = msgspec.msgpack.Decoder(Order)
     is_open = False
     with suppress(asyncio.IncompleteReadError, ConnectionError):
         while True:
-            order = await receive(reader, decoder)
-            match order:
-                case Routes():
+            match await receive(reader, decoder):
+                case Routes() as order:
                     proxy.use_routes(order.routes, order.scopes)
-                case EndpointChanges():
-                    proxy.use_endpoints(order.changed)
-                case Certificates():
+                case EndpointChanges() as order:
+                    proxy.use_endpoints(order.changed, order.speeches)
+                case Certificates() as order:
                     certificates.use(order.default, order.certificates)
-            if isinstance(order, Certificates) and not is_open:  # the last of the first state
-                is_open = True
-                for listener, accepted in listeners:
-                    listener.serve(accepted, "ingress")
-                writer.write(encode(Ready()))
-    for listener, _ in listeners:
-        listener.close()
+                case Ports() as order:
+                    doors.change(order)
+                    if not is_open:  # the last of the first state
+                        is_open = True
+                        writer.write(encode(Ready()))
+    doors.close()
     await proxy.stop(GRACE_SECONDS)
-    for listener, _ in listeners:
-        await listener.stop(0)
+    await doors.stop()
     await tasks.stop()
-
-
-def _listener(
-    proxy: Proxy,
-    table: ConnectionTable,
-    descriptor: int,
-    port: int,
-    certificates: CertificateStore | None,
-) -> tuple[Listener, socket.socket]:
-    door = Door(proxy, table, is_https=certificates is not None, port=port)
-    context: Callable[[], ssl.SSLContext | None] = lambda: None  # noqa: E731 - one of two
-    if certificates is not None:
-        context = lambda: certificates.context  # noqa: E731 - one of two
-    return Listener(door, context), socket.socket(fileno=descriptor)
 
 
 async def _report(proxy: Proxy, writer: asyncio.StreamWriter) -> None:
@@ -150,9 +177,7 @@ def main(arguments: Sequence[str]) -> None:
     """Run the proxy; every socket is an inherited descriptor."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--parent", type=int, required=True)
-    parser.add_argument("--http", type=int, action="append", default=[])
-    parser.add_argument("--https", type=int, action="append", default=[])
-    parser.add_argument("--http-port", type=int, default=80)
+    parser.add_argument("--sockets", type=int, required=True)
     parser.add_argument("--https-port", type=int, default=443)
     parser.add_argument("--log", type=int, default=-1)
     options = parser.parse_args(arguments)

@@ -8,13 +8,16 @@ from contextlib import suppress
 from typing import Protocol
 from urllib.parse import unquote_plus
 
-from kubelite.ingress.endpoints import Endpoints
+from msgspec import Struct
+
+from kubelite.ingress.copies import Copy
+from kubelite.ingress.endpoints import HTTP_2, PLAIN, Endpoints, Speech
 from kubelite.ingress.exchange import Exchange
 from kubelite.ingress.messages import DURATION_BUCKETS_SECONDS, Count, Counts
-from kubelite.ingress.routes import Backend, Route, Table
-from kubelite.ingress.upstream import Pool
+from kubelite.ingress.routes import Backend, Route, Scope, Tables
+from kubelite.ingress.upstream import Connections, Pool
 from kubelite.ingress.wire import Request
-from kubelite.limits import INGRESS_LOG_WAITING, LIMITS
+from kubelite.limits import GATEWAY_MIRRORED, INGRESS_LOG_WAITING, LIMITS
 from kubelite.tasks import TaskSet
 
 READ_BYTES = 64 * 1024
@@ -28,8 +31,11 @@ NO_ENDPOINTS = Endpoints()
 class Connection(Protocol):
     """A client's connection, as the sweep sees it."""
 
-    deadline: float
     address: str
+    port: int
+
+    @property
+    def deadline(self) -> float: ...
 
     def late(self) -> None: ...
     def stop(self) -> None: ...
@@ -47,12 +53,15 @@ class Proxy:
         # One buffer for all connections: the loop reads into it and hands it over before it reads again.
         self.buffer = memoryview(bytearray(READ_BYTES))
         self.pool = Pool(self.buffer)
+        self._pools: dict[Speech, Connections] = {}  # to endpoints that are not plain HTTP/1.1
+        self._addresses: frozenset[str] = frozenset()
         self.tasks = TaskSet()
         self.clients: set[Connection] = set()
         self.is_stopping = False
         self._empty = asyncio.Event()
         self.malformed = 0
-        self._table = self._secure_table = Table(())
+        self.copies = 0  # of requests, that are being sent
+        self._tables = Tables()
         self._endpoints: dict[str, Endpoints] = {}
         self._reached: dict[str, int] = {}  # limits of this process, as last reported
         self._turns: dict[int, int] = {}  # by id of the route
@@ -63,29 +72,58 @@ class Proxy:
 
     # Configuration
 
-    def use_routes(self, routes: Sequence[Route], scopes: Sequence[str] = ()) -> None:
-        """Route by these from now on; `scopes` are the host names of listeners of HTTP."""
-        self._table = self._secure_table = Table(routes, scopes)
-        if any(one.is_http_only for one in routes):
-            self._secure_table = Table([one for one in routes if not one.is_http_only])
+    def use_routes(self, routes: Sequence[Route], scopes: Sequence[Scope] = ()) -> None:
+        """Route by these from now on; `scopes` are the listeners of Gateways."""
+        self._tables = Tables(routes, scopes)
         self._turns.clear()
 
-    def use_endpoints(self, changed: Mapping[str, tuple[str, ...]]) -> None:
-        """Replace the addresses of some sets of endpoints; a set without addresses is forgotten."""
+    def use_endpoints(
+        self, changed: Mapping[str, tuple[str, ...]], speeches: Mapping[str, Speech] | None = None
+    ) -> None:
+        """Replace the addresses of some sets of endpoints; a set without addresses is forgotten.
+
+        `speeches` has what they speak, where that is not plain HTTP/1.1.
+        """
         for key, addresses in changed.items():
             if addresses:
-                self._endpoints.setdefault(key, Endpoints()).replace(addresses)
+                found = self._endpoints.setdefault(key, Endpoints())
+                found.replace(addresses)
+                found.speech = (speeches or {}).get(key, PLAIN)
             elif (gone := self._endpoints.pop(key, None)) is not None:
                 gone.replace(())  # also for the exchanges that hold it
-        self.pool.use(
-            frozenset(one for found in self._endpoints.values() for one in found.addresses)
-        )
+        every = self._endpoints.values()
+        self._addresses = frozenset(one for found in every for one in found.addresses)
+        self.pool.use(self._addresses)
+        present = {found.speech for found in every}
+        for speech in self._pools.keys() - present:
+            self._pools.pop(speech).use(frozenset())
+        for pool in self._pools.values():
+            pool.use(self._addresses)
 
     # What exchanges ask
 
-    def find(self, request: Request, *, is_https: bool) -> Route | None:
-        """Return the route of a request."""
-        table = self._secure_table if is_https else self._table
+    def pool_of(self, endpoints: Endpoints) -> Connections:
+        """Return the connections to endpoints that speak as these do."""
+        speech = endpoints.speech
+        if speech is PLAIN or speech == PLAIN:
+            return self.pool
+        found = self._pools.get(speech)
+        if found is None:
+            found = self._pools[speech] = self._new_pool(speech)
+            found.use(self._addresses)
+        return found
+
+    def _new_pool(self, speech: Speech) -> Connections:
+        if speech.protocol == HTTP_2:
+            # Only endpoints of HTTP/2 need the rest.
+            from kubelite.ingress.http2_upstream import StreamPool
+
+            return StreamPool(self.buffer, speech.tls)
+        return Pool(self.buffer, speech.tls)
+
+    def find(self, request: Request, port: int, *, is_extra: bool) -> Route | None:
+        """Return the route of a request that came by a port."""
+        table = self._tables.of(port, is_extra=is_extra)
         host, path = request.host.decode("ascii"), request.path.decode("ascii")
         if not table.has_conditions:
             return table.find(host, path)
@@ -104,15 +142,31 @@ class Proxy:
         total = sum(one.weight for one in backends)
         if not total:
             return None
-        turn = self._turns.get(id(route), 0)
-        self._turns[id(route)] = turn + 1
-        # A stride that has no divisor in common with most totals spreads the shares over the turns.
-        left = turn * 7919 % total
+        left = self._turn(route, total)
         for one in backends:
             left -= one.weight
             if left < 0:
                 return self._of(one)
         raise AssertionError
+
+    def _turn(self, of: Struct, total: int) -> int:
+        """Return a number below `total`, another one each time, until all had their turn."""
+        turn = self._turns.get(id(of), 0)
+        self._turns[id(of)] = turn + 1
+        # A stride that has no divisor in common with most totals spreads the shares over the turns.
+        return turn * 7919 % total
+
+    def copies_of(self, route: Route, head: bytes) -> list[Copy]:
+        """Begin the copies of a request that its route asks for."""
+        found = []
+        for one in route.mirrors:
+            if self._turn(one, one.denominator) >= one.numerator:
+                continue
+            if self.copies >= GATEWAY_MIRRORED.value:
+                GATEWAY_MIRRORED.reached()
+                break
+            found.append(Copy(self, self._endpoints.get(one.key, NO_ENDPOINTS), head))
+        return found
 
     def _of(self, backend: Backend) -> Endpoints | None:
         return self._endpoints.get(backend.key, NO_ENDPOINTS) if backend.key else None
@@ -183,8 +237,15 @@ class Proxy:
             await asyncio.sleep(SWEEP_SECONDS)
             now = self.now()
             self.pool.sweep(now)
+            for pool in tuple(self._pools.values()):
+                pool.sweep(now)
             for client in [one for one in self.clients if one.deadline < now]:
                 client.late()
+
+    def leave(self, port: int) -> None:
+        """Close the idle connections of a port that is closed; the others find no route any more."""
+        for client in [one for one in self.clients if one.port == port]:
+            client.stop()
 
     def left(self, client: Connection) -> None:
         """Forget a connection that was lost."""
@@ -208,6 +269,8 @@ class Proxy:
         for client in tuple(self.clients):
             client.abort()
         self.pool.close()
+        for pool in self._pools.values():
+            pool.close()
         await self.tasks.stop()
 
 

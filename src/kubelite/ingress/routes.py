@@ -4,8 +4,12 @@ Nothing here knows Ingresses: `plan` makes routes of them, and other kinds of ro
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
+
+if TYPE_CHECKING:
+    from kubelite.regexp.patterns import Pattern
 
 ANY_DEPTH = "**."  # before a domain: one label or more; "*." is exactly one
 
@@ -62,6 +66,22 @@ class Rewrite(Struct, frozen=True):
     path: NewPath | None = None
 
 
+class MirroredTo(Struct, frozen=True):
+    """A set of endpoints that gets copies of requests, and of how many: numerator of denominator."""
+
+    key: str
+    numerator: int = 1
+    denominator: int = 1
+
+
+class Scope(Struct, frozen=True):
+    """A listener of a Gateway: a port and host names as a route has them; "": all."""
+
+    port: int
+    host: str = ""
+    is_extra: bool = False  # the port is none of those of Ingresses
+
+
 class Route(Struct, frozen=True, kw_only=True):
     """Requests that match, and what is done with them."""
 
@@ -77,9 +97,13 @@ class Route(Struct, frozen=True, kw_only=True):
     body_bytes_max: int = 0  # 0: no limit
     read_seconds: float = 60.0  # between two reads from the backend
     # Of routes of Gateways:
+    port: int = 0  # of the listener; 0: the ports of Ingresses
     scope: str | None = None  # host names of the listener; None: of no listener
-    is_http_only: bool = False
+    is_pattern: bool = False  # the path is a regular expression for a whole path
     queries: tuple[tuple[str, str], ...] = ()  # names and exact values of parameters
+    header_patterns: tuple[tuple[str, str], ...] = ()  # regular expressions for whole values
+    query_patterns: tuple[tuple[str, str], ...] = ()
+    mirrors: tuple[MirroredTo, ...] = ()
     request_edits: Edits | None = None
     response_edits: Edits | None = None
     redirect: Redirect | None = None
@@ -90,14 +114,20 @@ class Route(Struct, frozen=True, kw_only=True):
 class _Paths:
     """The routes of one host pattern."""
 
-    __slots__ = ("depth", "exact", "prefixes")
+    __slots__ = ("depth", "exact", "patterns", "prefixes")
 
     def __init__(self) -> None:
         self.exact: dict[str, list[Route]] = {}
         self.prefixes: dict[str, list[Route]] = {}
+        self.patterns: list[tuple[Pattern, Route]] = []
         self.depth = 0  # of the deepest prefix, in elements
 
     def add(self, route: Route) -> None:
+        if route.is_pattern:
+            self.patterns.append((whole(route.path), route))
+            # The longest one first; the sort is stable for those of one length.
+            self.patterns.sort(key=lambda one: -len(one[1].path))
+            return
         if route.is_exact:
             self.exact.setdefault(route.path, []).append(route)
             return
@@ -109,6 +139,9 @@ class _Paths:
         """Yield the routes of a path, the most specific first."""
         if path in self.exact:
             yield from self.exact[path]
+        for pattern, route in self.patterns:
+            if pattern.matches(path):
+                yield route
         # Only as many elements as the deepest prefix has: a path of a thousand slashes costs no more.
         elements = path.split("/", self.depth + 1)[: self.depth + 1]
         while elements:
@@ -130,7 +163,12 @@ class Table:
         self._single: dict[str, _Paths] = {}  # by domain with its leading dot
         self._deep: dict[str, _Paths] = {}
         self._any = _Paths()
-        self.has_conditions = any(one.method or one.headers or one.queries for one in routes)
+        self.has_conditions = any(_has_conditions(one) for one in routes)
+        self._patterns = {
+            text: whole(text)
+            for one in routes
+            for _, text in (*one.header_patterns, *one.query_patterns)
+        }
         self._default: Route | None = None
         for route in sorted(routes, key=_specificity):
             if route.is_default:
@@ -159,11 +197,31 @@ class Table:
         scope = self._scope_of(host) if self._scopes else None
         for paths in self._of_host(host):
             for route in paths.candidates(path):
-                if route.scope in (None, scope) and _agrees(
+                if route.scope in (None, scope) and self._agrees(
                     route, method, headers or {}, queries or {}
                 ):
                     return route
         return self._default
+
+    def _agrees(
+        self,
+        route: Route,
+        method: str,
+        headers: Mapping[str, str],
+        queries: Mapping[str, str],
+    ) -> bool:
+        if route.method and route.method != method:
+            return False
+        return (
+            all(headers.get(name) == value for name, value in route.headers)
+            and all(queries.get(name) == value for name, value in route.queries)
+            and all(self._fits(headers, one) for one in route.header_patterns)
+            and all(self._fits(queries, one) for one in route.query_patterns)
+        )
+
+    def _fits(self, values: Mapping[str, str], condition: tuple[str, str]) -> bool:
+        value = values.get(condition[0])
+        return value is not None and self._patterns[condition[1]].matches(value)
 
     def _scope_of(self, host: str) -> str | None:
         """Return the most specific listener's host names that a host is among."""
@@ -190,19 +248,57 @@ class Table:
         yield self._any
 
 
+def _has_conditions(route: Route) -> bool:
+    return bool(
+        route.method
+        or route.headers
+        or route.queries
+        or route.header_patterns
+        or route.query_patterns
+    )
+
+
 def _specificity(route: Route) -> tuple[bool, int, int]:
     """Order routes of one path: those with more conditions come first; the sort is stable for the rest."""
-    return (not route.method, -len(route.headers), -len(route.queries))
-
-
-def _agrees(
-    route: Route, method: str, headers: Mapping[str, str], queries: Mapping[str, str]
-) -> bool:
-    if route.method and route.method != method:
-        return False
-    return all(headers.get(name) == value for name, value in route.headers) and all(
-        queries.get(name) == value for name, value in route.queries
+    return (
+        not route.method,
+        -len(route.headers) - len(route.header_patterns),
+        -len(route.queries) - len(route.query_patterns),
     )
+
+
+def whole(text: str) -> "Pattern":
+    """Return a regular expression that must match all of a text."""
+    # Only those who have one need the rest.
+    from kubelite.regexp.patterns import Pattern
+
+    return Pattern(whole_text(text))
+
+
+def whole_text(text: str) -> str:
+    """Return the regular expression that another one is as a whole; the other must be valid by itself."""
+    return rf"\A(?:{text})\z"
+
+
+class Tables:
+    """The routes of each port: those of listeners, and of Ingresses on the ports that they have."""
+
+    def __init__(self, routes: Sequence[Route] = (), scopes: Iterable[Scope] = ()) -> None:
+        scopes = tuple(scopes)
+        of_ingresses = [one for one in routes if not one.port]
+        self._shared = Table(of_ingresses)
+        self._tables: dict[int, Table] = {}
+        for port, is_extra in {one.port: one.is_extra for one in scopes}.items():
+            own = [one for one in routes if one.port == port]
+            hosts = {one.host for one in scopes if one.port == port}
+            self._tables[port] = Table(own if is_extra else (*of_ingresses, *own), hosts)
+
+    def of(self, port: int, *, is_extra: bool) -> Table:
+        """Return the routes of a port; `is_extra`: it is none of those of Ingresses."""
+        return self._tables.get(port) or (_NO_ROUTES if is_extra else self._shared)
+
+
+_NO_ROUTES = Table(())
 
 
 def matches_host(pattern: str, host: str) -> bool:

@@ -8,20 +8,31 @@ from msgspec.structs import replace
 
 from kubelite.api.client.events import WARNING, EventRecorder
 from kubelite.api.client.protocol import Client
+from kubelite.api.kinds.core.config import ConfigMap
 from kubelite.api.kinds.core.references import ObjectReference
 from kubelite.api.kinds.core.services import Service
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.networking import Ingress, IngressClass
 from kubelite.api.machinery.ingress_classes import own_classes
-from kubelite.ingress.certificates import InvalidCertificate, server_context
+from kubelite.ingress.chains import Chains, authority_of
 from kubelite.ingress.counts import record
 from kubelite.ingress.front import Front, FrontSettings
+from kubelite.ingress.gateway_listeners import World, certificate_secrets, held_ports
 from kubelite.ingress.gateway_plan import GatewayPlan
 from kubelite.ingress.gateway_plan import plan as plan_gateways
-from kubelite.ingress.gateway_source import GatewayObjects
+from kubelite.ingress.gateway_policies import authorities_of, policy_for
+from kubelite.ingress.gateway_signal import GatewaySignal
 from kubelite.ingress.messages import Certificate
-from kubelite.ingress.plan import BackendPort, Plan, SecretKey, endpoints_of, plan
-from kubelite.ingress.secrets import CertificateSecrets
+from kubelite.ingress.plan import (
+    BackendPort,
+    Plan,
+    SecretKey,
+    endpoints_of,
+    plan,
+    port_of,
+    speech_of,
+)
+from kubelite.ingress.secrets import CertificateSecrets, ObjectsByName
 from kubelite.offload import Offload
 from kubelite.tasks import TaskSet
 
@@ -53,7 +64,7 @@ class IngressService:
     ) -> None:
         """`node` reads the Secrets, `network` all else and writes the events; `default_certificate` blocks."""
         self._node_name = node_name
-        self._http_port = settings.http_port
+        self._settings = settings
         self._events = events
         self._offload = offload
         self._default_certificate = default_certificate
@@ -63,12 +74,14 @@ class IngressService:
         self._slices = network.mirror(EndpointSlice)
         self._slices.add_index(SERVICE_INDEX, _service_of)
         self._secrets = CertificateSecrets(node, self._secret_changed)
+        self._authorities = ObjectsByName(node, ConfigMap, self._replan)
         self._wake = asyncio.Event()
-        self._gateways = GatewayObjects(network, self._replan)
+        self._gateways = GatewaySignal(network, self._replan)
         self._plan = Plan()
         self._gateway_plan = GatewayPlan()
         self._backends: dict[ServiceKey, list[BackendPort]] = {}
-        self._checked: dict[bytes, str] = {}  # PEM -> why it is invalid, or ""
+        self._chains = Chains(self._secrets)
+        self._of_gateways: frozenset[SecretKey] = frozenset()  # the Secrets that they may read
         self._told: dict[tuple[str, SecretKey], str] = {}
         self._is_planned = False
         self._are_certificates_current = False
@@ -101,6 +114,7 @@ class IngressService:
                 end()
             await tasks.stop()
             self._secrets.close()
+            self._authorities.close()
             self._gateways.close()
 
     # Changes
@@ -115,17 +129,23 @@ class IngressService:
         self._replan()
 
     def _service_changed(self, before: Service | None, after: Service | None) -> None:
-        item = after or before
-        if item is not None and (before is None or after is None or before.spec != after.spec):
+        item, is_other = after or before, _differ(before, after)
+        if item is not None and is_other:
             self._mark((item.metadata.namespace, item.metadata.name))
-            if not self._gateways.is_empty:
-                self._replan()  # a backend that does not exist is answered for otherwise
+        # A backend that does not exist is answered for otherwise, and ports may be taken.
+        if self._has_gateways and (is_other or held_ports(before) != held_ports(after)):
+            self._replan()
 
     def _slice_changed(self, before: EndpointSlice | None, after: EndpointSlice | None) -> None:
         for item in (before, after):
             for key in _service_of(item) if item is not None else ():
                 namespace, _, name = key.partition("/")
                 self._mark((namespace, name))
+
+    @property
+    def _has_gateways(self) -> bool:
+        objects = self._gateways.objects
+        return objects is not None and not objects.is_empty
 
     def _mark(self, key: ServiceKey) -> None:
         if key in self._backends:
@@ -134,6 +154,8 @@ class IngressService:
 
     def _secret_changed(self) -> None:
         self._are_certificates_current = False
+        if self._of_gateways:
+            self._is_planned = False  # a listener without a certificate is not served
         self._wake.set()
 
     # Rounds
@@ -144,15 +166,25 @@ class IngressService:
             self._is_planned = True
             await self._make_plan()
         dirty, self._dirty = self._dirty, set()
-        changes = {}
+        changes, speeches = {}, {}
         for namespace, name in dirty:
             service = self._services.get(name, namespace)
             slices = self._slices.indexed(SERVICE_INDEX, f"{namespace}/{name}")
             for backend in self._backends.get((namespace, name), ()):
-                changes[backend.key] = endpoints_of(backend, service, slices)
-        self.front.use_endpoints(changes)
+                found = endpoints_of(backend, service, slices)
+                port = port_of(backend, service)
+                policy = policy_for(
+                    self._gateway_plan.policies, namespace, name, port.name if port else ""
+                )
+                # Without anybody to trust there is nobody to speak to.
+                changes[backend.key] = () if policy is not None and policy.tls is None else found
+                speeches[backend.key] = speech_of(
+                    backend, service, policy.tls if policy is not None else None
+                )
+        self.front.use_endpoints(changes, speeches)
         gateways = self._gateway_plan
         self.front.use_routes((*self._plan.routes, *gateways.routes), gateways.scopes)
+        self.front.use_ports(gateways.extra_ports)
         if not self._are_certificates_current:
             self._are_certificates_current = True
             await self._use_certificates()
@@ -162,7 +194,19 @@ class IngressService:
         cost = ROUTE_COST_BYTES * sum(1 + len(one.spec.rules) for one in ingresses)
         before = self._plan.backends | self._gateway_plan.backends
         self._plan = await self._offload.run(cost, lambda: plan(ingresses, own))
-        self._gateway_plan = await self._plan_gateways()
+        objects = self._gateways.objects
+        is_wanted = objects is not None and (not objects.is_empty or objects.has_policies)
+        snapshot = objects.snapshot() if objects is not None and is_wanted else None
+        world = await self._offload.run(
+            ROUTE_COST_BYTES * snapshot.size if snapshot else 0,
+            lambda: snapshot.world() if snapshot is not None else World(),
+        )
+        self._of_gateways = certificate_secrets(world)
+        wanted = {*(terms.secret for terms in self._plan.terms), *self._of_gateways}
+        are_followed = self._secrets.follow(wanted)
+        if not self._authorities.follow(authorities_of(world.policies)) or not are_followed:
+            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._replan)
+        self._gateway_plan = await self._plan_gateways(world) if snapshot else GatewayPlan()
         backends = self._plan.backends | self._gateway_plan.backends
         self._backends = {}
         for backend in backends:
@@ -170,40 +214,43 @@ class IngressService:
             self._backends.setdefault(key, []).append(backend)
         self._dirty |= self._backends.keys()
         self.front.use_endpoints({one.key: () for one in before - backends})
-        if not self._secrets.follow(terms.secret for terms in self._plan.terms):
-            asyncio.get_running_loop().call_later(RETRY_SECONDS, self._replan)
         self._are_certificates_current = False
 
-    async def _plan_gateways(self) -> GatewayPlan:
-        if self._gateways.is_empty:
-            return GatewayPlan()
-        snapshot = self._gateways.snapshot()
-        services = {
-            (one.metadata.namespace, one.metadata.name): one for one in self._services.list()
-        }
+    async def _plan_gateways(self, world: World) -> GatewayPlan:
+        settings = self._settings
+        whole = replace(
+            world,
+            services={
+                (one.metadata.namespace, one.metadata.name): one for one in self._services.list()
+            },
+            authorities={
+                key: authority_of(self._authorities.get(key))
+                for key in authorities_of(world.policies)
+            },
+            chains=await self._chains.check(self._known_secrets()),
+            http_port=settings.http_port,
+            https_port=settings.https_port,
+            own_ports=settings.own_ports,
+        )
+        cost = ROUTE_COST_BYTES * (len(world.routes) + len(world.gateways))
+        return await self._offload.run(cost, lambda: plan_gateways(whole))
 
-        def make() -> GatewayPlan:
-            world = snapshot.world()
-            return plan_gateways(replace(world, services=services, http_port=self._http_port))
-
-        return await self._offload.run(ROUTE_COST_BYTES * snapshot.size, make)
+    def _known_secrets(self) -> list[SecretKey]:
+        return [*(terms.secret for terms in self._plan.terms), *self._of_gateways]
 
     async def _use_certificates(self) -> None:
         found = []
-        checked: dict[bytes, str] = {}
+        chains = await self._chains.check(self._known_secrets())
         for terms in self._plan.terms:
-            pem = self._secrets.pem(terms.secret)
-            if pem:
-                problem = self._checked.get(pem)
-                if problem is None:  # some milliseconds: a key is read
-                    problem = await asyncio.to_thread(_problem_of, pem)
-                checked[pem] = problem
-            else:
-                problem = "it does not exist" if pem is None else "it has no tls.crt and tls.key"
+            problem, pem = chains[terms.secret].problem, self._secrets.pem(terms.secret)
             if not problem and pem:
                 found.append(Certificate(terms.hosts, pem))
             self._tell(terms.ingress, terms.secret, problem)
-        self._checked = checked
+        found += [
+            Certificate(one.hosts, pem, one.port)
+            for one in self._gateway_plan.terms
+            if (pem := self._secrets.pem(one.secret)) and not chains[one.secret].problem
+        ]
         self.front.use_certificates(self._default, found)
 
     # What is told
@@ -236,12 +283,8 @@ class IngressService:
         self._events.event(node, WARNING, "IngressPortTaken", text)
 
 
-def _problem_of(pem: bytes) -> str:
-    try:
-        server_context(pem)
-    except InvalidCertificate as error:
-        return str(error)
-    return ""
+def _differ(before: Service | None, after: Service | None) -> bool:
+    return before is None or after is None or before.spec != after.spec
 
 
 def _is_alike(before: Ingress, after: Ingress) -> bool:

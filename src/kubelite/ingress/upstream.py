@@ -2,9 +2,15 @@
 
 import asyncio
 from collections import deque
-from typing import Protocol, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from kubelite.ingress.endpoints import BackendTLS
+from kubelite.ingress.wire import Field, Response
 from kubelite.limits import INGRESS_KEPT_PER_ENDPOINT
+
+if TYPE_CHECKING:
+    from kubelite.ingress.backend_tls import Secured
 
 CONNECT_SECONDS = 3.0
 IDLE_SECONDS = 50.0  # below the 60 s and more after which servers close idle connections
@@ -22,10 +28,45 @@ class Peer(Protocol):
     def resume_request(self) -> None: ...
 
 
+class FramedPeer(Peer, Protocol):
+    """An exchange whose connection delimits bodies itself."""
+
+    def framed_response(self, response: Response, *, is_done: bool) -> None: ...
+    def response_finished(self, trailers: Sequence[Field]) -> None: ...
+    def request_refused(self) -> None:
+        """The endpoint has done nothing with the request, so it may be sent again."""
+
+
+class Backward(Protocol):
+    """What carries one request to an endpoint, for its exchange."""
+
+    is_framed: bool  # whether it delimits bodies itself
+    peer: Any  # the exchange, a FramedPeer, while it has one
+
+    def begin(self, head: bytes, *, has_body: bool) -> None: ...
+    def write(self, data: bytes) -> None: ...
+    def finish(self, end: bytes, trailers: Sequence[Field]) -> None: ...
+    def keep(self, now: float) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Connections(Protocol):
+    """What has the connections to the endpoints that speak alike."""
+
+    def use(self, addresses: frozenset[str]) -> None: ...
+    def take(self, address: str) -> Backward | None: ...
+    async def connect(self, address: str) -> Backward: ...
+    def sweep(self, now: float) -> None: ...
+    def close(self) -> None: ...
+
+
 class Upstream(asyncio.BufferedProtocol):
     """One connection to an endpoint; it has a peer, or is kept."""
 
     __slots__ = ("_buffer", "_pool", "address", "idle_since", "peer", "transport", "was_used")
+    is_framed = False  # whether the connection delimits bodies itself
 
     def __init__(self, pool: "Pool", address: str) -> None:
         self._pool = pool
@@ -40,6 +81,7 @@ class Upstream(asyncio.BufferedProtocol):
         """Remember the transport."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's are not derived from it
         self.transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        self._pool.open += 1
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the protocol's
         """Return the buffer of all connections: what is read is copied before the next read."""
@@ -73,6 +115,30 @@ class Upstream(asyncio.BufferedProtocol):
         if self.peer is not None:
             self.peer.resume_request()
 
+    def begin(self, head: bytes, *, has_body: bool) -> None:  # noqa: ARG002 - of other connections
+        """Send the head of a request."""
+        if self.transport is not None:
+            self.transport.write(head)
+
+    def finish(self, end: bytes, trailers: Sequence[Field]) -> None:  # noqa: ARG002 - of other connections
+        """Send the end of a request's body, as it is written in HTTP/1.1."""
+        if end:
+            self.write(end)
+
+    def keep(self, now: float) -> None:
+        """Keep the connection for another request."""
+        self._pool.keep(self, now)
+
+    def pause_reading(self) -> None:
+        """Read nothing until `resume_reading`."""
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self.transport is not None:
+            self.transport.resume_reading()
+
     def write(self, data: bytes) -> None:
         """Write to the backend."""
         if self.transport is not None:
@@ -85,10 +151,12 @@ class Upstream(asyncio.BufferedProtocol):
 
 
 class Pool:
-    """The connections to all endpoints."""
+    """The connections to all endpoints of one speech."""
 
-    def __init__(self, buffer: memoryview) -> None:
+    def __init__(self, buffer: memoryview, tls: BackendTLS | None = None) -> None:
         self.buffer = buffer
+        self._tls = tls
+        self._secured: Secured | None = None
         self._kept: dict[str, deque[Upstream]] = {}
         self._present: frozenset[str] = frozenset()
         self.open = 0
@@ -114,16 +182,21 @@ class Pool:
         """Return a new connection. Raises OSError, TimeoutError."""
         host, _, port = address.rpartition(":")
         loop = asyncio.get_running_loop()
-        self.open += 1
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                _, protocol = await loop.create_connection(
-                    lambda: Upstream(self, address), host.strip("[]"), int(port)
-                )
-        except BaseException:
-            self.open -= 1
-            raise
+        async with asyncio.timeout(CONNECT_SECONDS):
+            if self._tls is not None:
+                return await self._connect_secured(address, self._tls)
+            _, protocol = await loop.create_connection(
+                lambda: Upstream(self, address), host.strip("[]"), int(port)
+            )
         return protocol
+
+    async def _connect_secured(self, address: str, tls: BackendTLS) -> Upstream:
+        if self._secured is None:
+            # Only endpoints with TLS need the rest.
+            from kubelite.ingress.backend_tls import Secured
+
+            self._secured = Secured(tls, "http/1.1")
+        return await self._secured.connect(lambda: Upstream(self, address), address)
 
     def keep(self, upstream: Upstream, now: float) -> None:
         """Keep a connection whose exchange is over."""

@@ -5,6 +5,7 @@ before a colon, a bare LF, a chunk size with a sign. Each of these is a way to s
 """
 
 import re
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -77,6 +78,7 @@ class Response(Struct):
     length: int | None = None  # of the body; -1: chunked; None: until the connection ends
     keeps_open: bool = True
     upgrade: bytes = b""
+    is_empty: bool = False  # it has no body and no length, as its connection delimits bodies
 
 
 def parse_request(head: bytes) -> Request:
@@ -89,17 +91,13 @@ def parse_request(head: bytes) -> Request:
     is_http_11 = minor == b"1"
     names = _tokens(sorted_.tokens)
     authority = _authority(sorted_.hosts, target, is_http_11=is_http_11)
-    target = _origin_form(target)
-    path, question, query = target.partition(b"?")
-    if b"%" in path or b"/." in path:
-        path = normalize(path)
-        target = path + question + query
+    target, path = normal_form(target)
     if sorted_.expectation not in (b"", b"100-continue"):
         raise Malformed("unknown expectation")
     request = Request(
         method,
         target,
-        _host_of(authority),
+        host_of(authority),
         authority,
         is_http_11,
         _without(sorted_.kept, names),
@@ -235,7 +233,8 @@ def _authority(hosts: list[bytes], target: bytes, *, is_http_11: bool) -> bytes:
     return hosts[0] if hosts else b""
 
 
-def _host_of(authority: bytes) -> bytes:
+def host_of(authority: bytes) -> bytes:
+    """Return the host of an authority in lower case. Raises Malformed."""
     if not authority:
         return b""
     match = HOST.fullmatch(authority)
@@ -252,6 +251,16 @@ def _origin_form(target: bytes) -> bytes:
     if not target.startswith(b"/") or b"#" in target:
         raise Malformed("invalid target")
     return target
+
+
+def normal_form(target: bytes) -> tuple[bytes, bytes]:
+    """Return a target in origin form with a normal path, and that path. Raises Malformed."""
+    target = _origin_form(target)
+    path, question, query = target.partition(b"?")
+    if b"%" in path or b"/." in path:
+        path = normalize(path)
+        target = path + question + query
+    return target, path
 
 
 def normalize(path: bytes) -> bytes:
@@ -287,6 +296,7 @@ class LengthBody:
     """A body whose length is known."""
 
     __slots__ = ("left",)
+    trailers: Sequence[Field] = ()
 
     def __init__(self, length: int) -> None:
         self.left = length
@@ -310,10 +320,37 @@ class EndlessBody:
 
     __slots__ = ()
     is_done = False
+    trailers: Sequence[Field] = ()
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """Return all of `data`."""
         return data, b""
+
+
+class FramedBody:
+    """A body that its connection delimits, as HTTP/2 does; `left` is what a Content-Length promises, -1: nothing."""
+
+    __slots__ = ("is_done", "left", "trailers")
+
+    def __init__(self, left: int = -1) -> None:
+        self.left = left
+        self.is_done = False
+        self.trailers: Sequence[Field] = ()
+
+    def take(self, data: bytes) -> tuple[bytes, bytes]:
+        """Return all of `data`. Raises Malformed if it is more than was promised."""
+        if self.left >= 0:
+            self.left -= len(data)
+            if self.left < 0:
+                raise Malformed("a body is longer than its Content-Length")
+        return data, b""
+
+    def finish(self, trailers: Sequence[Field] = ()) -> None:
+        """Note the end. Raises Malformed if something is missing."""
+        if self.left > 0:
+            raise Malformed("a body is shorter than its Content-Length")
+        self.is_done = True
+        self.trailers = [field for field in trailers if field[0].lower() not in NOT_IN_TRAILERS]
 
 
 class ChunkedBody:
@@ -326,7 +363,7 @@ class ChunkedBody:
         self._left = 0  # of the present chunk
         self._expected = _SIZE
         self.is_done = False
-        self.trailers: list[Field] = []
+        self.trailers: Sequence[Field] = ()
 
     def take(self, data: bytes) -> tuple[bytes, bytes]:
         """Return the content in `data`, and what comes behind the body. Raises Malformed."""
@@ -398,7 +435,7 @@ class ChunkedBody:
 
 _SIZE, _CONTENT, _END, _TRAILERS = range(4)
 
-Body = LengthBody | EndlessBody | ChunkedBody
+Body = LengthBody | EndlessBody | ChunkedBody | FramedBody
 
 
 def body_of(length: int | None) -> Body:
@@ -408,7 +445,7 @@ def body_of(length: int | None) -> Body:
     return ChunkedBody() if length < 0 else LengthBody(length)
 
 
-def last_chunk(trailers: list[Field]) -> bytes:
+def last_chunk(trailers: Sequence[Field]) -> bytes:
     """Return the end of a body in chunks."""
     if not trailers:
         return b"0\r\n\r\n"

@@ -43,6 +43,7 @@ def read_info(server: str, data: Mapping[str, str]) -> ClusterInfo:
                 dns_address=dns[0],
                 cluster_domain=text("cluster-domain"),
                 dns_secondary="".join(dns[1:]),
+                disabled=tuple(parts(data.get("disabled", ""))),  # older servers do not say it
             ),
             version=text("version"),
         )

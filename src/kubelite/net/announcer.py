@@ -31,6 +31,7 @@ from kubelite.net.families import IPV4, Family, family_of, network_of
 from kubelite.net.netlink import RouteSocket
 from kubelite.net.overlay import own_interfaces
 from kubelite.net.ruleset import ProxySettings
+from kubelite.net.services import share_of
 from kubelite.net.trusted_text import endpoint_text
 from kubelite.tasks import TaskSet
 
@@ -53,19 +54,20 @@ class Owned(Struct, frozen=True):
     name: str
 
 
-def owned_by(service: Service, node_name: str, settings: ProxySettings) -> Owned | None:
-    """Return the address of the settings' family for which a node was chosen.
+def owned_by(service: Service, node_name: str, settings: ProxySettings) -> list[Owned]:
+    """Return the addresses of the settings' family for which a node was chosen, but those that are the cluster's own.
 
-    None if it was not, or if the address is the cluster's own.
+    No more than the rules of a Service serve.
     """
     if not is_ours(service) or announcer_of(service) != node_name:
-        return None
+        return []
     own = [network_of(text) for text in (settings.cluster_cidr, settings.service_cidr)]
-    for text in addresses_of(service):
-        address = endpoint_text(text, settings.family)
-        if address is not None and not any(ip_address(address) in network for network in own):
-            return Owned(address, service.metadata.namespace, service.metadata.name)
-    return None
+    texts = dict.fromkeys(endpoint_text(one, settings.family) for one in addresses_of(service))
+    return [
+        Owned(address, service.metadata.namespace, service.metadata.name)
+        for address in texts
+        if address is not None and not any(ip_address(address) in network for network in own)
+    ][: share_of(service)]
 
 
 class Link:
@@ -294,8 +296,9 @@ class Announcer:
         found = (owned_by(service, name, self._settings) for service in self._services.list())
         return {
             ip_address(one.address).packed: one
-            for one in found
-            if one is not None and one.address not in taken
+            for some in found
+            for one in some
+            if one.address not in taken
         }
 
     async def _announce(self, address: bytes) -> None:
@@ -361,7 +364,7 @@ class Announcer:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             name = self._settings.node_name
-            is_ours_still = any(owned_by(one, name, self._settings) == owned for one in found)
+            is_ours_still = any(owned in owned_by(one, name, self._settings) for one in found)
             if is_ours_still and self._answers.defend(address):
                 loop = asyncio.get_running_loop()
                 loop.call_later(DEFEND_SECONDS, self._answers.rest, address)

@@ -165,7 +165,10 @@ class HostAddresses:
         """Read the addresses for the first time; raises OSError."""
         self.view = await asyncio.to_thread(self.read)
         if not self.view.primary:
-            log.warning("the host has no address: pods reach the API once there is one")
+            log.warning(
+                "the host has no address but loopback: pods reach the API, and agents this host, once it "
+                "has another one, or is given one with --node-ip"
+            )
         elif self._fixed and self._fixed not in self.view.addresses:
             log.warning(
                 "the configured node address is not on this host", extra={"address": self._fixed}

@@ -6,8 +6,11 @@ unless told to: the default route of one that got it from a router would go. A n
 
 import json
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
+
+import msgspec
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,8 @@ def wanted_changes(current: Mapping[str, str]) -> dict[str, str]:
 def forward(settings: Path = SETTINGS, before: Path | None = None) -> None:
     """Let the host forward IPv6, and go on to heed its routers. Blocks; raises OSError.
 
-    How it was is noted in `before`, or in the file for it.
+    How it was is noted first, in `before` or in the file for it. What an earlier call noted before it was cut off is
+    kept, unless somebody has set it since.
     """
     before = before or BEFORE
     names = [FORWARDING, *(f"{link.name}/accept_ra" for link in sorted(settings.iterdir()))]
@@ -51,8 +55,13 @@ def forward(settings: Path = SETTINGS, before: Path | None = None) -> None:
     wanted = wanted_changes(current)
     if not wanted:
         return
+    noted = {
+        name: value
+        for name, value in _noted(before).items()
+        if current.get(name) == HEED_ROUTERS_AND_FORWARD
+    }
     try:
-        before.write_text(json.dumps({name: current[name] for name in wanted}))
+        _write_whole(before, json.dumps(noted | {name: current[name] for name in wanted}))
     except OSError as error:
         log.warning("cannot note how IPv6 was set", extra={"reason": str(error)})
     for name, value in wanted.items():
@@ -62,15 +71,30 @@ def forward(settings: Path = SETTINGS, before: Path | None = None) -> None:
 def restore(settings: Path = SETTINGS, before: Path | None = None) -> None:
     """Set the host as it was before `forward`; does nothing if that changed nothing. Blocks; raises OSError."""
     before = before or BEFORE
-    try:
-        noted = json.loads(before.read_text())
-    except (FileNotFoundError, ValueError):
-        return
-    for name, value in reversed(noted.items()):
+    noted = _noted(before)
+    # Forwarding, whatever its place: a host that heeds routers only while it does not forward must not miss one.
+    for name in sorted(noted, key=lambda one: one != FORWARDING):
         file = settings / name
         if file.exists():  # a link may be gone
-            file.write_text(value)
-    before.unlink()
+            file.write_text(noted[name])
+    before.unlink(missing_ok=True)
+
+
+def _noted(before: Path) -> dict[str, str]:
+    """Return what was noted; nothing where there is no note, or none that can be read."""
+    try:
+        return msgspec.json.decode(before.read_bytes(), type=dict[str, str])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return {}
+
+
+def _write_whole(file: Path, text: str) -> None:
+    """Replace a file: a crash leaves either the old content or the new."""
+    new = file.with_suffix(".new")
+    new.write_text(text)
+    with new.open() as written:
+        os.fsync(written.fileno())
+    new.replace(file)
 
 
 def set_link(name: str, settings: Path = SETTINGS, *, is_pods: bool = False) -> None:

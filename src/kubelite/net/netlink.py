@@ -33,7 +33,11 @@ NODAD = (
     0x02  # an address that is used at once, without asking the link whether another machine has it
 )
 SYSTEM_FAMILIES: Final = {4: int(socket.AF_INET), 6: int(socket.AF_INET6)}
-NEIGHBOUR_PERMANENT, NEIGHBOUR_SELF = 0x80, 0x02
+NEIGHBOUR_PERMANENT, NEIGHBOUR_STATIC = 0x80, 0x40  # states: NUD_PERMANENT, NUD_NOARP
+NEIGHBOUR_SELF, NEIGHBOUR_MASTER = (
+    0x02,
+    0x04,
+)  # flags: of the link itself, of the bridge it is a port of
 IFF_UP, IFF_RUNNING = 0x1, 0x40
 SOL_NETLINK, ADD_MEMBERSHIP, GROUP_LINK = 270, 1, 1
 CLONE_NEWNET = 0x40000000
@@ -53,6 +57,7 @@ class Link(Struct, frozen=True):
     is_up: bool = False
     is_running: bool = False  # it has carrier; `up` alone is administrative
     tunnel_source: str = ""  # of a VXLAN link: the address its packets come from
+    mac: bytes = b""
 
 
 class Route(Struct, frozen=True):
@@ -166,10 +171,20 @@ class RouteSocket:
                     raise
         return True
 
-    def set_hairpin(self, index: int) -> None:
-        """Turn on hairpin mode of a bridge port, so that a pod reaches itself through its service."""
+    def set_bridge_port(self, index: int, *, mac: bytes) -> None:
+        """Set up a bridge port with one hardware address behind it, which the bridge does not learn from frames.
+
+        Its hairpin mode is on, so that a pod reaches itself through its service.
+        """
         with self._errors_named():
-            self._route.brport("set", index=index, mode=1)
+            self._route.brport("set", index=index, mode=1, learning=0)
+            self._route.fdb(
+                "replace",
+                ifindex=index,
+                lladdr=mac.hex(":"),
+                state=NEIGHBOUR_STATIC,
+                flags=NEIGHBOUR_MASTER,
+            )
 
     def delete_link(self, index: int) -> None:
         """Remove a link; one that is already gone is no error."""
@@ -313,6 +328,7 @@ def _link(message: Any) -> Link:
         message.get(("linkinfo", "data", "vxlan_local"))
         or message.get(("linkinfo", "data", "vxlan_local6"))
         or "",
+        bytes.fromhex((message.get("address") or "").replace(":", "")),
     )
 
 

@@ -12,6 +12,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -19,6 +20,7 @@ from typing import Protocol, TypeVar
 from kubelite.net import ipv6_host
 from kubelite.net.addresses import AddressPool
 from kubelite.net.families import family_of
+from kubelite.net.link_bindings import Binding, LinkBindings
 from kubelite.net.namespaces import opened_namespace
 from kubelite.net.netlink import SCOPE_HOST, Link, Route, RouteSocket, open_in
 from kubelite.net.netlink import inside as inside_namespace
@@ -92,7 +94,7 @@ class PodNetwork:
 
     `local_addresses` are further addresses the node itself answers: the cluster's DNS server's.
     `mtu` 0 takes the one of the link the default route uses. `listener` is the service proxy, which enforces
-    network policies from a pod's first packet on.
+    network policies from a pod's first packet on; `bindings` keep pods from sending with others' addresses.
     """
 
     def __init__(
@@ -101,12 +103,15 @@ class PodNetwork:
         local_addresses: Sequence[str] = (),
         mtu: int = 0,
         listener: PodListener | None = None,
+        bindings: LinkBindings | None = None,
     ) -> None:
         self.listener = listener
+        self.bindings = bindings
         self._local_addresses = tuple(local_addresses)
         self._mtu = mtu
         self._pool: AddressPool | None = None
         self._bridge_index = 0
+        self._bridge_mac = b""
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kubelite-links")
 
     @property
@@ -125,7 +130,10 @@ class PodNetwork:
         return self._pool
 
     async def start(self, *pod_cidrs: str) -> None:
-        """Create the bridge for the node's ranges, or adopt an existing one; raises NetworkForbidden."""
+        """Create the bridge for the node's ranges, or adopt an existing one.
+
+        Raises NetworkForbidden, and RulesRefused where pods cannot be bound to their addresses.
+        """
         self._pool = AddressPool(*pod_cidrs)
         try:
             await self._run(self._set_up_bridge)
@@ -135,6 +143,10 @@ class PodNetwork:
             raise NetworkForbidden(
                 "cannot set up pod networking: needs root (CAP_NET_ADMIN)"
             ) from error
+        if self.bindings is not None:
+            owners = filter(None, map(parse_alias, await self._run(_pod_links)))
+            standing = {link_name(uid): _binding(addresses) for uid, addresses in owners}
+            await self.bindings.start(self._bridge_mac, standing)
         if self.listener is not None:
             await self.listener.bridge_ready()
 
@@ -154,9 +166,12 @@ class PodNetwork:
 
         Answers the same addresses as long as the pod is not detached, also after a restart. `host_ports` are not
         needed here: the service proxy takes them from the pods themselves. Raises AddressesExhausted,
-        ProcessLookupError when the namespace is gone, and OSError when the file is no pod's namespace.
+        ProcessLookupError when the namespace is gone, OSError when the file is no pod's namespace, and RulesRefused
+        when the kernel does not bind the pod to its addresses.
         """
         addresses = self._addresses.allocate(pod_uid)
+        if self.bindings is not None:
+            await self.bindings.bind(link_name(pod_uid), _binding(addresses))
         try:
             await self._run(lambda: self._connect(pod_uid, netns, addresses))
         except (FileNotFoundError, ProcessLookupError) as error:
@@ -175,6 +190,8 @@ class PodNetwork:
     async def detach(self, pod_uid: str) -> None:
         """Remove a pod's link and release its addresses."""
         await self._run(lambda: _delete_links(lambda link: link.name == link_name(pod_uid)))
+        if self.bindings is not None:
+            await self.bindings.unbind(link_name(pod_uid))
         self._addresses.release(pod_uid)
         if self.listener is not None:
             self.listener.pod_detached(pod_uid)
@@ -182,14 +199,20 @@ class PodNetwork:
     async def restore(self, live: Mapping[str, int]) -> None:
         """Keep the addresses of the pods of `live` (uid to sandbox pid); remove all other links that were left."""
         standing = await self._run(_pod_links)
-        leftover = set()
+        leftover: dict[int, str] = {}
+        kept: dict[int, bytes] = {}
         for link in standing:
             owner = parse_alias(link)
             if owner is None or owner[0] not in live or not self._addresses.reserve(*owner):
-                leftover.add(link.index)
-            elif self.listener is not None:
+                leftover[link.index] = link.name
+                continue
+            kept[link.index] = hardware_address(owner[1][0])
+            if self.listener is not None:
                 self.listener.pod_restored(*owner)
         await self._run(lambda: _delete_links(lambda link: link.index in leftover))
+        await self._run(lambda: _set_up_ports(kept))
+        if self.bindings is not None:
+            await self.bindings.unbind(*leftover.values())
 
     async def connected(self) -> frozenset[str]:
         """Return the uids of all pods with a link on this host, whichever cluster they belong to."""
@@ -229,7 +252,7 @@ class PodNetwork:
                 # Of host scope, so that the kernel never chooses it as the source of the node's own packets.
                 route.add_address(bridge.index, *address, scope=SCOPE_HOST)
             route.set_link(bridge.index, up=True)
-            self._bridge_index = bridge.index
+            self._bridge_index, self._bridge_mac = bridge.index, bridge.mac
         if 4 in versions and IP_FORWARD.read_text().strip() != "1":
             IP_FORWARD.write_text("1")
         if 6 in versions:
@@ -255,7 +278,7 @@ class PodNetwork:
                 peer_mac=hardware_address(addresses[0]),
                 mtu=self._mtu,
             )
-            self._set_up_host_end(host, name, link_alias(pod_uid, addresses))
+            self._set_up_host_end(host, name, pod_uid, addresses)
             if any(_length(address) == 128 for address in addresses):
                 with inside_namespace(namespace):
                     ipv6_host.set_link(POD_INTERFACE, is_pods=True)
@@ -268,11 +291,15 @@ class PodNetwork:
         if not carrying:
             log.warning("a pod's link does not carry packets yet", extra={"link": name})
 
-    def _set_up_host_end(self, host: RouteSocket, name: str, alias: str) -> None:
+    def _set_up_host_end(
+        self, host: RouteSocket, name: str, pod_uid: str, addresses: Sequence[str]
+    ) -> None:
         link = host.find_link(name)
         assert link is not None
-        host.set_link(link.index, up=True, master=self._bridge_index, alias=alias)
-        host.set_hairpin(link.index)
+        alias = link_alias(pod_uid, addresses)
+        host.set_link(link.index, master=self._bridge_index, alias=alias)
+        host.set_bridge_port(link.index, mac=hardware_address(addresses[0]))
+        host.set_link(link.index, up=True)
 
     def _set_up_pod_end(self, pod: RouteSocket, addresses: Sequence[str]) -> None:
         loopback = pod.find_link("lo")
@@ -288,6 +315,10 @@ class PodNetwork:
             if _length(gateway) in lengths:
                 pod.replace_route(Route(gateway, _length(gateway), link.index))
                 pod.replace_route(Route("", 0, link.index, gateway))
+
+
+def _binding(addresses: Sequence[str]) -> Binding:
+    return Binding(hardware_address(addresses[0]), tuple(addresses))
 
 
 def _length(address: str) -> int:
@@ -336,6 +367,13 @@ def _delete_links(is_wanted: Callable[[Link], bool]) -> None:
         for link in route.links():
             if is_wanted(link):
                 route.delete_link(link.index)
+
+
+def _set_up_ports(macs: Mapping[int, bytes]) -> None:
+    with RouteSocket() as route:
+        for index, mac in macs.items():
+            with suppress(OSError):  # its pod ends meanwhile
+                route.set_bridge_port(index, mac=mac)
 
 
 def _default_route_mtu(route: RouteSocket) -> int:

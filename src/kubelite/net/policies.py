@@ -5,8 +5,9 @@ pass that of its sender and that of its receiver. Packets that the node itself s
 """
 
 import hashlib
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import product
 from typing import Literal
@@ -50,8 +51,27 @@ PROTOCOLS = {"": "tcp", "TCP": "tcp", "UDP": "udp", "SCTP": "sctp"}
 ENDED = ("Succeeded", "Failed")
 ALL_PORTS = (0, 65535)
 LINES_A_RULE = 32  # pairs of peer and port up to which each pair has a line
+STEPS_AT_ONCE = 200  # comparisons of a pod or policy with a selector: less than half a millisecond
 STEP_COST_BYTES = 8  # what the offload counts for a pod or a policy
 ENTRY_COST_BYTES = 40  # and for a peer or port of one: its pods are found by their labels
+
+
+class Pace:
+    """Counts the steps of long work in a thread, and lets the loop's thread go on after every `STEPS_AT_ONCE`.
+
+    Of its own accord Python does so only after 5 ms, each time the loop has waited for the kernel.
+    """
+
+    def __init__(self, rest: Callable[[], None] = lambda: time.sleep(0)) -> None:
+        self._rest = rest
+        self._left = STEPS_AT_ONCE
+
+    def step(self) -> None:
+        """Count a step."""
+        self._left -= 1
+        if self._left <= 0:
+            self._left = STEPS_AT_ONCE
+            self._rest()
 
 
 class Member(Struct, frozen=True):
@@ -69,14 +89,16 @@ def members(
     node_name: str,
     attached: Mapping[str, Sequence[str]],
     family: Family = IPV4,
+    pace: Pace | None = None,
 ) -> list[Member]:
     """Return the pods of the cluster that have an address of a family.
 
     `attached` has the addresses, by pod uid, that are connected to this node: before a status tells of them, and for as
     long as anything can run at them, whatever the status says.
     """
-    found = []
+    found, pace = [], pace or Pace()
     for pod in pods:
+        pace.step()
         connected = attached.get(pod.metadata.uid, ())
         told = (pod.status.podIP, *(one.ip for one in pod.status.podIPs))
         address = _first_address(connected or told, family)
@@ -135,32 +157,53 @@ def policy_rules(
     pods: Sequence[Member],
     namespaces: Mapping[str, Mapping[str, str]],
     family: Family = IPV4,
+    pace: Pace | None = None,
 ) -> Ruleset:
     """Return the rules of all policies in one family for the local ones of `pods`; `namespaces` are labels by name.
 
-    Peers and ports beyond the limit are not allowed: it fails closed.
+    Peers and ports beyond the limit are not allowed: it fails closed. `pace` counts the steps.
     """
-    rules = RulesetBuilder()
-    chains = _Chains(rules, pods, namespaces, family)
-    by_place: dict[tuple[str, Direction], list[tuple[NetworkPolicy, Selector]]] = defaultdict(list)
-    for policy in policies:
-        selector = _selector(policy.spec.podSelector)
-        for direction in PODS:
-            if _governs(policy, direction):
-                by_place[policy.metadata.namespace, direction].append((policy, selector))
+    rules, pace = RulesetBuilder(), pace or Pace()
+    chains = _Chains(rules, pods, namespaces, family, pace)
+    places: dict[str, _Place] = defaultdict(_Place)
+    for number, policy in enumerate(policies):
+        pace.step()
+        places[policy.metadata.namespace].add(number, policy)
     for pod in pods:
-        if not pod.is_local:
+        if not pod.is_local or pod.namespace not in places:
             continue
+        selecting = places[pod.namespace].selecting(pod, pace)
         for direction in PODS:
-            selecting = [
-                policy
-                for policy, selector in by_place.get((pod.namespace, direction), ())
-                if selector.matches(pod.labels)
-            ]
-            if selecting:
-                chain = chains.of(selecting, direction)
+            governing = [policy for policy in selecting if _governs(policy, direction)]
+            if governing:
+                chain = chains.of(governing, direction)
                 rules.element(PODS[direction], pod.address, f"jump {chain}")
     return rules.build()
+
+
+class _Place:
+    """The policies of a namespace, by the first label that they ask of a pod: few of many are compared with it."""
+
+    def __init__(self) -> None:
+        self._by_pair: dict[tuple[str, str] | None, list[tuple[int, NetworkPolicy, Selector]]] = (
+            defaultdict(list)
+        )
+
+    def add(self, number: int, policy: NetworkPolicy) -> None:
+        """Add a policy; `number` is its place in the order of all."""
+        asked = policy.spec.podSelector
+        pair = next(iter(asked.matchLabels.items()), None)
+        self._by_pair[pair].append((number, policy, _selector(policy.spec.podSelector)))
+
+    def selecting(self, pod: Member, pace: Pace) -> list[NetworkPolicy]:
+        """Return the policies that select a pod, in order."""
+        found = []
+        for pair in (None, *pod.labels.items()):
+            for number, policy, selector in self._by_pair.get(pair, ()):
+                pace.step()
+                if selector.matches(pod.labels):
+                    found.append((number, policy))
+        return [policy for _, policy in sorted(found, key=lambda one: one[0])]
 
 
 def _governs(policy: NetworkPolicy, direction: Direction) -> bool:
@@ -179,8 +222,10 @@ class _Chains:
         pods: Sequence[Member],
         namespaces: Mapping[str, Mapping[str, str]],
         family: Family,
+        pace: Pace,
     ) -> None:
         self._rules = rules
+        self._pace = pace
         self._family = family
         self._ip = family.keyword
         self._pods = pods
@@ -191,6 +236,7 @@ class _Chains:
         self._by_namespace: dict[str, list[Member]] = defaultdict(list)
         self._by_pair: dict[tuple[str, str, str], list[Member]] = defaultdict(list)
         for pod in pods:
+            pace.step()
             self._by_namespace[pod.namespace].append(pod)
             for key, value in pod.labels.items():
                 self._by_pair[pod.namespace, key, value].append(pod)
@@ -211,6 +257,7 @@ class _Chains:
 
     def _has_room(self, policy: NetworkPolicy) -> bool:
         """Reserve room for a line or an element; a policy without room is recorded as cut."""
+        self._pace.step()
         if self._room > 0:
             self._room -= 1
             return True
@@ -288,8 +335,11 @@ class _Chains:
                 names[protocol].add(port.port)
             elif port.port is None:
                 numbers[protocol].append(ALL_PORTS)
-            elif is_port(port.port) and is_port(port.endPort or port.port):
-                numbers[protocol].append((port.port, max(port.port, port.endPort or 0)))
+            elif (
+                is_port(port.port)
+                and port.port <= (end := port.endPort or port.port) <= ALL_PORTS[1]
+            ):
+                numbers[protocol].append((port.port, end))
         for protocol, intervals in sorted(numbers.items()):
             joined = merged(intervals)
             if joined == [ALL_PORTS]:
@@ -388,12 +438,12 @@ class _Chains:
         if found is None:
             asked = peer.podSelector or LabelSelector()
             of_pods = _selector(asked)
-            found = self._peers[key] = [
-                pod
-                for place in self._namespaces_of(namespace, peer)
-                for pod in self._candidates(place, asked)
-                if of_pods.matches(pod.labels)
-            ]
+            found = self._peers[key] = []
+            for place in self._namespaces_of(namespace, peer):
+                for pod in self._candidates(place, asked):
+                    self._pace.step()
+                    if of_pods.matches(pod.labels):
+                        found.append(pod)
         return found
 
     def _namespaces_of(self, namespace: str, peer: NetworkPolicyPeer) -> Sequence[str]:
@@ -403,11 +453,11 @@ class _Chains:
         found = self._selected.get(key)
         if found is None:
             selector = _selector(peer.namespaceSelector)
-            found = self._selected[key] = [
-                name
-                for name in self._by_namespace
-                if selector.matches(self._namespaces.get(name, {}))
-            ]
+            found = self._selected[key] = []
+            for name in self._by_namespace:
+                self._pace.step()
+                if selector.matches(self._namespaces.get(name, {})):
+                    found.append(name)
         return found
 
     def _candidates(self, namespace: str, selector: LabelSelector) -> Sequence[Member]:

@@ -7,7 +7,7 @@ from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.namespaces import Namespace
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.kinds.networking import NetworkPolicy
-from kubelite.net.policies import cost_bytes, dns_members, isolation, members, policy_rules
+from kubelite.net.policies import Pace, cost_bytes, dns_members, isolation, members, policy_rules
 from kubelite.net.ruleset import ProxySettings, Ruleset
 from kubelite.net.trusted_text import endpoint_text
 from kubelite.offload import Offload
@@ -22,7 +22,11 @@ class PolicySource:
         settings: Sequence[ProxySettings],
         offload: Offload,
         changed: Callable[[], None],
+        *,
+        is_on: bool = True,
     ) -> None:
+        """Unless it `is_on` there are no rules: policies are left to another program."""
+        self._is_on = is_on
         self._client = client
         self._settings = settings
         self._offload = offload
@@ -39,6 +43,8 @@ class PolicySource:
 
     async def start(self) -> None:
         """Subscribe to policies, and to pods and namespaces once there is a policy."""
+        if not self._is_on:
+            return
         await self._policies.synced()
         self._unsubscribe.append(self._policies.subscribe(self._policy_changed))
 
@@ -51,8 +57,8 @@ class PolicySource:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether there is any policy."""
-        return bool(self._policies.list())
+        """Whether there is any policy to enforce."""
+        return self._is_on and bool(self._policies.list())
 
     def expect(self, pod_uid: str, addresses: Sequence[str]) -> None:
         """Record the addresses of a pod that is being connected, since its status shows them only later."""
@@ -74,7 +80,7 @@ class PolicySource:
     async def rules(self) -> list[Ruleset]:
         """Return the rules of the current policies, pods and namespaces, for each of the settings."""
         policies = self._policies.list()
-        if not policies:
+        if not self.is_in_use:
             return [Ruleset() for _ in self._settings]
         pods = self._client.mirror(Pod)
         namespaces = self._client.mirror(Namespace)
@@ -91,10 +97,10 @@ class PolicySource:
         labels = {item.metadata.name: item.metadata.labels for item in spaces}
 
         def work(settings: ProxySettings) -> Ruleset:
-            family = settings.family
+            family, pace = settings.family, Pace()
             present = {pod.metadata.uid for pod in known}
             lost = [pod for uid, pod in gone.items() if uid not in present]
-            found = members([*known, *lost], settings.node_name, attached, family)
+            found = members([*known, *lost], settings.node_name, attached, family, pace)
             found += dns_members(settings)
             # A pod that was deleted during a restart: its labels are lost, so its policies cannot be computed.
             strangers = [
@@ -104,7 +110,7 @@ class PolicySource:
                 for address in addresses
                 if endpoint_text(address, family) is not None
             ]
-            rules = policy_rules(policies, found, labels, family)
+            rules = policy_rules(policies, found, labels, family, pace)
             rules.elements.update(isolation(strangers).elements)
             return rules
 

@@ -7,6 +7,7 @@ from contextlib import nullcontext, suppress
 from kubelite.net import ipv6_host
 from kubelite.net.families import IPV4, IPV6
 from kubelite.net.foreign_firewall import ForeignFirewall
+from kubelite.net.link_bindings import remove_all as remove_bindings
 from kubelite.net.nftables import Nftables, RulesRefused
 from kubelite.net.overlay import remove_routes
 from kubelite.net.pod_network import BRIDGE, PodNetwork
@@ -29,6 +30,8 @@ async def remove_network(own: Collection[str]) -> bool:
             with suppress(RulesRefused) if family is IPV6 else nullcontext():
                 await nftables.run(remove_all(family))  # a kernel may lack IPv6
             await ForeignFirewall(BRIDGE, family).close_again()
+        with suppress(RulesRefused):  # nor need it have tables for bridges
+            await nftables.run(remove_bindings())
         await asyncio.to_thread(remove_routes)
         await network.remove_all()
         await asyncio.to_thread(ipv6_host.restore)

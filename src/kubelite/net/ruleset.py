@@ -151,7 +151,10 @@ def base_chains(settings: ProxySettings) -> str:
     family = settings.family
     ip, loopback = family.keyword, family.loopback
     address = f"{ip} daddr . meta l4proto . th dport"
-    links_own = LINKS_OWN if family.version == IPV6.version else ""
+    is_ipv6 = family.version == IPV6.version
+    links_own = LINKS_OWN if is_ipv6 else ""
+    # Of IPv6 the kernel lets nothing out by another link that comes from there: what the node itself serves answers.
+    not_loopback = f"{ip} daddr {loopback} return\n    " if is_ipv6 else ""
     # Segments fit the routes both ways, of a tunnel or a VPN too, also where no router tells that they do not.
     # A pod's host port is at all addresses of the node but those of the cluster's services that the node answers.
     own = "".join(f"{ip} daddr {text} return\n    " for text in settings.local_addresses)
@@ -171,18 +174,20 @@ def base_chains(settings: ProxySettings) -> str:
   }}
   chain filter-services {{
     {address} vmap @{SERVICE_FILTER}
-    fib daddr type local meta l4proto . th dport vmap @{NODE_PORT_FILTER}
+    {not_loopback}fib daddr type local meta l4proto . th dport vmap @{NODE_PORT_FILTER}
   }}
   chain filter-forward {{
     type filter hook forward priority filter; policy accept;
     tcp flags syn tcp option maxseg size set rt mtu
-    {ip} daddr {services} ct state new goto refuse
-    {ip} daddr @{BALANCED} ct state new goto refuse
+    ct state != new accept
+    {ip} daddr {services} goto refuse
+    {ip} daddr @{BALANCED} goto refuse
   }}
   chain filter-output {{
     type filter hook output priority filter; policy accept;
-    {ip} daddr {services} ct state new fib daddr type != local goto refuse
-    {ip} daddr @{BALANCED} ct state new goto refuse
+    ct state != new accept
+    {ip} daddr {services} fib daddr type != local goto refuse
+    {ip} daddr @{BALANCED} goto refuse
   }}
   chain policy-forward {{
     type filter hook forward priority 10; policy accept;
@@ -212,7 +217,7 @@ def base_chains(settings: ProxySettings) -> str:
   }}
   chain dispatch {{
     {address} vmap @{SERVICES}
-    {own}fib daddr type local jump dispatch-local
+    {not_loopback}{own}fib daddr type local jump dispatch-local
   }}
   chain dispatch-local {{
     meta l4proto . th dport vmap @{NODE_PORTS}

@@ -24,6 +24,7 @@ from kubelite.api.kinds.model import Kind
 from kubelite.net.conntrack import forget_stale
 from kubelite.net.foreign_firewall import ForeignFirewall, droppers
 from kubelite.net.health_ports import HealthPorts
+from kubelite.net.link_bindings import LinkBindings
 from kubelite.net.nftables import Nftables, RulesRefused, RulesUnavailable
 from kubelite.net.policy_source import PolicySource
 from kubelite.net.rule_table import RuleTable
@@ -69,8 +70,15 @@ class ServiceProxy:
         settings: Sequence[ProxySettings],
         offload: Offload,
         events: EventRecorder,
+        *,
+        has_services: bool = True,
+        has_policies: bool = True,
     ) -> None:
-        """`settings` are those of each family of the cluster, the primary one first."""
+        """`settings` are those of each family of the cluster, the primary one first.
+
+        Without services or policies there are no rules for them; an earlier run's are removed.
+        """
+        self._has_services = has_services
         node_name = settings[0].node_name
         self._node_name = node_name
         self._offload = offload
@@ -81,9 +89,12 @@ class ServiceProxy:
         self._slices.add_index(SERVICE_INDEX, _service_of)
         self._nodes = client.mirror(Node, field_selector=f"metadata.name={node_name}")
         self._nftables = Nftables()
+        self.bindings = LinkBindings(self._nftables)  # of the links of pods that kubelite connects
         self._watch = RuleWatch(self._changed_by_others)
         self._families = [FamilyRules(one, offload, self._nftables) for one in settings]
-        self._policies = PolicySource(client, settings, offload, lambda: self._mark(POLICIES))
+        self._policies = PolicySource(
+            client, settings, offload, lambda: self._mark(POLICIES), is_on=has_policies
+        )
         self._cut_policies: set[str] = set()  # namespace/name of policies with a recorded event
         self._health = HealthPorts([one.family.anywhere for one in settings])
         self._is_busy = False
@@ -118,10 +129,11 @@ class ServiceProxy:
         try:
             self._unsubscribe = [
                 self._nodes.subscribe(self._node_changed),
-                self._services.subscribe(self._service_changed),
-                self._slices.subscribe(self._slice_changed),
                 self._pods.subscribe(self._pod_changed),
             ]
+            if self._has_services:
+                self._unsubscribe.append(self._services.subscribe(self._service_changed))
+                self._unsubscribe.append(self._slices.subscribe(self._slice_changed))
             await self._policies.start()
             for family in self._families:
                 # From an earlier run; services may have been deleted since.
@@ -185,7 +197,8 @@ class ServiceProxy:
 
     def _is_settled(self) -> bool:
         are_current = all(family.table.is_current for family in self._families)
-        return not self._dirty and not self._is_busy and are_current
+        is_at_rest = not self._dirty and not self._is_busy
+        return is_at_rest and are_current and self.bindings.is_current
 
     def _service_changed(self, before: Service | None, after: Service | None) -> None:
         if (
@@ -222,7 +235,7 @@ class ServiceProxy:
             if addresses != rules.settings.node_addresses:
                 rules.settings = replace(rules.settings, node_addresses=addresses)
                 is_changed = True
-        for service in self._services.list() if is_changed else ():
+        for service in self._services.list() if is_changed and self._has_services else ():
             if service.spec.type == "LoadBalancer":
                 self._mark(_key(service))
 
@@ -233,6 +246,7 @@ class ServiceProxy:
             tables = tables - {TABLE}  # of our own transaction, whose process has another name
         for family in self._families:
             family.table.changed_by_others(tables)
+        self.bindings.changed_by_others(tables)
         self._wake.set()
 
     def _mark(self, key: str) -> None:
@@ -251,7 +265,7 @@ class ServiceProxy:
             else:
                 await self._compute(key)
             await asyncio.sleep(0)  # a thousand services at the start take 25 ms
-        succeeded = True
+        succeeded = await self._bind_links()
         for family in self._families:
             succeeded &= await self._apply(family)
         if not succeeded:
@@ -260,6 +274,15 @@ class ServiceProxy:
         ports = [family.table.content.health_ports for family in self._families]
         await self._health.follow({port: answer for one in ports for port, answer in one.items()})
         await self._open_firewall()
+        return True
+
+    async def _bind_links(self) -> bool:
+        """Write the bindings of links again where another program changed them; False: the kernel refused them."""
+        try:
+            await self.bindings.apply()
+        except RulesRefused as refusal:
+            log.error("cannot bind links", extra={"reason": str(refusal)})  # noqa: TRY400 - no traceback
+            return False
         return True
 
     async def _apply(self, family: FamilyRules) -> bool:

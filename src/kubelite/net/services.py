@@ -75,7 +75,8 @@ def cost_bytes(service: Service, slices: Sequence[EndpointSlice]) -> int:
     """Return the cost of computing the rules of a service, in bytes for the offload."""
     spec = service.spec
     endpoints = sum(len(entry.endpoints) for entry in slices)
-    pairs = min(len(spec.ports) * (endpoints + len(spec.externalIPs)), SERVICE_RULES.value)
+    addresses = len(spec.externalIPs) + len(addresses_of(service))
+    pairs = min(len(spec.ports) * (endpoints + addresses), SERVICE_RULES.value)
     ports = sum(len(entry.ports) for entry in slices)
     ranges = len(spec.loadBalancerSourceRanges)
     return STEP_COST_BYTES * (2 * pairs + endpoints + ports + len(spec.ports) + 4 * ranges)
@@ -144,7 +145,7 @@ def share_of(service: Service) -> int:
 def is_cut(service: Service, slices: Sequence[EndpointSlice]) -> bool:
     """Return whether the rules of a service leave out some of its endpoints or external addresses."""
     each = share_of(service)
-    return len(service.spec.externalIPs) > each or any(
+    return len({*service.spec.externalIPs, *addresses_of(service)}) > each or any(
         endpoints > each for endpoints in _endpoints_by_port(slices).values()
     )
 
@@ -429,11 +430,13 @@ def _source_ranges(service: Service, family: Family) -> Fence:
 
 
 def _external_addresses(service: Service, settings: ProxySettings) -> list[AddressText]:
-    """Return the external addresses without those of pods and of other services, which take precedence."""
-    found = [*service.spec.externalIPs]
-    found += addresses_of(service)
+    """Return the external addresses, each once.
+
+    Those of pods and of other services take precedence, and those of each machine's own loopback are no way in.
+    """
     own = [network_of(text) for text in (settings.cluster_cidr, settings.service_cidr)]
-    texts = (address_text(text, settings.family) for text in found)
+    found = (*service.spec.externalIPs, *addresses_of(service))
+    texts = dict.fromkeys(endpoint_text(text, settings.family) for text in found)
     return [
         address
         for address in texts

@@ -87,14 +87,18 @@ class Kept(Struct):
 def parse_resolv_conf(text: str, own_addresses: Sequence[str]) -> tuple[Server, ...]:
     """Return the nameservers of a resolv.conf without the cluster's own, which would forward to itself."""
     found: list[Server] = []
+    own = {ipaddress.ip_address(one) for one in own_addresses}
     for line in text.splitlines():
-        match line.split():
-            case ["nameserver", address, *_] if address not in own_addresses:
-                try:
-                    ipaddress.ip_address(address.partition("%")[0])
-                except ValueError:
-                    continue
-                found.append((address, PORT))
+        words = line.split()
+        if words[:1] != ["nameserver"] or len(words) < 2:
+            continue
+        try:
+            server = ipaddress.ip_address(words[1].partition("%")[0])
+        except ValueError:
+            continue
+        mapped = server.ipv4_mapped if isinstance(server, ipaddress.IPv6Address) else None
+        if (mapped or server) not in own:
+            found.append((words[1], PORT))
     return tuple(dict.fromkeys(found))[:SERVERS_MAX]
 
 

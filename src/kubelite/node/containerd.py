@@ -24,6 +24,7 @@ from kubelite.node.capabilities import bounding_set
 from kubelite.node.cri_socket import cri_answers
 from kubelite.node.process_tree import Process, read_processes
 from kubelite.node.profiles import apparmor_enabled
+from kubelite.node.replaced_file import replace_file
 from kubelite.node.volumes.tmpfs import mount_overlay, unmount
 
 CREDENTIALS: Final = struct.Struct("3i")  # pid, uid and gid of a socket's other end
@@ -133,9 +134,7 @@ class ContainerdFolders(Struct, frozen=True):
             has_apparmor=apparmor_enabled(),
             has_overlay=has_overlay(self.data),
         )
-        written = self.config.with_suffix(".new")
-        written.write_text(text)
-        written.replace(self.config)
+        replace_file(self.config, text)
 
     def started(self, pid: int) -> None:
         """Note the process that was started. Blocking; raises OSError."""

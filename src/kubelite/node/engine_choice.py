@@ -17,6 +17,7 @@ from msgspec import Struct
 from kubelite.node.containerd import ContainerdFolders
 from kubelite.node.cri_socket import cri_answers
 from kubelite.node.engine import EngineFolders, EngineProgram, answers
+from kubelite.node.replaced_file import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +169,5 @@ def note_use(agent: Path, engine: Engine) -> tuple[Engine, ...]:
     """Note that an engine is used; return those that were used before. Blocking; raises OSError."""
     former = tuple(other for other in used_engines(agent) if other != engine)
     used = [_Used(each.dialect, str(each.socket), each.is_own) for each in (engine, *former)]
-    written = agent / f"{USED_FILE}.new"
-    written.write_bytes(msgspec.json.encode(used))
-    written.replace(agent / USED_FILE)
+    replace_file(agent / USED_FILE, msgspec.json.encode(used).decode())
     return former

@@ -18,8 +18,8 @@ from kubelite.api.errors import APIError
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.machinery.times import format_time
 from kubelite.clock import Clock
+from kubelite.folder_watch import FolderWatch
 from kubelite.limits import MANIFEST, MANIFEST_FOLDER_NAMES, MANIFESTS
-from kubelite.node.folder_watch import FolderWatch
 from kubelite.node.pods import pod_key
 from kubelite.node.static_pods import mark_static
 from kubelite.node.untrusted_files import read_up_to

@@ -15,7 +15,7 @@ from kubelite.node.container_stop import ContainerStop
 from kubelite.node.dependencies import ActionDependencies, NodeFacts, retry_delay
 from kubelite.node.images.pull_secrets import PullSecrets
 from kubelite.node.images.records import PullRecords
-from kubelite.node.images.source import ImageSource
+from kubelite.node.images.source import ImageSource, plugins_of
 from kubelite.node.lifecycle import (
     Action,
     AttachNetwork,
@@ -66,6 +66,7 @@ class PodActions:
             PullSecrets(shared.reads, parts.events),
             parts.pull_records or PullRecords(parts.clock),
             parts.images,
+            plugins_of(parts.images, shared.tasks, shared.reads, parts.client, parts.clock),
         )
         self.volumes = VolumeRefresh(shared)
         self.probing = ProbeStarts(shared)

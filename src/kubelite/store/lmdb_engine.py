@@ -53,6 +53,19 @@ class UnknownFormat(StoreUnreadable):
     """The data has a format of another version."""
 
 
+def format_problem(found: bytes) -> str:
+    """Return why data of a format cannot be opened; "" if they can be."""
+    if found == FORMAT:
+        return ""
+    reason = f"it has format {found.decode(errors='replace')}, this version knows {FORMAT.decode()}"
+    if found.isdigit() and int(found) > int(FORMAT):
+        reason += (
+            "; a later version of kubelite wrote it: run that version, or restore a snapshot that "
+            "this one made"
+        )
+    return reason
+
+
 class LMDBEngine:
     """Entries, undo log and revision in one LMDB file."""
 
@@ -94,10 +107,7 @@ class LMDBEngine:
             if found is None:
                 transaction.put(b"format", FORMAT, db=self._meta)
             elif found != FORMAT:
-                raise UnknownFormat(
-                    f"cannot open store in {self._path}: it has format {found.decode()}, "
-                    f"this version knows {FORMAT.decode()}"
-                )
+                raise UnknownFormat(f"cannot open store in {self._path}: {format_problem(found)}")
             self._segments = {
                 name.decode(): identifier
                 for name, identifier in transaction.cursor(db=self._segment_ids)

@@ -202,6 +202,18 @@ def check(data: Path) -> Report:
         raise SnapshotFailed(f"cannot check {data}: damaged ({error!r})") from error
 
 
+def read_format(data: Path) -> bytes | None:
+    """Return the format of a data folder, in use or not; None if there is no store. Raises SnapshotFailed."""
+    if not (data / DATA_FILE).is_file():
+        return None
+    try:
+        with _reading(data) as env, env.begin() as transaction:
+            found: bytes | None = transaction.get(b"format", db=_table(env, b"meta", transaction))
+    except (lmdb.Error, OSError) as error:
+        raise SnapshotFailed(f"cannot read the format of {data}: {error}") from error
+    return found or b""
+
+
 def _check(env: Any, transaction: Any) -> Report:
     problems: list[str] = []
     meta = _table(env, b"meta", transaction)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.ingress.gateways import BACKEND, gateway, listener, planned, route
 
-from kubelite.ingress.routes import Route, Table
+from kubelite.ingress.routes import Route, Tables
 
 ELEMENTS = st.lists(st.sampled_from(["a", "b"]), max_size=3)
 HOSTS = ("a.x", "b.a.x", "*.x", "*.a.x")
@@ -105,7 +105,11 @@ def test_precedence(
         if fits_host(pattern, host) and fits(match, path, method, values)
     ]
     found = planned(*given_routes)
-    chosen = Table(found.routes, found.scopes).find(host, path, method, values, values)
+    chosen = (
+        Tables(found.routes, found.scopes)
+        .of(80, is_extra=False)
+        .find(host, path, method, values, values)
+    )
     assert (chosen.owner if chosen else None) == (f"default/{min(fitting)[1]}" if fitting else None)
 
 
@@ -125,8 +129,10 @@ def test_a_host_is_only_served_by_the_listener_that_names_it_most_closely(
         for number, name in enumerate(names)
     ]
     found = planned(*given_routes, gateways=(gateway(*listeners),))
-    chosen: Route | None = Table(found.routes, found.scopes).find(
-        host, "/", "GET", {"k": "1", "l": "1"}, {"k": "1", "l": "1"}
+    chosen: Route | None = (
+        Tables(found.routes, found.scopes)
+        .of(80, is_extra=False)
+        .find(host, "/", "GET", {"k": "1", "l": "1"}, {"k": "1", "l": "1"})
     )
     owners = [name for name in names if fits_host(name, host)]
     owner = min(owners, key=lambda name: (name[:1] in ("", "*"), -len(name)), default=None)

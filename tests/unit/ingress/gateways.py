@@ -4,6 +4,7 @@ from typing import Any
 
 from kubelite.api.kinds.core.services import Service, ServicePort, ServiceSpec
 from kubelite.api.kinds.meta import ObjectMeta
+from kubelite.ingress.gateway_listeners import World
 from kubelite.ingress.gateway_objects import (
     CONTROLLER,
     Gateway,
@@ -12,7 +13,7 @@ from kubelite.ingress.gateway_objects import (
     ReferenceGrant,
     read,
 )
-from kubelite.ingress.gateway_plan import GatewayPlan, World, plan
+from kubelite.ingress.gateway_plan import GatewayPlan, plan
 
 CLASS = {"metadata": {"name": "kubelite"}, "spec": {"controllerName": CONTROLLER}}
 BACKEND = {"name": "web", "port": 80}

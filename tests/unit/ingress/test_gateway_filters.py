@@ -7,7 +7,16 @@ import pytest
 
 from kubelite.ingress.gateway_filters import Unsupported, actions_of, seconds_of
 from kubelite.ingress.gateway_objects import RouteRule
-from kubelite.ingress.routes import Backend, Edits, NewPath, Redirect, Rewrite, Route
+from kubelite.ingress.routes import (
+    Backend,
+    Edits,
+    NewPath,
+    Redirect,
+    Rewrite,
+    Route,
+    Scope,
+    Tables,
+)
 from unit.ingress.bed import KEY, bed, saying, sized
 
 
@@ -161,8 +170,18 @@ async def test_backends_share_requests_by_weight_and_those_that_are_none_answer_
         assert (await one.ask(GET)).split()[1] == b"503"
 
 
-async def test_routes_of_gateways_for_http_are_not_served_over_tls() -> None:
-    async with bed() as one:
-        one.route(Route(owner="default/web", is_http_only=True, redirect=Redirect()))
-        assert one.proxy._secure_table.find("a.x", "/") is None
-        assert one.proxy._table.find("a.x", "/") is not None
+def test_routes_of_a_listener_are_served_on_its_port_alone() -> None:
+    own = Route(owner="default/web", port=80, scope="", redirect=Redirect())
+    ingress = Route(owner="default/ingress", path="/i")
+    extra = Route(owner="default/extra", port=8080, scope="", path="/e")
+    tables = Tables((own, ingress, extra), (Scope(80), Scope(8080, is_extra=True)))
+
+    def owner(port: int, path: str, *, is_extra: bool = False) -> str:
+        found = tables.of(port, is_extra=is_extra).find("a.x", path)
+        return found.owner if found is not None else ""
+
+    assert (owner(80, "/"), owner(443, "/")) == ("default/web", "")
+    assert (owner(80, "/i"), owner(443, "/i")) == ("default/ingress", "default/ingress")
+    assert owner(8080, "/e", is_extra=True) == "default/extra"
+    assert owner(8080, "/i", is_extra=True) == ""  # of Ingresses only on their own ports
+    assert owner(9090, "/i", is_extra=True) == ""  # closed in this moment

@@ -6,7 +6,7 @@ import pytest
 
 from kubelite.ingress.gateway_objects import GatewayClass, LabelSelector, read
 from kubelite.ingress.gateway_plan import common_hosts, selects
-from kubelite.ingress.routes import Table
+from kubelite.ingress.routes import Tables
 from kubelite.limits import GATEWAY_ROUTES, GATEWAY_ROUTES_PER_HTTP_ROUTE
 from unit.ingress.gateways import (
     BACKEND,
@@ -159,7 +159,7 @@ def test_a_route_gets_no_host_of_a_listener_that_does_not_let_its_namespace_in()
     listeners = listener("open", "*.x", **ALL), listener("closed", "secret.x")
     thief = route(name="thief", namespace="other", hosts=("secret.x", "*.x"))
     found = planned(thief, gateways=(gateway(*listeners),))
-    table = Table(found.routes, found.scopes)
+    table = Tables(found.routes, found.scopes).of(80, is_extra=False)
     assert table.find("secret.x", "/") is None
     assert table.find("else.x", "/") is not None
     assert table.find("deep.else.x", "/") is not None
@@ -208,9 +208,11 @@ def test_a_host_name_of_two_gateways_is_the_older_ones() -> None:
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        ({"protocol": "HTTPS", "port": 443}, "UnsupportedProtocol"),
         ({"protocol": "TCP"}, "UnsupportedProtocol"),
-        ({"port": 8080}, "PortUnavailable"),
+        ({"protocol": "TLS", "port": 443}, "UnsupportedProtocol"),
+        ({"port": 443}, "PortUnavailable"),
+        ({"protocol": "HTTPS"}, "PortUnavailable"),
+        ({"protocol": "HTTPS", "port": 443, "tls": {"mode": "Passthrough"}}, "UnsupportedValue"),
     ],
 )
 def test_listeners_that_are_not_served(asked: dict[str, Any], reason: str) -> None:
@@ -275,8 +277,11 @@ def test_a_grant_permits_what_it_names_and_no_more(
     [
         {"filters": [{"type": "RequestMirror"}]},
         {"filters": [{"type": "ExtensionRef"}]},
-        {"matches": [{"path": {"type": "RegularExpression", "value": "/(a+)+"}}]},
-        {"matches": [{"headers": [{"type": "RegularExpression", "name": "a", "value": "b"}]}]},
+        {"matches": [{"path": {"type": "RegularExpression", "value": "/(a"}}]},
+        {"matches": [{"path": {"type": "RegularExpression", "value": "/a)|(?:/b"}}]},
+        {"matches": [{"path": {"type": "RegularExpression", "value": "/((a{100}){100}){100}"}}]},
+        {"matches": [{"headers": [{"type": "RegularExpression", "name": "a", "value": "*"}]}]},
+        {"matches": [{"queryParams": [{"type": "Glob", "name": "a", "value": "b"}]}]},
         {"timeouts": {"request": "soon"}},
         {"backendRefs": [{**BACKEND, "filters": [{"type": "URLRewrite"}]}]},
     ],

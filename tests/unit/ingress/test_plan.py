@@ -23,6 +23,7 @@ from kubelite.api.kinds.networking import (
     ServiceBackendPort,
 )
 from kubelite.api.machinery.ingress_classes import CONTROLLER, own_classes
+from kubelite.ingress.endpoints import PLAIN, BackendTLS, Speech
 from kubelite.ingress.plan import (
     BackendPort,
     Plan,
@@ -31,6 +32,7 @@ from kubelite.ingress.plan import (
     endpoints_of,
     is_reachable,
     plan,
+    speech_of,
 )
 from kubelite.limits import INGRESS_ROUTES_PER_INGRESS
 
@@ -327,7 +329,9 @@ def test_endpoints_are_the_ready_ones_else_those_that_still_serve(
         (HTTP, WEB, ""),
         (BackendPort("default", "web", number=81), WEB, "has no TCP port 81"),
         (BackendPort("default", "web", number=53), WEB, "has no TCP port 53"),
-        (BackendPort("default", "web", "grpc"), WEB, "speaks kubernetes.io/h2c"),
+        (BackendPort("default", "web", "grpc"), WEB, ""),
+        (HTTP, replace(WEB, spec=replace(WEB.spec, ports=[replace(WEB.spec.ports[0],
+         appProtocol="redis")])), "speaks redis"),
         (HTTP, replace(WEB, spec=replace(WEB.spec, type="ExternalName", externalName="evil.x")),
          "is of type ExternalName"),
     ],
@@ -355,3 +359,24 @@ def test_services_to_which_no_requests_are_sent(
 )  # fmt: skip
 def test_no_endpoint_is_on_the_nodes_own_loopback(address: str, reachable: bool) -> None:
     assert is_reachable(address) is reachable
+
+
+@pytest.mark.parametrize(
+    ("protocol", "tls", "speech"),
+    [
+        (None, None, PLAIN),
+        ("http", None, PLAIN),
+        ("kubernetes.io/ws", None, PLAIN),
+        ("kubernetes.io/h2c", None, Speech("h2c")),
+        ("gRPC", None, Speech("h2c")),
+        ("HTTPS", None, Speech("", BackendTLS("web.default.svc", is_verified=False))),
+        ("kubernetes.io/wss", None, Speech("", BackendTLS("web.default.svc", is_verified=False))),
+        ("https", BackendTLS("a.x", b"ca"), Speech("", BackendTLS("a.x", b"ca"))),
+        (None, BackendTLS("a.x", b"ca"), Speech("", BackendTLS("a.x", b"ca"))),
+        ("kubernetes.io/h2c", BackendTLS("a.x", b"ca"), Speech("h2c", BackendTLS("a.x", b"ca"))),
+    ],
+)
+def test_what_endpoints_speak(protocol: str | None, tls: BackendTLS | None, speech: Speech) -> None:
+    port = replace(WEB.spec.ports[0], appProtocol=protocol)
+    service = replace(WEB, spec=replace(WEB.spec, ports=[port]))
+    assert speech_of(BackendPort("default", "web", port.name), service, tls) == speech

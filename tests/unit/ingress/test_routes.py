@@ -1,5 +1,7 @@
 """Which route a request takes: the table of Kubernetes' documentation, and the order of hosts and paths."""
 
+from typing import Any
+
 import pytest
 
 from kubelite.ingress.routes import Route, Table, matches_host
@@ -118,3 +120,44 @@ def test_a_path_of_many_elements_costs_no_more_look_ups_than_the_deepest_route()
     table._any.prefixes = Counting(table._any.prefixes)
     assert found(table, "x", "/a" * 5000) == "/"
     assert Counting.looks <= 4
+
+
+def test_patterns_match_whole_texts_between_exact_paths_and_prefixes() -> None:
+    def with_path(path: str, **more: Any) -> Route:
+        return Route(owner=path, path=path, backends=(), **more)
+
+    table = Table(
+        [
+            with_path("/"),
+            with_path("/a/b/c"),
+            with_path("/a/x1", is_exact=True),
+            with_path("/a/x[0-9][0-9]*", is_pattern=True),
+            with_path("/a/.*|/else", is_pattern=True),
+        ]
+    )
+
+    def found(path: str) -> str:
+        route = table.find("h", path)
+        return route.owner if route is not None else ""
+
+    assert found("/a/x1") == "/a/x1"
+    assert found("/a/x2") == "/a/x[0-9][0-9]*"  # the longer expression
+    assert found("/a/b/c") == "/a/.*|/else"
+    assert found("/else") == "/a/.*|/else"
+    assert found("/z/else") == "/"  # the alternatives are whole too
+    assert found("/else/z") == "/"
+
+
+def test_patterns_of_headers_and_parameters() -> None:
+    route = Route(
+        owner="x", header_patterns=(("k", "v[0-9]"),), query_patterns=(("q", "a+"),), backends=()
+    )
+    table = Table([route])
+    assert table.has_conditions
+    for headers, queries, is_found in (
+        ({"k": "v1"}, {"q": "aaa"}, True),
+        ({"k": "v12"}, {"q": "aaa"}, False),
+        ({"k": "v1"}, {"q": "baa"}, False),
+        ({}, {"q": "a"}, False),
+    ):
+        assert (table.find("h", "/", "GET", headers, queries) is not None) is is_found

@@ -23,6 +23,13 @@ def test_what_the_cluster_says() -> None:
     assert read_info(URL, DATA) == ClusterInfo(SETTINGS, "1.4.2")
 
 
+def test_what_of_the_network_is_left_to_others() -> None:
+    said = read_info(URL, {**DATA, "disabled": "coredns,kube-proxy"}).settings
+    assert said.disabled == ("coredns", "kube-proxy")
+    assert said.served_addresses == ()
+    assert read_info(URL, {**DATA, "disabled": ""}).settings == SETTINGS
+
+
 @pytest.mark.parametrize("key", sorted(set(DATA) - {"node-cidr-mask-size"}))
 def test_what_the_cluster_does_not_say_yet(key: str) -> None:
     with pytest.raises(JoinFailed, match=f"does not say its {key}$") as caught:

@@ -56,7 +56,20 @@ def balanced(address: str = "192.0.2.100", node: str = NODE, **spec: object) -> 
     ],
 )
 def test_addresses_that_a_node_answers_for(item: Service, expected: Owned | None) -> None:
-    assert owned_by(item, NODE, ProxySettings(NODE)) == expected
+    assert owned_by(item, NODE, ProxySettings(NODE)) == ([] if expected is None else [expected])
+
+
+def test_a_node_answers_for_every_address_of_a_service_by_family() -> None:
+    texts = ["192.0.2.100", "2001:db8::1", "192.0.2.101", "192.0.2.100", "10.42.0.9", "2001:DB8::2"]
+    entries = [LoadBalancerIngress(ip=text, ipMode="VIP") for text in texts]
+    status = ServiceStatus(
+        loadBalancer=LoadBalancerStatus(ingress=entries), conditions=balanced().status.conditions
+    )
+    item = msgspec.structs.replace(balanced(), status=status)
+    found = owned_by(item, NODE, ProxySettings(NODE))
+    assert [one.address for one in found] == ["192.0.2.100", "192.0.2.101"]
+    six = ProxySettings(NODE, "fd42::/56", "fd43::/112", ("fd43::a",))
+    assert [one.address for one in owned_by(item, NODE, six)] == ["2001:db8::1", "2001:db8::2"]
 
 
 def test_only_requests_for_own_addresses_are_answered() -> None:

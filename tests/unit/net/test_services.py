@@ -17,7 +17,7 @@ from kubelite.api.kinds.core.services import (
 from kubelite.api.kinds.discovery import EndpointSlice
 from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.net.ruleset import ProxySettings, Ruleset, merge
-from kubelite.net.services import host_port_rules, service_rules
+from kubelite.net.services import host_port_rules, is_cut, service_rules, share_of
 
 SETTINGS = ProxySettings(node_name=NODE)
 CHAIN = "service/default/web/tcp/80"
@@ -177,6 +177,49 @@ def test_load_balancer_source_ranges_fence_only_its_address() -> None:
     assert filtered == {"203.0.113.7 . tcp . 80": f"goto {fence}"}
     assert ("services", "203.0.113.8 . tcp . 80") in found.elements
     assert ("services", "203.0.113.9 . tcp . 80") not in found.elements
+
+
+def test_every_external_address_of_a_family_leads_to_the_service_and_is_fenced() -> None:
+    item = service(
+        type="LoadBalancer",
+        externalIPs=["203.0.113.7", "203.0.113.8", "2001:db8::8", "203.0.113.8"],
+        loadBalancerSourceRanges=["192.0.2.0/24"],
+    )
+    ingress = [
+        LoadBalancerIngress(ip=text) for text in ("203.0.113.9", "203.0.113.10", "2001:db8::9")
+    ]
+    status = ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=ingress))
+    item = msgspec.structs.replace(item, status=status)
+    found = rules(item, endpoint_slice(ONE))
+    keys = {key for where, key in found.elements if where == "services"}
+    external = {f"203.0.113.{number} . tcp . 80" for number in (7, 8, 9, 10)}
+    assert keys == {CLUSTER[1], *external}
+    fenced = {key for where, key in found.elements if where == "service-filter"}
+    assert fenced == {"203.0.113.9 . tcp . 80", "203.0.113.10 . tcp . 80"}
+    refused = rules(item).elements
+    assert {key for where, key in refused if where == "service-filter"} == keys
+
+
+def test_no_service_takes_a_machines_own_loopback() -> None:
+    taken = ["127.0.0.1", "0.0.0.0", "169.254.169.254", "224.0.0.5"]
+    ingress = [LoadBalancerIngress(ip=text) for text in taken]
+    status = ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=ingress))
+    item = service(type="LoadBalancer", externalIPs=taken)
+    found = rules(msgspec.structs.replace(item, status=status), endpoint_slice(ONE))
+    assert {key for where, key in found.elements if where == "services"} == {CLUSTER[1]}
+
+
+def test_addresses_of_load_balancers_that_are_left_out_are_told_of() -> None:
+    ports = [port(number, name=f"p{number}") for number in range(1, 101)]
+    item = service(type="LoadBalancer", ports=ports)
+    each = share_of(item)
+    for count in (each, each + 1):
+        ingress = [
+            LoadBalancerIngress(ip=f"203.0.{number // 250}.{number % 250}")
+            for number in range(count)
+        ]
+        status = ServiceStatus(loadBalancer=LoadBalancerStatus(ingress=ingress))
+        assert is_cut(msgspec.structs.replace(item, status=status), []) == (count > each)
 
 
 def test_a_node_answers_at_its_own_addresses_for_load_balancers_that_have_one_of_them() -> None:

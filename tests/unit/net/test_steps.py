@@ -1,6 +1,7 @@
 """Rules cost what their objects hold, not products of it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 
 import pytest
 from fakes.mirrored import MirroringClient
@@ -26,9 +27,10 @@ from kubelite.api.kinds.networking import (
     NetworkPolicyPort,
     NetworkPolicySpec,
 )
+from kubelite.api.machinery.selectors import Selector
 from kubelite.limits import INLINE_WORK, POLICY_RULES, SERVICE_RULES
 from kubelite.net import policies
-from kubelite.net.policies import Member, cost_bytes, policy_rules
+from kubelite.net.policies import STEPS_AT_ONCE, Member, Pace, cost_bytes, policy_rules
 from kubelite.net.policy_source import PolicySource
 from kubelite.net.ruleset import ProxySettings, Ruleset
 from kubelite.net.services import cost_bytes as service_cost_bytes
@@ -217,3 +219,73 @@ async def test_many_policies_leave_the_loop() -> None:
     assert few < INLINE_WORK.value < many
     assert 9 * few <= many <= 11 * few
     assert cost_bytes([], 5) > 0
+
+
+class CountedSelector:
+    """A selector that counts what is compared with any."""
+
+    compared = 0
+
+    def __init__(self, selector: Selector) -> None:
+        self._selector = selector
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        CountedSelector.compared += 1
+        return self._selector.matches(labels)
+
+
+def selecting(name: str, who: dict[str, str], whom: dict[str, str]) -> NetworkPolicy:
+    peer = NetworkPolicyPeer(podSelector=LabelSelector(matchLabels=whom))
+    spec = NetworkPolicySpec(
+        podSelector=LabelSelector(matchLabels=who),
+        ingress=[NetworkPolicyIngressRule(from_=[peer])],
+        policyTypes=["Ingress"],
+    )
+    return NetworkPolicy(metadata=ObjectMeta(namespace="default", name=name), spec=spec)
+
+
+def pods_of(count: int) -> list[Member]:
+    return [
+        Member(
+            "default",
+            {"app": f"a{n % 100}", "n": str(n)},
+            AddressText(f"10.42.{n // 250}.{n % 250}"),
+            True,
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.mark.parametrize("who", [{}, {"app": "a1"}])
+def test_the_loop_goes_on_after_each_slice_of_the_work(
+    monkeypatch: pytest.MonkeyPatch, who: dict[str, str]
+) -> None:
+    whole = policies._selector
+    monkeypatch.setattr(policies, "_selector", lambda one: CountedSelector(whole(one)))
+    CountedSelector.compared = 0
+    seen = [0]
+    some = [selecting(f"n{n}", who, {} if n % 2 else {"app": f"a{n % 100}"}) for n in range(300)]
+    policy_rules(some, pods_of(200), {}, pace=Pace(lambda: seen.append(CountedSelector.compared)))
+    assert len(seen) > 2
+    assert max(after - before for before, after in pairwise(seen)) <= STEPS_AT_ONCE
+    assert CountedSelector.compared - seen[-1] <= STEPS_AT_ONCE
+
+
+def test_pods_are_compared_with_the_policies_that_may_select_them_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = policies._selector
+    monkeypatch.setattr(policies, "_selector", lambda one: CountedSelector(whole(one)))
+    CountedSelector.compared = 0
+    some = [selecting(f"n{n}", {"app": f"a{n % 100}"}, {"n": "1"}) for n in range(1000)]
+    found = policy_rules(some, pods_of(500), {}, pace=Pace(lambda: None))
+    assert len([key for key in found.elements if key[0] == "ingress-pods"]) == 500
+    # Ten policies for each of 500 pods, and one pod that their peers name.
+    assert CountedSelector.compared == 500 * 10 + 1
+
+
+def test_a_range_of_ports_that_ends_before_it_begins_allows_nothing() -> None:
+    wrong = [NetworkPolicyPort(port=number, endPort=number - 1) for number in range(8000, 8100)]
+    found = policy_rules([policy([], wrong)], [LOCAL], {})
+    assert chain_of(found) == ("drop",)
+    assert chain_of(policy_rules([policy([], wrong[:2])], [LOCAL], {})) == ("drop",)

@@ -174,6 +174,8 @@ async def test_by_tcp() -> None:
 def test_resolv_conf() -> None:
     text = "# x\nnameserver 10.43.0.10\nnameserver 192.0.2.1\nsearch a b\nnameserver fd00::1%eth0\nnameserver x\n"
     assert parse_resolv_conf(text, ["10.43.0.10"]) == (("192.0.2.1", 53), ("fd00::1%eth0", 53))
+    own = "nameserver FD43:0::A\nnameserver fd43::a%eth0\nnameserver ::ffff:10.43.0.10\n"
+    assert parse_resolv_conf(own, ["10.43.0.10", "fd43:0:0::000a"]) == ()
     assert len(parse_resolv_conf("".join(f"nameserver 192.0.2.{n}\n" for n in range(9)), [])) == 3
 
 

@@ -12,8 +12,8 @@ from fakes.server import StandingClock
 
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.api.registry.manifests import complete_pod
+from kubelite.folder_watch import FolderWatch
 from kubelite.limits import MANIFEST, MANIFESTS
-from kubelite.node.folder_watch import FolderWatch
 from kubelite.node.manifest_folder import ManifestFolder
 from kubelite.offload import AtOnce
 

@@ -18,6 +18,32 @@ def test_flags_win_over_environment_over_files(tmp_path: Path) -> None:
     assert config.debug
 
 
+def test_later_files_replace_lists_or_add_to_them_as_in_k3s(tmp_path: Path) -> None:
+    """As in the example of k3s' documentation of multiple config files."""
+    file, more = tmp_path / "config.yaml", tmp_path / "config.yaml.d"
+    more.mkdir()
+    file.write_text("node-name: boop\nnode-label: [foo=bar, bar=baz]\ntls-san: a\n")
+    (more / "test1.yaml").write_text(
+        "write-kubeconfig-mode: '600'\nnode-taint: [alice=bob:NoExecute]\ntls-san: [b]\n"
+    )
+    (more / "test2.yaml").write_text(
+        "write-kubeconfig-mode: '777'\nnode-label+: [other=what, three=four]\n"
+        "node-taint+: [charlie=delta:NoSchedule]\ndisable+: servicelb\n"
+    )
+    (more / "test3.yml").write_text("node-name: ignored\n")
+    config = load({}, {}, file)
+    assert config.node_name == "boop"
+    assert config.write_kubeconfig_mode == "777"
+    assert config.node_label == ("foo=bar", "bar=baz", "other=what", "three=four")
+    assert config.node_taint == ("alice=bob:NoExecute", "charlie=delta:NoSchedule")
+    assert config.tls_san == ("b",)
+    assert config.disable == ("servicelb",)
+    assert load({"node_label": ("a=b",)}, {}, file).node_label == ("a=b",)
+    (more / "test4.yaml").write_text("node-name+: more\n")
+    with pytest.raises(InvalidConfig, match=r"test4\.yaml: node-name\+: only a list"):
+        load({}, {}, file)
+
+
 def test_defaults() -> None:
     config = Config()
     assert config.dns_address == "10.43.0.10"

@@ -53,6 +53,19 @@ def test_all_of_a_cluster_is_removed(tmp_path: Path) -> None:
     assert "containers and network of this host are left alone" in done.output
 
 
+@pytest.mark.parametrize("has_file", [False, True])
+def test_the_folder_of_manifests_is_removed_unless_a_user_s_file_is_in_it(
+    tmp_path: Path, *, has_file: bool
+) -> None:
+    config = cluster(tmp_path / "data")
+    config.manifests_dir.mkdir(parents=True)
+    if has_file:
+        (config.manifests_dir / "web.yaml").touch()
+    assert invoke(config, "--yes").exit_code == 0
+    kept = ["data", "data/server", "data/server/manifests", "data/server/manifests/web.yaml"]
+    assert files(tmp_path) == (kept if has_file else [])
+
+
 def test_what_is_removed_is_listed_before_the_question(tmp_path: Path) -> None:
     config = cluster(tmp_path / "data")
     before = files(tmp_path)

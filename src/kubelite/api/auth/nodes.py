@@ -40,6 +40,7 @@ LEASE_NAMESPACE = "kube-node-lease"
 PODS, ATTACHMENTS, SLICES = "pods", "volumeattachments", "resourceslices"
 FOLDERS = "folders"  # in the graph only: the volumes whose folders a node keeps
 ALLOWED = Decision(allowed=True)
+Key = tuple[str, str]  # namespace and name
 OWN_VERBS = ("get", "create", "update", "patch", "delete")
 
 
@@ -63,6 +64,7 @@ class NodeGraph:
         self._ingresses: dict[tuple[str, str], Ingress] = {}  # those with a TLS section
         self._ingress_classes: dict[str, IngressClass] = {}
         self._ingress_secrets: frozenset[Reference] = frozenset()  # which every node needs
+        self._of_gateways: frozenset[Reference] = frozenset()  # which every node needs too
         lookup.subscribe(IngressClass, self._ingress_class_changed)
         lookup.subscribe(Ingress, self._ingress_changed)
 
@@ -71,7 +73,17 @@ class NodeGraph:
         reference = Reference(resource, namespace, name)
         if node in self._nodes.get(reference, ()) or reference in self._ingress_secrets:
             return True
+        if reference in self._of_gateways:
+            return True
         return any(node in self._nodes.get(c, ()) for c in self._claims.get(reference, ()))
+
+    def serve(self, secrets: frozenset[Key], configs: frozenset[Key]) -> None:
+        """Let every node read the Secrets and ConfigMaps that Gateways need, and no others."""
+        self._of_gateways = frozenset(
+            Reference(resource, *key)
+            for resource, keys in ((SECRETS, secrets), (CONFIG_MAPS, configs))
+            for key in keys
+        )
 
     def _count(self, node: str, references: set[Reference], by: int) -> None:
         for reference in references if node else ():
@@ -180,6 +192,10 @@ class NodeAuthorizer:
             ("storage.k8s.io", "csinodes"): self._csi_node,
             ("coordination.k8s.io", "leases"): self._lease,
         }
+
+    def serve(self, secrets: frozenset[Key], configs: frozenset[Key]) -> None:
+        """Let every node read the Secrets and ConfigMaps that Gateways need, by namespace and name, and no others."""
+        self._graph.serve(secrets, configs)
 
     def decide(self, caller: Caller, attributes: Attributes) -> Decision:
         """Return the decision for a node; not allowed, without a reason, for any other caller."""

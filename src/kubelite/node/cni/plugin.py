@@ -25,6 +25,7 @@ from kubelite.node.cni.messages import (
     encode_failure,
     encode_success,
 )
+from kubelite.node.replaced_file import replace_file
 
 log = logging.getLogger(__name__)
 
@@ -128,10 +129,10 @@ def install(socket: Path, programs: Path, configs: Path) -> None:
     for folder in (programs, configs):
         folder.mkdir(parents=True, exist_ok=True)
     interpreter = os.path.realpath(sys.executable)  # that of a virtual environment may go with it
-    _write(programs / NAME, plugin_source(socket, interpreter), 0o755)
+    replace_file(programs / NAME, plugin_source(socket, interpreter), 0o755)
     if not (programs / LOOPBACK).exists():
-        _write(programs / LOOPBACK, _LOOPBACK, 0o755)
-    _write(configs / CONFIG_FILE, config_text(), 0o644)
+        replace_file(programs / LOOPBACK, _LOOPBACK, 0o755)
+    replace_file(configs / CONFIG_FILE, config_text())
 
 
 class _Places(Struct):
@@ -197,11 +198,3 @@ def _reads(path: Path) -> str:
         return path.read_text(errors="replace") if path.is_file() else ""
     except OSError:
         return ""
-
-
-def _write(path: Path, text: str, mode: int) -> None:
-    """Replace a file at once: an engine may read or run it at any moment."""
-    written = path.with_name(f".{path.name}.new")
-    written.write_text(text)
-    written.chmod(mode)
-    written.replace(path)

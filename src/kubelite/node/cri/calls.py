@@ -1,10 +1,12 @@
 """Calls of an engine of the Container Runtime Interface, whose failures become those of the node."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Final
 
 from kubelite.grpc.client import GrpcClient
+from kubelite.grpc.hpack import Header
 from kubelite.grpc.method import A, Method, Q
 from kubelite.grpc.status import Code, GrpcError
 from kubelite.node.runtime import ContainerNotFound, EngineUnavailable, RuntimeFailure
@@ -25,11 +27,17 @@ class EngineCalls:
         self._client = GrpcClient(socket, offload=offload or AtOnce())
 
     async def __call__(
-        self, method: Method[Q, A], request: Q, timeout_seconds: float = CALL_SECONDS
+        self,
+        method: Method[Q, A],
+        request: Q,
+        timeout_seconds: float = CALL_SECONDS,
+        metadata: Sequence[Header] = (),
     ) -> A:
         """Return the answer. Raises EngineUnavailable, ContainerNotFound, Unsupported and RuntimeFailure."""
         try:
-            return await self._client.unary(method, request, timeout_seconds=timeout_seconds)
+            return await self._client.unary(
+                method, request, timeout_seconds=timeout_seconds, metadata=metadata
+            )
         except GrpcError as error:
             raise _translated(error) from error
 
@@ -43,6 +51,13 @@ class EngineCalls:
             raise _translated(error) from error
         finally:
             await answers.aclose()
+
+    async def connect(self) -> asyncio.Event:
+        """Connect, unless that is done; return what is set once the connection is lost. Raises EngineUnavailable."""
+        try:
+            return await self._client.connect()
+        except GrpcError as error:
+            raise _translated(error) from error
 
     async def close(self) -> None:
         """Close the connection."""

@@ -5,7 +5,7 @@ An engine that has neither is listed every second, as the kubelet does.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -13,6 +13,7 @@ from msgspec import Struct
 from kubelite.grpc.protobuf import M, Malformed, decode
 from kubelite.node.cri import messages as cri
 from kubelite.node.cri.calls import EngineCalls, Unsupported
+from kubelite.node.runtime import EngineUnavailable
 
 Kind = Literal["started", "changed", "ended", "removed"]
 FILTERS: Final = [
@@ -46,7 +47,7 @@ async def changes(calls: EngineCalls, listed: List) -> AsyncGenerator[Change | N
         except Unsupported:
             continue
         return
-    async with aclosing(_by_lists(listed)) as found:
+    async with aclosing(_by_lists(calls, listed)) as found:
         async for change in found:
             yield change
 
@@ -96,18 +97,29 @@ async def _announced(answers: AsyncGenerator[M, None]) -> AsyncGenerator[M | Non
         answer = await anext(answers, None)
 
 
-async def _by_lists(listed: List) -> AsyncGenerator[Change | None, None]:
+async def _by_lists(calls: EngineCalls, listed: List) -> AsyncGenerator[Change | None, None]:
+    # An engine that restarts between two lists may have lost what no list shows, such as its images.
+    lost = await calls.connect()
     before = await listed()
     yield None
     while True:
-        await asyncio.sleep(LIST_SECONDS)
+        await _within(LIST_SECONDS, lost)
         now = await listed()
+        if lost.is_set():
+            raise EngineUnavailable("the container engine was restarted")
         for container_id in before.keys() - now.keys():
             yield Change(container_id, "removed")
         for container_id, state in now.items():
             if before.get(container_id) != state:
                 yield Change(container_id, "changed")
         before = now
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    """Wait until an event is set, but no longer than that."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def change_of(envelope: cri.Envelope) -> Change | None:

@@ -3,18 +3,20 @@
 import asyncio
 import logging
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
+from kubelite.grpc.hpack import Header
 from kubelite.node.cri import messages as cri
 from kubelite.node.cri import wire
 from kubelite.node.cri.calls import EngineCalls
 from kubelite.node.cri.crio import CRIO
 from kubelite.node.cri.image_programs import Ctr, ImageProgram, Podman
+from kubelite.node.cri.pull_lease import PullLeases
 from kubelite.node.docker_wire import is_reference
 from kubelite.node.image_files import open_archive
 from kubelite.node.image_mounts import folder_of, shown
@@ -31,8 +33,12 @@ from kubelite.node.runtime import (
 )
 from kubelite.node.volumes.tmpfs import bar_programs, mount_overlay, unmount
 
+if TYPE_CHECKING:
+    from kubelite.clock import Clock
+
 log = logging.getLogger(__name__)
 
+CONTAINERD: Final = "containerd"  # the name that it gives itself
 PULL_SECONDS: Final = 6 * 3600.0  # the caller gives up sooner, or not at all
 # What a program has loaded is known within some milliseconds; an image that never is, is not waited for longer.
 KNOWN_TRIES, KNOWN_PAUSE_SECONDS = 40, 0.05
@@ -43,9 +49,14 @@ class EngineImages:
     """Reads, fetches, loads and removes images."""
 
     def __init__(
-        self, calls: EngineCalls, socket: Path, engine: Callable[[], Awaitable[str]]
+        self,
+        calls: EngineCalls,
+        socket: Path,
+        engine: Callable[[], Awaitable[str]],
+        clock: "Clock",
     ) -> None:
         """`engine` returns the name that the engine gives itself."""
+        self._leases = PullLeases(calls, clock)
         self._calls = calls
         self._socket = socket
         self._engine = engine
@@ -75,7 +86,8 @@ class EngineImages:
         spec = cri.ImageSpec(wire.full_name(reference))
         request = cri.PullImageRequest(spec, wire.auth_of(credentials))
         try:
-            await self._calls(cri.PULL_IMAGE, request, PULL_SECONDS)
+            async with self._kept(spec.image) as metadata:
+                await self._calls(cri.PULL_IMAGE, request, PULL_SECONDS, metadata)
         except ContainerNotFound as error:
             raise ImagePullFailed(f"rpc error: code = NotFound desc = {error}") from error
         except EngineUnavailable:
@@ -86,6 +98,15 @@ class EngineImages:
         if image is None:
             raise ImagePullFailed(f"image {reference} is not there after it was pulled")
         return image
+
+    @asynccontextmanager
+    async def _kept(self, image: str) -> AsyncGenerator[Sequence[Header], None]:
+        """Give the metadata of a pull by which an engine keeps what it has fetched, though kubelite ends meanwhile."""
+        if await self._engine() != CONTAINERD:
+            yield ()
+            return
+        async with self._leases.of(image) as metadata:
+            yield metadata
 
     async def load(self, archive: Path) -> None:
         """Bring in the images of an archive, a regular file; raises OSError.

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from kubelite.inotify import Inotify, Wait
 from kubelite.node.cri.log_cursor import LogCursor
 from kubelite.node.cri.log_folder import log_path
-from kubelite.node.inotify import Inotify, Wait
 from kubelite.node.runtime import LogEntry, LogQuery, RuntimeFailure
 from kubelite.tasks import TaskSet
 

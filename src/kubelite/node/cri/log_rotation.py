@@ -13,9 +13,9 @@ from datetime import datetime
 from pathlib import Path
 
 from kubelite.clock import Clock
+from kubelite.inotify import Inotify
 from kubelite.node.cri.log_folder import LogPath, log_path, opened_log_folder
 from kubelite.node.cri.rotated_files import compress, rename, restore, size_of
-from kubelite.node.inotify import Inotify
 from kubelite.node.log_links import LogLinks, is_own
 from kubelite.node.log_policy import LogPolicy
 from kubelite.node.runtime import (

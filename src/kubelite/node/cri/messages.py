@@ -1,6 +1,7 @@
-"""The messages and methods of the Container Runtime Interface that are used, and of containerd's events.
+"""The messages and methods of the Container Runtime Interface that are used, and of containerd's events and leases.
 
-Numbers and names are those of runtime/v1/api.proto of Kubernetes, and of containerd's api/events.
+Numbers and names are those of runtime/v1/api.proto of Kubernetes, and of containerd's api/events and
+api/services/leases.
 """
 
 from typing import Annotated, Final
@@ -417,6 +418,15 @@ class ContainerEvent(Message):
     type: Annotated[Int32, 2] = 0
 
 
+class CreateLease(Message):
+    id: Annotated[str, 1] = ""
+    labels: Annotated[dict[str, str], 3] = {}
+
+
+class DeleteLease(Message):
+    id: Annotated[str, 1] = ""
+
+
 class SubscribeRequest(Message):
     filters: Annotated[list[str], 1] = []
 
@@ -483,3 +493,5 @@ PULL_IMAGE = Method(_IMAGES + "PullImage", PullImageRequest, PullImageResponse)
 IMAGE_FILESYSTEMS = Method(_IMAGES + "ImageFsInfo", Nothing, FilesystemsResponse)
 REMOVE_IMAGE = Method(_IMAGES + "RemoveImage", RemoveImageRequest, Nothing)
 SUBSCRIBE = Method("/containerd.services.events.v1.Events/Subscribe", SubscribeRequest, Envelope)
+CREATE_LEASE = Method("/containerd.services.leases.v1.Leases/Create", CreateLease, Nothing)
+DELETE_LEASE = Method("/containerd.services.leases.v1.Leases/Delete", DeleteLease, Nothing)

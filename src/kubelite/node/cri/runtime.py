@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from kubelite.inotify import Inotify
 from kubelite.node import engine_host
 from kubelite.node.capabilities import NAMES, bounding_set
 from kubelite.node.cgroups import limit_processes, remove_parents
@@ -29,7 +30,6 @@ from kubelite.node.cri.log_files import read_log
 from kubelite.node.cri.streams import CRISession, open_session
 from kubelite.node.devices.cdi import read_specs, with_edits
 from kubelite.node.docker_wire import ATTEMPT_LABEL
-from kubelite.node.inotify import Inotify
 from kubelite.node.process_signals import signal_number, signal_process
 from kubelite.node.profiles import Profiles, ProfileUnavailable, apparmor_enabled
 from kubelite.node.runtime import (
@@ -84,7 +84,7 @@ class CriRuntime:
         """Containers can name the profiles of `profiles`, none without it. `logs` is the host's folder for logs."""
         self._socket = socket
         self._calls = EngineCalls(socket, offload)
-        self._images = EngineImages(self._calls, socket, self._engine_name)
+        self._images = EngineImages(self._calls, socket, self._engine_name, clock)
         self._owner = owner
         self._clock = clock
         self._profiles = profiles

@@ -1,14 +1,12 @@
 """Reads which programs give logins for images: ``CredentialProviderConfig``, as the kubelet. Pure but for reading.
 
-Source: pkg/credentialprovider/plugin/config.go. A service account's tokens for such programs (`tokenAttributes`) are
-refused.
+Source: pkg/credentialprovider/plugin/config.go.
 """
 
 import os
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -16,16 +14,28 @@ from msgspec import Struct
 
 from kubelite.api.machinery.times import parse_duration
 from kubelite.limits import CREDENTIAL_CONFIG
+from kubelite.text_formats import qualified_name
 
 CONFIG_VERSIONS = tuple(f"kubelet.config.k8s.io/{one}" for one in ("v1", "v1alpha1", "v1beta1"))
 REQUEST_VERSIONS = tuple(
     f"credentialprovider.kubelet.k8s.io/{one}" for one in ("v1", "v1alpha1", "v1beta1")
 )
+CACHE_TYPES = PER_ACCOUNT, PER_TOKEN = "ServiceAccount", "Token"
 SUFFIXES = frozenset({".json", ".yaml", ".yml"})
 
 
 class CredentialConfigInvalid(Exception):
     """The configuration cannot be used; `str()` says why."""
+
+
+class TokenAttributes(Struct, frozen=True):
+    """What a program is told of a pod's service account."""
+
+    audience: str  # of the token that it gets
+    is_required: bool  # it is not asked for pods without an account
+    is_kept_by_token: bool  # its answers are for one token, else for the account
+    required_keys: tuple[str, ...] = ()  # annotations without which it is not asked
+    optional_keys: tuple[str, ...] = ()  # further annotations that it is told
 
 
 class CredentialProvider(Struct, frozen=True):
@@ -38,11 +48,20 @@ class CredentialProvider(Struct, frozen=True):
     cache_seconds: float  # of an answer that names no duration; 0: it is not kept
     arguments: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    token: TokenAttributes | None = None  # None: it is told nothing of accounts
 
 
 class _Variable(Struct, forbid_unknown_fields=True):
     name: str
     value: str = ""
+
+
+class _TokenAttributes(Struct, forbid_unknown_fields=True, rename="camel"):
+    service_account_token_audience: str = ""
+    cache_type: str = ""
+    require_service_account: bool | None = None
+    required_service_account_annotation_keys: list[str] = []
+    optional_service_account_annotation_keys: list[str] = []
 
 
 class _Provider(Struct, forbid_unknown_fields=True, rename="camel"):
@@ -52,7 +71,7 @@ class _Provider(Struct, forbid_unknown_fields=True, rename="camel"):
     api_version: str = ""
     args: list[str] = []
     env: list[_Variable] = []
-    token_attributes: Any = None
+    token_attributes: _TokenAttributes | None = None
 
 
 class _Config(Struct, forbid_unknown_fields=True, rename="camel"):
@@ -125,6 +144,10 @@ def _decoded(content: bytes, file: Path) -> list[_Provider]:
     if config.kind != "CredentialProviderConfig" or config.api_version not in CONFIG_VERSIONS:
         reason = f'no kind "{config.kind}" is registered for version "{config.api_version}"'
         raise CredentialConfigInvalid(f'error decoding config "{file}": {reason}')
+    has_tokens = any(one.token_attributes is not None for one in config.providers)
+    if has_tokens and config.api_version != CONFIG_VERSIONS[0]:
+        reason = f'unknown field "tokenAttributes" in version "{config.api_version}"'
+        raise CredentialConfigInvalid(f'error decoding config "{file}": {reason}')
     return config.providers
 
 
@@ -153,7 +176,48 @@ def _problems(providers: Iterable[_Provider]) -> Iterable[str]:
                 yield f'providers.matchImages: Invalid value: "{place}": match image is invalid: {reason}'
         yield from _duration_problems(one)
         if one.token_attributes is not None:
-            yield "providers.tokenAttributes: Forbidden: tokenAttributes is not supported"
+            yield from _token_problems(one.token_attributes, one.api_version)
+
+
+def _token_problems(given: _TokenAttributes, api_version: str) -> Iterable[str]:
+    where = "providers.tokenAttributes"
+    required = given.required_service_account_annotation_keys
+    optional = given.optional_service_account_annotation_keys
+    if not given.service_account_token_audience:
+        yield f"{where}.serviceAccountTokenAudience: Required value"
+    if given.require_service_account is None:
+        yield f"{where}.requireServiceAccount: Required value"
+    if api_version != REQUEST_VERSIONS[0]:
+        yield f"{where}: Forbidden: tokenAttributes is only supported for {REQUEST_VERSIONS[0]} API version"
+    if given.require_service_account is False and required:
+        yield (
+            f"{where}.requiredServiceAccountAnnotationKeys: Forbidden: requireServiceAccount cannot be false "
+            "when requiredServiceAccountAnnotationKeys is set"
+        )
+    yield from _key_problems(f"{where}.requiredServiceAccountAnnotationKeys", required)
+    yield from _key_problems(f"{where}.optionalServiceAccountAnnotationKeys", optional)
+    if both := sorted({*required} & {*optional}):
+        listed = msgspec.json.encode(both).decode()
+        yield f"{where}: Invalid value: {listed}: annotation keys cannot be both required and optional"
+    if not given.cache_type:
+        yield (
+            f"{where}.cacheType: Required value: cacheType is required to be set when tokenAttributes is specified. "
+            f"Supported values are: {', '.join(CACHE_TYPES)}"
+        )
+    elif given.cache_type not in CACHE_TYPES:
+        known = ", ".join(f'"{one}"' for one in CACHE_TYPES)
+        yield f'{where}.cacheType: Unsupported value: "{given.cache_type}": supported values: {known}'
+
+
+def _key_problems(where: str, keys: Iterable[str]) -> Iterable[str]:
+    seen: set[str] = set()
+    for key in keys:
+        yield from (
+            f'{where}: Invalid value: "{key}": {wrong}' for wrong in qualified_name(key.lower())
+        )
+        if key in seen:
+            yield f'{where}: Duplicate value: "{key}"'
+        seen.add(key)
 
 
 def _place_problem(place: str) -> str:
@@ -194,4 +258,15 @@ def _provider(given: _Provider, programs: Path) -> CredentialProvider:
         parse_duration(given.default_cache_duration or "0s").total_seconds(),
         tuple(given.args),
         tuple((one.name, one.value) for one in given.env),
+        None if given.token_attributes is None else _token(given.token_attributes),
+    )
+
+
+def _token(given: _TokenAttributes) -> TokenAttributes:
+    return TokenAttributes(
+        given.service_account_token_audience,
+        bool(given.require_service_account),
+        given.cache_type == PER_TOKEN,
+        tuple(given.required_service_account_annotation_keys),
+        tuple(given.optional_service_account_annotation_keys),
     )

@@ -21,6 +21,7 @@ from kubelite.node.images.registries import (
     Registries,
     endpoint_of,
 )
+from kubelite.node.replaced_file import replace_file
 
 HEADER = "# Written by kubelite from registries.yaml. Changes are lost."
 FILE = "hosts.toml"
@@ -90,9 +91,7 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
         if path.exists() and not _is_own(path):
             continue
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        written = path.with_suffix(".new")
-        written.write_text(text)
-        written.replace(path)
+        replace_file(path, text)
 
 
 def _is_own(path: Path) -> bool:

@@ -38,6 +38,17 @@ class SecretSource(Struct, frozen=True):
     name: str
 
 
+class AccountSource(Struct, frozen=True):
+    """The service account by whose token a login was had."""
+
+    uid: str
+    namespace: str
+    name: str
+
+
+Source = SecretSource | AccountSource | None
+
+
 class Login(Struct, frozen=True):
     """A login and the place it is for."""
 
@@ -46,7 +57,7 @@ class Login(Struct, frozen=True):
     password: str = ""
     email: str = ""
     identity_token: str = ""
-    source: SecretSource | None = None  # None: of the node itself
+    source: Source = None  # None: of the node itself
 
     @property
     def hash(self) -> str:

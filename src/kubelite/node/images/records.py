@@ -2,7 +2,8 @@
 
 An image on the disk is no proof that a pod may use it. The records tell the logins that have pulled it, so that others
 are verified by a pull of their own. Files and their content are the kubelet's (``image_manager/pulled`` and
-``pulling``, kubelet.config.k8s.io/v1beta1). The logins themselves are not kept: hashes, and names of Secrets.
+``pulling``, kubelet.config.k8s.io/v1beta1). The logins themselves are not kept: hashes, and names of Secrets and
+service accounts.
 
 An intent is on the disk before its pull begins. If the node ends in between, the image counts as pulled by it, with
 logins unknown.
@@ -42,10 +43,19 @@ class SecretAccess(Struct, frozen=True, rename="camel"):
     credential_hash: str = ""
 
 
+class AccountAccess(Struct, frozen=True, order=True):
+    """A service account by whose token an image was pulled."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
 class Access(Struct, frozen=True, rename="camel", omit_defaults=True):
     """Who may use an image under one name without another pull."""
 
     kubernetes_secrets: tuple[SecretAccess, ...] = ()
+    kubernetes_service_accounts: tuple[AccountAccess, ...] = ()
     node_pods_accessible: bool = False  # every pod: it was pulled without a login, or by the node's
 
 
@@ -182,7 +192,8 @@ def merge(known: Access | None, new: Access) -> Access:
         return known
     secrets = {(one.namespace, one.name, one.uid): one for one in known.kubernetes_secrets}
     secrets |= {(one.namespace, one.name, one.uid): one for one in new.kubernetes_secrets}
-    return Access(tuple(secrets[key] for key in sorted(secrets)))
+    accounts = {*known.kubernetes_service_accounts, *new.kubernetes_service_accounts}
+    return Access(tuple(secrets[key] for key in sorted(secrets)), tuple(sorted(accounts)))
 
 
 class _Files:

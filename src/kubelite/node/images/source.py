@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from kubelite.api.client.events import NORMAL, WARNING, EventRecorder
+from kubelite.api.client.protocol import Client
 from kubelite.api.kinds.core.pods import Pod
 from kubelite.backoff import backoff_seconds
 from kubelite.clock import Clock
@@ -23,6 +24,7 @@ from kubelite.node.images.records import PullRecords
 from kubelite.node.images.settings import ImageSettings
 from kubelite.node.images.verification import access_known, access_of, find_access
 from kubelite.node.observed import ImageState, Trouble
+from kubelite.node.pod_config import PodConfig
 from kubelite.node.pods import WantedImage, reference_to
 from kubelite.node.runtime import ContainerRuntime, Image, ImagePullFailed, InvalidImageName
 from kubelite.tasks import TaskSet
@@ -51,6 +53,7 @@ class ImageSource:
         secrets: PullSecrets,
         records: PullRecords,
         settings: ImageSettings,
+        plugins: "CredentialPlugins | None" = None,
     ) -> None:
         self._runtime = runtime
         self._clock = clock
@@ -65,7 +68,7 @@ class ImageSource:
             settings.pulls_at_once,
             PullRate(settings.pulls_per_second, settings.pulls_burst),
         )
-        self._plugins = _plugins_of(settings, tasks)
+        self._plugins = plugins
 
     async def ensure(self, pod: Pod, wanted: WantedImage, failures: int, report: Report) -> None:
         """Report the state of an image: at once, and again after the pull if one is needed.
@@ -139,7 +142,7 @@ class ImageSource:
             if source.login is not None:
                 logins.append(source.login)
             if self._plugins is not None:
-                given = await self._plugins.logins(place.full_repository)
+                given = await self._plugins.logins(place.full_repository, pod)
                 logins += _bounded(find_logins(place, [given]))
             usable: Sequence[Login | None] = list(dict.fromkeys(logins))
             found += [Attempt(source, login) for login in usable or [None]]
@@ -228,12 +231,17 @@ class ImageSource:
         report(ImageState(trouble=trouble))
 
 
-def _plugins_of(settings: ImageSettings, tasks: TaskSet) -> "CredentialPlugins | None":
+def plugins_of(
+    settings: ImageSettings, tasks: TaskSet, reads: PodConfig, client: Client, clock: Clock
+) -> "CredentialPlugins | None":
+    """Return the programs that are asked for logins; None if there are none."""
     if not settings.credential_providers:
         return None
     from kubelite.node.images.credential_plugins import CredentialPlugins
+    from kubelite.node.images.pull_accounts import PullAccounts
 
-    return CredentialPlugins(settings.credential_providers, tasks)
+    accounts = PullAccounts(reads, client, clock.now)
+    return CredentialPlugins(settings.credential_providers, tasks, accounts)
 
 
 def _bounded(logins: list[Login]) -> list[Login]:

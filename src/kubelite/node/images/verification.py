@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from kubelite.node.images.logins import Login
+from kubelite.node.images.logins import AccountSource, Login
 from kubelite.node.images.names import find_name
-from kubelite.node.images.records import Access, PulledRecord, SecretAccess
+from kubelite.node.images.records import Access, AccountAccess, PulledRecord, SecretAccess
 
 NEVER, PRELOADED, ALLOWLISTED, ALWAYS = POLICIES = (
     "NeverVerify",
@@ -79,12 +79,13 @@ def access_known(record: PulledRecord | None, repository: str) -> bool | None:
         return False
     if access.node_pods_accessible:
         return True
-    return None if access.kubernetes_secrets else False
+    return None if access.kubernetes_secrets or access.kubernetes_service_accounts else False
 
 
 def find_access(record: PulledRecord, repository: str, logins: Sequence[Login]) -> Finding:
     """Return whether one of a pod's logins has pulled an image before."""
-    known = record.credential_mapping[repository].kubernetes_secrets
+    access = record.credential_mapping[repository]
+    known = access.kubernetes_secrets
     may_note = len(known) < NOTED_SECRETS_MAX
     for login in logins:
         secret = access_of(login).kubernetes_secrets
@@ -96,7 +97,9 @@ def find_access(record: PulledRecord, repository: str, logins: Sequence[Login]) 
             # As upstream, a Secret that has pulled the image may use it after its content has changed.
             if by_name and may_note:
                 return Finding(True, Access(secret))
-    return Finding(False)
+    # All logins of a pod that come by its service account are of one, whatever the audiences.
+    accounts = {one for login in logins for one in access_of(login).kubernetes_service_accounts}
+    return Finding(not accounts.isdisjoint(access.kubernetes_service_accounts))
 
 
 def access_of(login: Login | None) -> Access:
@@ -104,6 +107,9 @@ def access_of(login: Login | None) -> Access:
     if login is None or login.source is None:
         return Access(node_pods_accessible=True)
     source = login.source
+    if isinstance(source, AccountSource):
+        account = AccountAccess(source.namespace, source.name, source.uid)
+        return Access(kubernetes_service_accounts=(account,))
     return Access((SecretAccess(source.uid, source.namespace, source.name, login.hash),))
 
 

@@ -15,8 +15,8 @@ from typing import Protocol
 
 from kubelite.backoff import backoff_seconds
 from kubelite.grpc.status import GrpcError
+from kubelite.inotify import Inotify
 from kubelite.limits import PLUGINS
-from kubelite.node.inotify import Inotify
 from kubelite.node.plugins.channel import INFO_SECONDS, Channel, Connect
 from kubelite.node.plugins.messages import (
     GET_INFO,

@@ -527,3 +527,16 @@ def test_a_node_reads_the_certificates_of_kubelites_ingresses_and_of_no_others(
     assert not nodes.may("update", "secrets", "web-tls")
     nodes.lookup.remove(Ingress, "web", "shop")
     assert not may()
+
+
+def test_a_node_reads_the_certificates_of_gateways_while_they_are_served(nodes: Nodes) -> None:
+    assert not nodes.may("get", "secrets", "gate-tls", namespace="shop")
+    nodes.authorizer.serve(frozenset({("shop", "gate-tls")}), frozenset({("shop", "ca")}))
+    assert nodes.may("get", "configmaps", "ca", namespace="shop")
+    assert not nodes.may("get", "configmaps", "gate-tls", namespace="shop")
+    for verb in ("get", "list", "watch"):
+        assert nodes.may(verb, "secrets", "gate-tls", namespace="shop")
+    assert not nodes.may("get", "secrets", "gate-tls", namespace="bank")
+    assert not nodes.may("update", "secrets", "gate-tls", namespace="shop")
+    nodes.authorizer.serve(frozenset(), frozenset())
+    assert not nodes.may("get", "secrets", "gate-tls", namespace="shop")

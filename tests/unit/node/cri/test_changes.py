@@ -143,3 +143,20 @@ async def test_an_engine_whose_events_are_switched_off_is_listed(
     async with engine(tmp_path, {cri.CONTAINER_EVENTS: silent}) as calls:
         found = await first(calls, Lists({"c": cri.RUNNING}, {"c": cri.EXITED}), 2)
     assert found == [None, Change("c", "changed")]
+
+
+async def test_an_engine_that_restarts_between_two_lists_ends_it(tmp_path: Path) -> None:
+    """What it lost with its restart, such as images, no list of containers shows."""
+    server = GrpcServer(tmp_path / "engine.sock", {})
+    await server.start()
+    calls = EngineCalls(tmp_path / "engine.sock")
+    async with aclosing(changes(calls, Lists({"c": cri.RUNNING}))) as stream:
+        assert await anext(stream) is None
+        await server.stop()
+        server = GrpcServer(tmp_path / "engine.sock", {})
+        await server.start()
+        async with asyncio.timeout(10):
+            with pytest.raises(EngineUnavailable, match="restarted"):
+                await anext(stream)
+    await calls.close()
+    await server.stop()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kubelite.clock import SystemClock
 from kubelite.node.cri import messages as cri
 from kubelite.node.cri.image_programs import targets_in
 from kubelite.node.cri.images import EngineImages
@@ -71,7 +72,7 @@ async def load(folder: Path, engine: Engine) -> None:
     async def name() -> str:
         return "containerd"
 
-    images = EngineImages(engine, folder / "socket", name)  # type: ignore[arg-type]  # stands in for the calls
+    images = EngineImages(engine, folder / "socket", name, SystemClock())  # type: ignore[arg-type]  # stands in for the calls
     await images.load(folder / "image.tar")
 
 

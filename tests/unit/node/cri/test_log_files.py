@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kubelite.inotify import Inotify
 from kubelite.node.cri import log_cursor, log_folder
 from kubelite.node.cri.log_files import read_log
 from kubelite.node.cri.log_folder import log_path, rotated
-from kubelite.node.inotify import Inotify
 from kubelite.node.runtime import LogEntry, LogQuery, RuntimeFailure
 
 START = datetime(2026, 5, 1, 10, tzinfo=UTC)

@@ -11,10 +11,10 @@ import msgspec
 import pytest
 
 from kubelite.clock import SystemClock
+from kubelite.inotify import Inotify
 from kubelite.node.cri import log_rotation
 from kubelite.node.cri.log_files import read_log
 from kubelite.node.cri.log_rotation import RotatedLogs, seconds_to_next_check
-from kubelite.node.inotify import Inotify
 from kubelite.node.log_links import log_file
 from kubelite.node.log_policy import LogPolicy
 from kubelite.node.runtime import (

@@ -8,8 +8,11 @@ import pytest
 
 from kubelite.limits import CREDENTIAL_CONFIG
 from kubelite.node.images.credential_config import (
+    CONFIG_VERSIONS,
+    REQUEST_VERSIONS,
     CredentialConfigInvalid,
     CredentialProvider,
+    TokenAttributes,
     read_credential_providers,
 )
 
@@ -92,6 +95,26 @@ def test_both_settings_are_needed(programs: Path) -> None:
         read_credential_providers(str(programs), str(programs))
 
 
+TOLD = {
+    "serviceAccountTokenAudience": "registry",
+    "cacheType": "Token",
+    "requireServiceAccount": True,
+}
+
+
+def told(**changed: Any) -> Any:
+    return config({**NAMED, "tokenAttributes": {**TOLD, **changed}})
+
+
+def test_what_a_program_is_told_of_accounts(programs: Path) -> None:
+    [one] = read(programs, told(requiredServiceAccountAnnotationKeys=["Example.com/Role"]))
+    assert one.token == TokenAttributes("registry", True, True, ("Example.com/Role",))
+    [one] = read(programs, told(cacheType="ServiceAccount", requireServiceAccount=False))
+    assert one.token == TokenAttributes("registry", False, False)
+    [one] = read(programs, config(NAMED))
+    assert one.token is None
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -114,7 +137,47 @@ def test_both_settings_are_needed(programs: Path) -> None:
         (config({**NAMED, "defaultCacheDuration": None}), "defaultCacheDuration: Required value"),
         (config({**NAMED, "defaultCacheDuration": "-1s"}), "must be greater than or equal to 0"),
         (config({**NAMED, "defaultCacheDuration": "day"}), "time: invalid duration"),
-        (config({**NAMED, "tokenAttributes": {}}), "tokenAttributes is not supported"),
+        (
+            told(serviceAccountTokenAudience=""),
+            "tokenAttributes.serviceAccountTokenAudience: Required value",
+        ),
+        (told(requireServiceAccount=None), "tokenAttributes.requireServiceAccount: Required value"),
+        (
+            told(requireServiceAccount=False, requiredServiceAccountAnnotationKeys=["a"]),
+            "requireServiceAccount cannot be false when requiredServiceAccountAnnotationKeys is set",
+        ),
+        (
+            told(requiredServiceAccountAnnotationKeys=["a", "a"]),
+            'tokenAttributes.requiredServiceAccountAnnotationKeys: Duplicate value: "a"',
+        ),
+        (
+            told(optionalServiceAccountAnnotationKeys=["A b"]),
+            'tokenAttributes.optionalServiceAccountAnnotationKeys: Invalid value: "A b": ',
+        ),
+        (
+            told(
+                requiredServiceAccountAnnotationKeys=["b", "a"],
+                optionalServiceAccountAnnotationKeys=["a"],
+            ),
+            'tokenAttributes: Invalid value: ["a"]: annotation keys cannot be both required and optional',
+        ),
+        (
+            told(cacheType=""),
+            "cacheType: Required value: cacheType is required to be set when tokenAttributes is specified. Supported",
+        ),
+        (
+            told(cacheType="Pod"),
+            'cacheType: Unsupported value: "Pod": supported values: "ServiceAccount", "Token"',
+        ),
+        (told(more=1), "unknown field `more`"),
+        (
+            config({**NAMED, "apiVersion": REQUEST_VERSIONS[1], "tokenAttributes": TOLD}),
+            "Forbidden: tokenAttributes is only supported for credentialprovider.kubelet.k8s.io/v1 API version",
+        ),
+        (
+            config({**NAMED, "tokenAttributes": TOLD}, apiVersion=CONFIG_VERSIONS[1]),
+            'unknown field "tokenAttributes"',
+        ),
         (config({**NAMED, "name": "none"}), "/bin/none did not exist"),
         (config({**NAMED, "name": "text"}), "/bin/text: permission denied"),
         (" " * (CREDENTIAL_CONFIG.value + 1), "is larger than"),

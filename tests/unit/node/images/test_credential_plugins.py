@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from kubelite.api.kinds.core.pods import Pod, PodSpec
+from kubelite.api.kinds.meta import ObjectMeta
 from kubelite.limits import CREDENTIAL_ANSWERS, PROGRAM_OUTPUT
 from kubelite.node.images import credential_plugins
-from kubelite.node.images.credential_config import CredentialProvider
+from kubelite.node.images.credential_config import CredentialProvider, TokenAttributes
 from kubelite.node.images.credential_plugins import CredentialPlugins
-from kubelite.node.images.logins import Login
+from kubelite.node.images.logins import AccountSource, Login
+from kubelite.node.images.pull_accounts import AccountUnavailable, PullAccount
 from kubelite.tasks import TaskSet
 
 V1 = "credentialprovider.kubelet.k8s.io/v1"
@@ -118,11 +121,13 @@ async def test_only_so_many_answers_are_kept(bed: Bed) -> None:
     (source,) = plugins._sources
     await plugins.logins("r.io/first")
     (kept,) = source._kept.values()
-    source._kept |= {f"r.io/{number}": kept for number in range(CREDENTIAL_ANSWERS.value - 1)}
+    source._kept |= {
+        (f"r.io/{number}", None): kept for number in range(CREDENTIAL_ANSWERS.value - 1)
+    }
     await plugins.logins("r.io/last")
     assert len(source._kept) == CREDENTIAL_ANSWERS.value
-    assert "r.io/first" not in source._kept
-    assert "r.io/last" in source._kept
+    assert ("r.io/first", None) not in source._kept
+    assert ("r.io/last", None) in source._kept
 
 
 async def test_equal_questions_at_once_are_one_also_if_one_asker_leaves(bed: Bed) -> None:
@@ -177,3 +182,94 @@ async def test_a_program_that_fails_gives_no_login(
     assert await bed.plugins(script).logins("r.io/a") == []
     (record,) = caplog.records
     assert reason in record.__dict__["reason"]
+
+
+class Accounts:
+    """The service accounts of pods, each with a token of its own; a pod "none" lacks a required annotation."""
+
+    def __init__(self) -> None:
+        self.failure = ""
+
+    async def of(self, pod: Pod, wanted: TokenAttributes) -> PullAccount | None:
+        if self.failure:
+            raise AccountUnavailable(self.failure)
+        if pod.metadata.name == "none":
+            return None
+        account = pod.spec.serviceAccountName
+        source = AccountSource(f"uid-{account}", pod.metadata.namespace, account)
+        return PullAccount(source, f"token-{pod.metadata.name}", (("role", wanted.audience),))
+
+
+def pod(name: str, account: str = "app") -> Pod:
+    meta = ObjectMeta(name=name, namespace="team", uid=name)
+    return Pod(metadata=meta, spec=PodSpec(serviceAccountName=account))
+
+
+def telling(bed: Bed, response: Any, *, by_token: bool = False, required: bool = True) -> Any:
+    token = TokenAttributes("registry", required, by_token)
+    plugins = bed.answering(response, token=token, cache_seconds=3600.0)
+    plugins._accounts = Accounts()  # type: ignore[assignment]  # stands in for those of the API
+    return plugins
+
+
+def sourced(account: str = "app") -> Login:
+    return Login("r.io", "user", SECRET, source=AccountSource(f"uid-{account}", "team", account))
+
+
+async def test_a_program_is_told_token_and_annotations_and_its_login_is_the_accounts(
+    bed: Bed,
+) -> None:
+    plugins = telling(bed, answer())
+    assert await plugins.logins("r.io/a", pod("one")) == [sourced()]
+    [question] = bed.questions()
+    assert question["serviceAccountToken"] == "token-one"
+    annotations: Any = question["serviceAccountAnnotations"]
+    assert annotations == {"role": "registry"}
+
+
+@pytest.mark.parametrize(("by_token", "asked"), [(False, 2), (True, 3)])
+async def test_answers_are_kept_for_the_account_or_for_the_token(
+    bed: Bed, by_token: bool, asked: int
+) -> None:
+    plugins = telling(bed, answer(cacheKeyType="Registry"), by_token=by_token)
+    assert await plugins.logins("r.io/a", pod("one")) == [sourced()]
+    assert await plugins.logins("r.io/b", pod("one")) == [sourced()]
+    assert await plugins.logins("r.io/a", pod("two")) == [sourced()]
+    assert await plugins.logins("r.io/a", pod("three", "other")) == [sourced("other")]
+    assert len(bed.questions()) == asked
+
+
+async def test_pods_without_an_account_are_asked_for_only_if_none_is_required(bed: Bed) -> None:
+    assert await telling(bed, answer()).logins("r.io/a", pod("static", "")) == []
+    assert bed.questions() == []
+    optional = telling(bed, answer(), required=False)
+    assert await optional.logins("r.io/a", pod("static", "")) == [NAMED]
+    assert "serviceAccountToken" not in bed.questions()[0]
+
+
+async def test_an_account_that_did_not_ask_for_it_gets_no_logins(bed: Bed) -> None:
+    assert await telling(bed, answer()).logins("r.io/a", pod("none")) == []
+    assert bed.questions() == []
+
+
+async def test_a_token_may_be_the_password_only_where_it_is_kept_for_itself(
+    bed: Bed, caplog: pytest.LogCaptureFixture
+) -> None:
+    echo = answer(auth={"r.io": {"username": "user", "password": "token-one"}})
+    assert await telling(bed, echo).logins("r.io/a", pod("one")) == []
+    assert "token-one" not in caplog.text
+    assert "service account cache type is not set to 'Token'" in str(caplog.records[0].__dict__)
+    [login] = await telling(bed, echo, by_token=True).logins("r.io/a", pod("one"))
+    assert login.password == "token-one"
+
+
+async def test_without_its_account_a_pod_has_no_logins_and_the_log_says_why(
+    bed: Bed, caplog: pytest.LogCaptureFixture
+) -> None:
+    plugins = telling(bed, answer())
+    plugins._accounts.failure = "failed to get service account token: no"
+    assert await plugins.logins("r.io/a", pod("one")) == []
+    assert await plugins.logins("elsewhere.io/a", pod("one")) == []
+    [record] = caplog.records
+    assert record.__dict__["reason"] == "failed to get service account token: no"
+    assert record.__dict__["pod"] == "team/one"

@@ -10,7 +10,7 @@ import pytest
 
 from kubelite.clock import SetClock
 from kubelite.limits import PULL_RECORD, PULL_RECORDS
-from kubelite.node.images.records import Access, PullRecords, SecretAccess, merge
+from kubelite.node.images.records import Access, AccountAccess, PullRecords, SecretAccess, merge
 from kubelite.node.runtime import Image
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -55,6 +55,28 @@ def test_a_pull_is_recorded_in_the_kubelets_form(tmp_path: Path) -> None:
                 }
             },
         }
+
+    asyncio.run(main())
+
+
+def test_accounts_are_recorded_in_the_kubelets_form_beside_secrets(tmp_path: Path) -> None:
+    async def main() -> None:
+        records = _records(tmp_path)
+        await records.add("r.io/a", "sha256:1", Access((SECRET,)))
+        for uid in ("2", "1", "2"):
+            access = Access(kubernetes_service_accounts=(AccountAccess("team", "app", uid),))
+            await records.add("r.io/a", "sha256:1", access)
+        [file] = (tmp_path / "pulled").iterdir()
+        mapping = json.loads(file.read_text())["credentialMapping"]["r.io/a"]
+        account = {"namespace": "team", "name": "app"}
+        assert mapping["kubernetesServiceAccounts"] == [
+            {**account, "uid": "1"},
+            {**account, "uid": "2"},
+        ]
+        assert len(mapping["kubernetesSecrets"]) == 1
+        again = _records(tmp_path)
+        await again.load(())
+        assert again.record("sha256:1") == records.record("sha256:1")
 
     asyncio.run(main())
 

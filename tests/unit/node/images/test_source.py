@@ -23,7 +23,7 @@ from kubelite.node.images.pull_secrets import PullSecrets
 from kubelite.node.images.records import PullRecords
 from kubelite.node.images.registries import Registries, parse_registries
 from kubelite.node.images.settings import ImageSettings
-from kubelite.node.images.source import ImageSource
+from kubelite.node.images.source import ImageSource, plugins_of
 from kubelite.node.images.verification import NEVER, Verification
 from kubelite.node.observed import ImageState
 from kubelite.node.pod_config import PodConfig
@@ -70,9 +70,17 @@ class Bed:
         )
         self.tasks = TaskSet()
         self.records = PullRecords(self.clock)
-        self.secrets = PullSecrets(PodConfig(self.client), self.events)
+        reads = PodConfig(self.client)
+        self.secrets = PullSecrets(reads, self.events)
         self.source = ImageSource(
-            self.engine, self.clock, self.events, self.tasks, self.secrets, self.records, settings
+            self.engine,
+            self.clock,
+            self.events,
+            self.tasks,
+            self.secrets,
+            self.records,
+            settings,
+            plugins_of(settings, self.tasks, reads, self.client, self.clock),
         )
 
     async def secret(self, name: str, logins: dict[str, str], namespace: str = "default") -> None:

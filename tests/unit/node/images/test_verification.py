@@ -2,14 +2,21 @@
 
 import pytest
 
-from kubelite.node.images.logins import Login, SecretSource
-from kubelite.node.images.records import API_VERSION, Access, PulledRecord, SecretAccess
+from kubelite.node.images.logins import AccountSource, Login, SecretSource
+from kubelite.node.images.records import (
+    API_VERSION,
+    Access,
+    AccountAccess,
+    PulledRecord,
+    SecretAccess,
+)
 from kubelite.node.images.verification import (
     ALLOWLISTED,
     ALWAYS,
     NEVER,
     NOTED_SECRETS_MAX,
     PRELOADED,
+    Finding,
     Verification,
     access_known,
     access_of,
@@ -91,6 +98,19 @@ def test_a_full_record_is_not_added_to() -> None:
 
 def test_a_login_of_the_node_or_none_lets_all_pods_use_it() -> None:
     assert access_of(None) == access_of(Login("r.io", "node")) == Access(node_pods_accessible=True)
+
+
+def test_an_account_that_pulled_an_image_may_use_it_and_no_other_account() -> None:
+    mine = Login("r.io", "u", "p1", source=AccountSource("1", "team", "app"))
+    again = Login("r.io", "u", "p2", source=AccountSource("1", "team", "app"))
+    made_anew = Login("r.io", "u", "p1", source=AccountSource("2", "team", "app"))
+    access = access_of(mine)
+    assert access == Access(kubernetes_service_accounts=(AccountAccess("team", "app", "1"),))
+    record = _record(access)
+    assert access_known(record, "r.io/a") is None
+    assert find_access(record, "r.io/a", [STRANGER, again]) == Finding(True)
+    assert not find_access(record, "r.io/a", [made_anew]).is_allowed
+    assert not find_access(_record(access_of(OWN)), "r.io/a", [mine]).is_allowed
 
 
 def test_a_hash_of_nothing_matches_nothing() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubelite.node.inotify import Inotify, events_in
+from kubelite.inotify import Inotify, events_in
 from kubelite.node.untrusted_files import opened_folder
 
 

@@ -1,16 +1,19 @@
 """Follows the names in a folder of the host.
 
-A file that is being written is unsettled until its writer closes it: its content is not to be read before.
+A file that is being written is unsettled until its writer closes it: its content is not to be read before. The watch
+tells of writes that it has seen, `is_being_written` of those that began before it.
 """
 
+import errno
+import fcntl
 import os
+import signal
 import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from kubelite.limits import UNSETTLED_FILES
-from kubelite.node.inotify import (
+from kubelite.inotify import (
     ANY_CHANGE,
     ATTRIB,
     CLOSE_WRITE,
@@ -26,6 +29,7 @@ from kubelite.node.inotify import (
     OVERFLOW,
     InotifyReader,
 )
+from kubelite.limits import UNSETTLED_FILES
 
 
 class FolderWatch(InotifyReader):
@@ -83,3 +87,15 @@ class FolderWatch(InotifyReader):
             state = (self._folder / name).lstat()
             return stat.S_ISREG(state.st_mode) and state.st_nlink == 1
         return False
+
+
+def is_being_written(file: int) -> bool:
+    """Return whether a file is open for writing: then the kernel gives nobody a lease to read it. Source: fcntl(2)."""
+    try:
+        # Who opens the file for writing at this moment sends a signal; this one does nothing by default.
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN  # else: of another user, or a file system without leases
+    fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
