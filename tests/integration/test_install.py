@@ -78,7 +78,9 @@ def test_a_service_from_its_installation_to_its_end(host: BootedHost) -> None:
     host.run(sys.executable, str(EXAMPLE / "image.py"), f"{images}/hello.tar")
     host.run("kubelite", "install", "server", f"--node-ip={ADDRESS}", "--tls-san=other.example")
     host.run(*KUBECTL, "apply", "-f", str(EXAMPLE))
-    pods = wait_for(lambda: found if len(found := _pods(host)) > 1 else None, "pods", 90)
+    host.run(*KUBECTL, "rollout", "status", "deployment/hello", "--timeout=90s")
+    pods = _pods(host)
+    assert pods
     server = _server(host)
 
     told = host.run("/opt/second/bin/kubelite", "install", "server")
@@ -88,7 +90,17 @@ def test_a_service_from_its_installation_to_its_end(host: BootedHost) -> None:
     assert "ExecStart=/opt/second/bin/kubelite server" in unit
     assert "--tls-san=other.example" in unit
     assert "condition met" in host.run(*KUBECTL, "wait", "--for=condition=Ready", "nodes", "--all")
-    assert _pods(host) == pods
+    # A probe must succeed again before the node calls a container ready; one that was restarted never comes back here.
+    wait_for(
+        lambda: _pods(host) == pods,
+        "pods as before",
+        30,
+        lambda: (
+            f"{pods} {host.run(*KUBECTL, 'get', 'pods', '-o', 'wide')} {host.run('journalctl', '-u', 'kubelite', '--no-pager')}"[
+                -9000:
+            ]
+        ),
+    )
 
     told = host.run("/opt/second/bin/kubelite", "uninstall", "--yes")
     assert "left the program, /opt/second/bin/kubelite" in told
