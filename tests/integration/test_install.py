@@ -95,11 +95,7 @@ def test_a_service_from_its_installation_to_its_end(host: BootedHost) -> None:
         lambda: _pods(host) == pods,
         "pods as before",
         30,
-        lambda: (
-            f"{pods} {host.run(*KUBECTL, 'get', 'pods', '-o', 'wide')} {host.run('journalctl', '-u', 'kubelite', '--no-pager')}"[
-                -9000:
-            ]
-        ),
+        lambda: f"{pods} {_pods(host)} {host.run('journalctl', '--unit=kubelite', '--lines=40')}",
     )
 
     told = host.run("/opt/second/bin/kubelite", "uninstall", "--yes")
