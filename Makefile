@@ -30,9 +30,10 @@ $(VENV)/.run: requirements/run.txt pyproject.toml | system
 	@$(BIN)/python -m compileall -q src
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt requirements/clients.txt $(VENV)/.run
+$(VENV)/.dev: requirements/dev.txt requirements/clients.txt requirements/dist.txt $(VENV)/.run
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements/clients.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dist.txt
 	@touch $@
 
 .PHONY: run
@@ -99,11 +100,25 @@ conformance: SYSTEM = tests
 conformance: system $(VENV)/.dev ## Run Kubernetes' conformance suite on two nodes (PROGRAMS=folder IMAGES=archive OUT=folder ENGINE=docker)
 	@PYTHONPATH=src:tests $(BIN)/python -m conformance --engine $(ENGINE) $(PROGRAMS) $(IMAGES) $(OUT)
 
+.PHONY: dist
+dist: $(VENV)/.dev ## Build wheel, sdist, zip application and single-file program into dist/ (FORMS="wheel zip")
+	@$(BIN)/python packaging/build.py dist $(FORMS)
+
+.PHONY: dist-test
+dist-test: SYSTEM = tests
+dist-test: system dist ## Build them and try each on a host that systemd has booted
+	@DIST_FOLDER=dist $(RUN)pytest -q tests/integration/test_artefacts.py tests/integration/test_install.py
+
+.PHONY: image
+image: $(VENV)/.dev ## Build the container image of the control plane, without a network (ENGINE=docker)
+	@$(BIN)/python packaging/image.py build/image
+	@$(ENGINE) build --network=none --tag kubelite build/image
+
 .PHONY: size
 size: ## Lines per package, and the longest files and functions
 	@$(PYTHON) scripts/size.py
 
 .PHONY: clean
 clean: ## Remove what the build made (no cluster state)
-	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis bench-*.json
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis bench-*.json
 	find . -name __pycache__ -prune -exec rm -rf {} +

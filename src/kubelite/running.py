@@ -13,6 +13,7 @@ from typing import Any
 
 from kubelite import collector
 from kubelite.prerequisites import CannotStart, ServerFailed
+from kubelite.service_manager import service_manager
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ async def until_stopped(
     """
     told_to_stop = asyncio.Event()
     failures: list[str] = []
+    manager = service_manager(os.environ)
     loop = asyncio.get_running_loop()
 
     def fail(reason: str) -> None:
@@ -49,9 +51,11 @@ async def until_stopped(
             await starting
             collector.resume()
             greet()
+            manager.ready()
             collector.give_back_soon()
         await stopping
         log.info("stopping")
+        manager.stopping()
         loop.call_later(STOP_SECONDS, _give_up)
     if failures:
         raise ServerFailed(failures[0])

@@ -34,6 +34,10 @@ STORAGE = "storage"  # the default folder of a node's volumes; another one is ou
 ENGINE_START_SECONDS = 30.0
 AGAIN = "mend that, and run reset again"
 KUBECONFIG_BYTES_MAX = 1 << 20
+# Each engine makes them wherever it is told to have its files, and makes them again when it needs them.
+SHARED_RUN = tuple(
+    Path("/run", name) for name in ("containerd/s", "containerd", "docker/plugins", "docker")
+)
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -74,6 +78,16 @@ def plan_removal(config: Config) -> Removal:
     """Return what `reset` would remove; nothing is changed. Raises Refused, as `reset` does."""
     with _held(config):
         return _plan(config)
+
+
+def foresee_removal(config: Config) -> Removal:
+    """Return what `reset` would remove once the server has stopped. Raises Refused."""
+    return _plan(config)
+
+
+def has_data(config: Config) -> bool:
+    """Return whether a server or an agent has run on a data folder."""
+    return config.store_dir.exists() or AgentFiles(config.agent_dir).has_joined
 
 
 @contextlib.contextmanager
@@ -331,6 +345,7 @@ async def _empty(
             await stop_engine(program)
             await asyncio.to_thread(program.end_remains)
             await asyncio.to_thread(_remove_run, program.run)
+            await asyncio.to_thread(_remove_empty, SHARED_RUN)
 
 
 async def _empty_own_engine(
@@ -392,6 +407,12 @@ def _remove_run(folder: Path) -> None:
         remove_path(folder)
     with contextlib.suppress(OSError):
         folder.parent.rmdir()
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _unmount_below(folder: Path) -> None:

@@ -43,3 +43,18 @@ def test_processes_are_started_in_one_place() -> None:
     ]
     assert not found
     assert list(_starts(ast.parse(HOME.read_text())))  # the search finds what there is
+
+
+def test_one_module_knows_how_a_module_of_ours_is_run() -> None:
+    """A zip application's interpreter does not find the package, and a single file is its own interpreter."""
+    allowed = {
+        "own_programs.py",
+        "installing/program.py",  # says where the interpreter lies
+        "node/cni/plugin.py",  # a file that needs no package; a single file runs files as well
+    }
+    found = {
+        str(path.relative_to(SOURCE))
+        for path in SOURCE.rglob("*.py")
+        if "sys.executable" in path.read_text()
+    }
+    assert found == allowed

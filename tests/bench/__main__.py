@@ -12,6 +12,7 @@ from bench import (
     api,
     cluster,
     custom,
+    dist,
     expensive,
     ingress,
     load,
@@ -38,6 +39,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Figure]]] = {
     "pods": pods.measure,
     "net": net.measure,
     "cluster": cluster.measure,
+    "dist": dist.measure,
 }
 
 

@@ -15,8 +15,6 @@ CODE = re.compile(r"`([^`]+)`")
 CALL = re.compile(r"(?:^|[\s(|;&=])kubelite((?:\s+[^\s`]+)+)")
 FLAG = re.compile(r"--[a-z][a-z0-9-]+")
 WORD = re.compile(r"[a-z][a-z-]*")
-# Told of in the documentation, and perhaps not here yet.
-AHEAD = {"cluster", "install", "uninstall", "completion"}
 
 
 def calls(text: str) -> Iterator[str]:
@@ -40,7 +38,7 @@ def problem(call: str) -> str:
             break
         found = command.commands.get(word)
         if found is None:
-            if index == 0 and (word in AHEAD or not WORD.fullmatch(word)):
+            if index == 0 and not WORD.fullmatch(word):
                 return ""
             if word.startswith("-"):
                 break

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 
 from kubelite.api.machinery.cron import parse_cron
@@ -11,13 +10,14 @@ from kubelite.clock import Clock
 from kubelite.config import Config
 from kubelite.limits import SNAPSHOT_SECONDS
 from kubelite.metrics import REGISTRY
+from kubelite.own_programs import own_program
 from kubelite.spawn import ProgramFailed, run_program
 
 log = logging.getLogger(__name__)
 
 # A clock that is set while we wait must not make us late for long.
 WAIT_SECONDS_MAX = 3600.0
-PROGRAM = (sys.executable, "-P", "-m", "kubelite", "snapshot", "save", "--scheduled")
+PROGRAM = (*own_program("kubelite.__main__"), "snapshot", "save", "--scheduled")
 taken = REGISTRY.counter(
     "kubelite_snapshots_total", "Scheduled snapshots, by how they ended.", ("result",)
 )

@@ -13,7 +13,9 @@ from kubelite import __version__
 from kubelite.cli.certificates import certificate, secrets_encrypt
 from kubelite.cli.cluster import cluster
 from kubelite.cli.common import data_dir_option
+from kubelite.cli.completion import completion
 from kubelite.cli.doctor import doctor
+from kubelite.cli.install import install, uninstall
 from kubelite.cli.kubeconfig import kubeconfig, kubectl
 from kubelite.cli.removal import reset
 from kubelite.cli.running import agent, server
@@ -67,5 +69,8 @@ for _command in (
     kubeconfig,
     kubectl,
     cluster,
+    install,
+    uninstall,
+    completion,
 ):
     main.add_command(_command)

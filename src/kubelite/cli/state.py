@@ -15,6 +15,7 @@ from kubelite.cli.common import (
     reporting,
     setting_options,
 )
+from kubelite.cli.completion import snapshots as snapshot_names
 from kubelite.config import Config
 from kubelite.snapshot_config import SnapshotConfig
 from kubelite.terminal import STDERR, in_line
@@ -123,7 +124,7 @@ def snapshot_prune(*, in_bucket: bool, **flags: Any) -> None:
 
 
 @snapshot.command("restore")
-@click.argument("name")
+@click.argument("name", shell_complete=snapshot_names)
 @click.option("--s3", "from_bucket", is_flag=True, help="Take it from the bucket")
 @_settings
 @json_option

@@ -8,7 +8,6 @@ bridge, of rules and of control groups.
 import contextlib
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -50,6 +49,7 @@ from kubelite.clusters.state import (
     wait_for_end,
 )
 from kubelite.node.untrusted_files import remove_path
+from kubelite.own_programs import own_program
 from kubelite.spawn import start_detached
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ STOP_SECONDS = 20.0
 SOON_SECONDS = 10.0  # of what takes milliseconds
 LOOK_SECONDS = 0.002
 LOG_CHARACTERS = 2000
-PROGRAM = (sys.executable, "-P", "-m")
 
 
 class ClusterFailed(Exception):
@@ -406,7 +405,7 @@ def _begin(folder: Folder, plan: Plan, short: str, held: contextlib.ExitStack) -
     """Start the server or an agent, in a host of its own if it is a real node; return its process."""
     own = folder.node(short)
     command = "server" if short == SERVER else "agent"
-    program = [*PROGRAM, "kubelite", command, "--config", str(own / "config.yaml")]
+    program = [*own_program("kubelite"), command, "--config", str(own / "config.yaml")]
     (own / "admin.yaml").unlink(missing_ok=True)  # it would be the one of the last start
     if not plan.nodes:
         pid = start_detached(program, folder.log(short))
@@ -499,7 +498,7 @@ def _new_token(folder: Folder) -> str:
 def _begin_ports(folder: Folder) -> None:
     folder.note(PORTS, None)
     log = folder.log(PORTS)
-    pid = start_detached([*PROGRAM, "kubelite.clusters.forward_program", str(folder.path)], log)
+    pid = start_detached([*own_program("kubelite.clusters.forward_program"), str(folder.path)], log)
     _until(lambda: folder.process(PORTS) is not None or process_of(pid) is None, "published ports")
     if folder.process(PORTS) is None:
         raise ClusterFailed(log.read_text()[-LOG_CHARACTERS:].strip().removeprefix("kubelite: "))

@@ -19,11 +19,14 @@ from msgspec import Struct
 
 from kubelite.api.auth.secret_files import write_file
 from kubelite.clusters.plan import NAME, SERVER, Plan
+from kubelite.own_programs import own_program
 
 PLAN_FILE = "cluster.json"
 PROCESS_FILE = "process.json"
 PLAN_BYTES_MAX = 1 << 20
-PROGRAMS = frozenset({b"kubelite", b"kubelite.clusters.forward_program"})
+# The module that a process runs is an argument of its own, or named in the line of code of a zip application.
+PROGRAMS = ("kubelite", "kubelite.clusters.forward_program")
+MARKS = frozenset(os.fsencode(own_program(one)[-1]) for one in PROGRAMS)
 STARTED = (
     19  # of the fields of /proc/PID/stat after the name: when it began, in ticks since the boot
 )
@@ -212,6 +215,6 @@ def marked(paths: Collection[str]) -> list[Process]:
         if entry.name.isdecimal():
             with contextlib.suppress(OSError):
                 arguments = set(Path(entry.path, "cmdline").read_bytes().split(b"\0"))
-                if marks & arguments and PROGRAMS & arguments:
+                if marks & arguments and MARKS & arguments:
                     found.append(process_of(int(entry.name)))
     return [process for process in found if process is not None]

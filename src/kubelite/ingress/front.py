@@ -9,7 +9,6 @@ import errno
 import logging
 import os
 import socket
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -34,6 +33,7 @@ from kubelite.ingress.messages import (
     receive,
 )
 from kubelite.ingress.routes import Route, Scope
+from kubelite.own_programs import own_program
 from kubelite.spawn import Companion
 from kubelite.tasks import TaskSet
 
@@ -227,7 +227,7 @@ class Front:
             stack.callback(theirs.close)
             handing, handed = socket.socketpair(type=socket.SOCK_SEQPACKET)
             stack.callback(handed.close)
-            arguments = [sys.executable, "-m", "kubelite.ingress.process"]
+            arguments = [*own_program("kubelite.ingress.process")]
             arguments += ["--parent", str(theirs.fileno()), "--sockets", str(handed.fileno())]
             arguments += ["--https-port", str(self.ports.get("https", 443))]
             descriptors = [theirs.fileno(), handed.fileno()]

@@ -5,7 +5,6 @@ more. So a process of its own does it, for the seconds in which a machine joins 
 the names of key files and reads and writes them itself: no key leaves it.
 """
 
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,10 +14,10 @@ from typing import Final, Protocol
 import msgspec
 from msgspec import Struct
 
+from kubelite.own_programs import own_program
 from kubelite.spawn import Conversation, ProgramFailed
 
-# -P: not from the working directory, which may be anybody's.
-PROGRAM: Final = (sys.executable, "-P", "-m", "kubelite.joining.key_program")
+PROGRAM: Final = own_program("kubelite.joining.key_program")
 ANSWER_SECONDS = 30.0  # a start on a busy machine takes a second
 
 
