@@ -32,7 +32,6 @@ from kubelite.api.auth.signing import CertificateSigner, read_request
 from kubelite.api.auth.tls import trust_in_handshakes
 from kubelite.api.auth.x509 import ClientCertificates
 from kubelite.api.client.events import EventRecorder
-from kubelite.api.client.protocol import Client
 from kubelite.api.http.app import APIServer
 from kubelite.api.http.assembly import assemble
 from kubelite.api.http.delegation import APIServiceProbe, Delegation, ShownCertificate
@@ -43,13 +42,11 @@ from kubelite.api.http.webhooks import Webhooks
 from kubelite.api.registry.bootstrap import CALLER
 from kubelite.api.registry.expiry import EventExpiry
 from kubelite.clock import Clock, SystemClock
+from kubelite.composition import Composition, node_client
 from kubelite.config import INGRESS, METRICS_SERVER, SERVICE_LB, Config
-from kubelite.control import CONTROLLERS
 from kubelite.control.options import IngressOptions, LoadBalancing, Options
-from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.load import loads_of
 from kubelite.control.scheduler.requests import Amounts
-from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane
 from kubelite.doctor import start as examination
 from kubelite.net.host_addresses import HostAddresses, HostView
@@ -233,12 +230,7 @@ def _simulated_nodes(config: Config, plane: ControlPlane) -> "Fleet | None":
             f"cannot simulate node {config.name_of_node}: this server's own node has the name; see --node-name"
         )
 
-    def client_of(name: str) -> Client:
-        return plane.client(
-            Caller(f"system:node:{name}", ("system:nodes", AUTHENTICATED)), "kubelet"
-        )
-
-    every = plane.client(CALLER, "kubelet")
+    client_of, every = partial(node_client, plane), plane.client(CALLER, "kubelet")
     return Fleet(simulation, nodes, client_of, every, SystemClock(), SystemRandomness())
 
 
@@ -300,7 +292,6 @@ async def _start_control(
     port: int,
 ) -> None:
     clock, randomness = SystemClock(), SystemRandomness()
-    mirrors = plane.client(Caller("system:kube-controller-manager"), "kube-controller-manager")
     options = Options(
         cluster_cidrs=tuple(map(ip_network, config.cluster_cidrs)),
         node_prefix_v4=config.node_prefixes[4],
@@ -320,32 +311,15 @@ async def _start_control(
             INGRESS not in config.disabled, (config.ingress_http_port, config.ingress_https_port)
         ),
     )
-    await parts.start(
-        "controller-manager",
-        lambda: Runtime(
-            CONTROLLERS,
-            client_for=plane.controller_client,
-            mirrors=mirrors,
-            clock=clock,
-            randomness=randomness,
-            offload=offload,
-            options=options,
-        ),
+    composition = Composition(
+        plane,
+        clock=clock,
+        randomness=randomness,
+        offload=offload,
+        options=options,
+        read_loads=partial(_node_loads, plane) if config.scheduler_load_aware else None,
     )
-    if config.disable_scheduler:
-        return
-    scheduling = plane.client(Caller("system:kube-scheduler"), "kube-scheduler")
-    await parts.start(
-        "scheduler",
-        lambda: Scheduler(
-            client=scheduling,
-            mirrors=scheduling,
-            clock=clock,
-            randomness=randomness,
-            offload=offload,
-            read_loads=partial(_node_loads, plane) if config.scheduler_load_aware else None,
-        ),
-    )
+    await composition.start(parts, schedules=not config.disable_scheduler)
 
 
 async def _node_loads(plane: ControlPlane) -> Mapping[str, Amounts]:
@@ -398,14 +372,14 @@ async def _start_worker(
     # These imports take half of the start-up time and only a node needs them, so they are made here.
     from kubelite.worker import Identities, Worker, node_failures
 
-    node = Caller(f"system:node:{config.name_of_node}", ("system:nodes", AUTHENTICATED))
+    kubelet = node_client(plane, config.name_of_node)
     network = Caller("system:kube-proxy", (AUTHENTICATED,))
 
     def make() -> Worker:
         worker = Worker(
             config,
             config.cluster,
-            Identities(plane.client(node, "kubelet"), plane.client(network, "kube-proxy")),
+            Identities(kubelet, plane.client(network, "kube-proxy")),
             addresses=host.view.node_addresses,
             tls=pki.server_context(identities.KUBELET_SERVING),
             clock=SystemClock(),

@@ -16,8 +16,6 @@ SOURCE = Path(__file__).parents[2] / "src" / "kubelite"
 EXEMPT = {
     "FixedLookup": "the lookup of tests: a store's worth of objects without a store",
     "GroupResource": "a type of the API: found among all subclasses",
-    "MemoryEngine": "the store of simulations and tests",
-    "SeededRandomness": "the randomness of simulations and tests",
     "SetClock": "the clock of tests",
     "all_records": "a control of simulated containers",
     "at_once": "how tests run a decision of the scheduler in one go",
@@ -33,6 +31,7 @@ EXEMPT = {
     "error_received": "asyncio calls it",
     "first_address": "the address that tests give the API's own Service",
     "forbid_image": "a control of simulated nodes",
+    "fresh_cluster": "pytest finds it by the plugin",
     "front_proxy_ca_pem": "what an aggregated server trusts; aggregation comes later",
     "get_buffer": "asyncio calls it",
     "go_away": "a control of simulated nodes",

@@ -14,10 +14,9 @@ from kubelite.api.client.local import LocalClient
 from kubelite.api.client.mirrors import Mirrors
 from kubelite.api.kinds.model import Kind
 from kubelite.api.registry.hooks import Hooks
+from kubelite.composition import Composition, node_client
 from kubelite.config import Config
-from kubelite.control import CONTROLLERS
 from kubelite.control.options import Options
-from kubelite.control.runtime import Runtime
 from kubelite.control.scheduler.scheduler import Scheduler
 from kubelite.control_plane import ControlPlane
 from kubelite.node.simulated.network import AddressPool
@@ -158,17 +157,14 @@ class SimulatedCluster:
 
     async def reconnect(self, node: SimulatedNode) -> None:
         """Start a node's agent that was stopped."""
-        await node.start(self._client_of_node(node.name))
-
-    def _client_of_node(self, name: str) -> LocalClient:
-        return self.client_of(f"system:node:{name}", "system:nodes")
+        await node.start(node_client(self.plane, node.name))
 
     async def add_node(self, name: str) -> SimulatedNode:
         """Let a node join."""
         self.joined += 1
         node = SimulatedNode(
             name,
-            self._client_of_node(name),
+            node_client(self.plane, name),
             self.clock,
             self.randomness,
             behaviour=self.behaviour,
@@ -231,20 +227,14 @@ class Process:
         )
         self.plane.delegated = delegated
         self._with_controllers = with_controllers
-        self.runtime = Runtime(
-            CONTROLLERS,
-            client_for=self.plane.controller_client,
-            mirrors=self.client_of("system:kube-controller-manager"),
+        self._composition = Composition(
+            self.plane,
             clock=clock,
-            offload=AtOnce(),
             randomness=randomness,
-            options=Options(
-                cluster_ca="PEM",
-                system=self.plane.system,
-                **options,
-            ),
+            offload=AtOnce(),
+            options=Options(cluster_ca="PEM", system=self.plane.system, **options),
         )
-        self._clock, self._randomness = clock, randomness
+        self.runtime = self._composition.controllers()
         self._scheduler: Scheduler | None = None
 
     @property
@@ -257,7 +247,7 @@ class Process:
         return self.plane.client(Caller(user, (*groups, AUTHENTICATED)), user)
 
     async def start(self) -> None:
-        """Do as `server.py` does; a disk that refuses is tried again, as a supervisor does."""
+        """Start as a server does; a disk that refuses is tried again, as a supervisor does."""
         for _ in range(BOOT_SECONDS):
             await self.plane.bootstrap("10.0.0.1", 6443)
             if self.plane.is_set_up:
@@ -265,14 +255,7 @@ class Process:
             await asyncio.sleep(1)
         if self._with_controllers:
             await self.runtime.start()
-        client = self.client_of("system:kube-scheduler")
-        self._scheduler = Scheduler(
-            client=client,
-            mirrors=client,
-            clock=self._clock,
-            randomness=self._randomness,
-            offload=AtOnce(),
-        )
+        self._scheduler = self._composition.scheduler()
         await self._scheduler.start()
 
     async def stop(self) -> None:

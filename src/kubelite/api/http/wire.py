@@ -206,8 +206,8 @@ async def drain(request: web.BaseRequest) -> None:
 
 async def drained(transport: asyncio.Transport) -> None:
     """Wait until a transport is not paused. Raises Disconnected if the connection is lost."""
-    protocol: Any = transport.get_protocol()
-    if protocol is None:  # on uvloop a lost connection has no protocol
+    protocol = _protocol_of(transport)
+    if protocol is None:
         raise Disconnected
     try:
         await protocol._drain_helper()  # noqa: SLF001 - there is no other way to wait, nor in asyncio's streams
@@ -220,8 +220,16 @@ async def drained(transport: asyncio.Transport) -> None:
 
 def is_paused(transport: asyncio.Transport) -> bool:
     """Return whether a transport is paused: its write buffer is above the high-water mark."""
-    protocol: Any = transport.get_protocol()
+    protocol = _protocol_of(transport)
     return protocol is not None and bool(protocol._paused)  # noqa: SLF001 - as above
+
+
+def _protocol_of(transport: asyncio.Transport) -> Any:
+    """Return the protocol of a transport; None if the connection is lost, which TLS of asyncio tells by failing."""
+    try:
+        return transport.get_protocol()  # None on uvloop
+    except AttributeError:  # a transport that was closed twice
+        return None
 
 
 def chunk(data: bytes) -> bytes:

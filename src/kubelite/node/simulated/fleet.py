@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 # The addresses 198.18.0.0/15 are for benchmarks (RFC 2544): no machine of a network has one.
 NODES_OF_A_BLOCK = 250
+RENEW_SECONDS = 10.0
 
 FetchSummary = Callable[[str], Awaitable[bytes]]
 
@@ -43,8 +44,13 @@ class Fleet:
         client: Client,
         clock: Clock,
         randomness: Randomness,
+        *,
+        renew_seconds: float = RENEW_SECONDS,
     ) -> None:
-        """`client_of` returns the client of a node, `client` may read and delete nodes and pods."""
+        """`client_of` returns the client of a node, `client` may read and delete nodes and pods.
+
+        Nodes renew their leases each `renew_seconds`.
+        """
         self._plans = nodes
         self._rules = Rules(simulation)
         self._base = Behaviour(
@@ -54,18 +60,29 @@ class Fleet:
         self._client = client
         self._clock = clock
         self._randomness = randomness
+        self._renew_seconds = renew_seconds
         self._tasks = TaskSet()
         self._nodes: dict[str, SimulatedNode] = {}
+        self._pods: SharedPods | None = None
 
     async def start(self) -> None:
         """Start all nodes. Raises APIError."""
-        pods = SharedPods(self._client)
         await self._forget_others()
-        for plan in self._plans:
-            node = self._nodes[plan.name] = self._node(plan, pods)
+        await self.add(self._plans)
+
+    async def add(self, plans: Sequence[PlannedNode]) -> None:
+        """Start further nodes; each has a name and a number of its own."""
+        if self._pods is None:
+            self._pods = SharedPods(self._client)
+        for plan in plans:
+            node = self._nodes[plan.name] = self._node(plan, self._pods)
             await node.start()
             if plan.spec.lost is not None:
                 self._lose(node, plan.spec.lost)
+
+    def node(self, name: str) -> SimulatedNode | None:
+        """Return a node, None if it is not simulated."""
+        return self._nodes.get(name)
 
     async def stop(self) -> None:
         """Stop all nodes; what ran on them is gone, as after a power cut."""
@@ -115,6 +132,7 @@ class Fleet:
             address=f"198.{18 + block // 256}.{block % 256}.{number + 1}",
             labels={SIMULATED: "true", **plan.spec.labels},
             taints=plan.taints,
+            renew_seconds=self._renew_seconds,
             pods_limit=plan.spec.pods,
             pods=pods.node(plan.name),
         )

@@ -1,6 +1,16 @@
+import asyncio
+
 import pytest
 
-from kubelite.api.http.wire import SLICE_BYTES, Pieces, slices, whole
+from kubelite.api.http.wire import (
+    SLICE_BYTES,
+    Disconnected,
+    Pieces,
+    drained,
+    is_paused,
+    slices,
+    whole,
+)
 
 
 @pytest.mark.parametrize(
@@ -29,3 +39,16 @@ def test_bytes_are_cut_in_slices_without_a_copy() -> None:
     parts = list(slices(body))
     assert [len(part) for part in parts] == [SLICE_BYTES, SLICE_BYTES, 1]
     assert all(isinstance(part, memoryview) for part in parts)
+
+
+class ClosedTwice(asyncio.Transport):
+    """Fails as TLS of asyncio does after a second close."""
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        raise AttributeError("'NoneType' object has no attribute '_app_protocol'")
+
+
+async def test_a_lost_connection_is_not_paused_and_drains_nothing() -> None:
+    assert not is_paused(ClosedTwice())
+    with pytest.raises(Disconnected):
+        await drained(ClosedTwice())
