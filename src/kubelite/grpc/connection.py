@@ -15,6 +15,7 @@ from typing import Final, cast
 
 from kubelite.grpc import frames
 from kubelite.grpc.frames import ConnectionViolation, ErrorCode, pack_frame, pack_number
+from kubelite.grpc.header_blocks import HeaderBlock, HeaderBlocks
 from kubelite.grpc.hpack import Header, HeaderDecoder, HeadersTooLarge, MalformedHeaders
 from kubelite.grpc.status import Code, GrpcError
 from kubelite.limits import GRPC_HEADERS, GRPC_HELD, GRPC_REPLIES, Limit
@@ -23,7 +24,7 @@ from kubelite.serving.closing import close_within_bounds
 PREFIX = struct.Struct(">BL")  # of a message: whether it is compressed, its length
 STREAM_WINDOW_BYTES: Final = 1 << 20
 CONNECTION_CREDIT_BYTES: Final = 1 << 24
-CONTINUATIONS_MAX: Final = 64  # frames of one header block; empty ones cost their sender nothing
+CONTINUATIONS_MAX: Final = 64  # frames of one header block
 RESET_CODES = {
     ErrorCode.NO_ERROR: Code.INTERNAL,
     ErrorCode.REFUSED_STREAM: Code.UNAVAILABLE,
@@ -229,7 +230,7 @@ class Connection(asyncio.Protocol, ABC):
         self._initial_window = frames.WINDOW_BYTES
         self._uncredited_bytes = 0
         self._replies = 0
-        self._block: tuple[int, int, bytearray, int] | None = None  # stream, flags, bytes, frames
+        self._blocks = HeaderBlocks(GRPC_HEADERS, CONTINUATIONS_MAX)
 
     # What asyncio calls
 
@@ -350,8 +351,7 @@ class Connection(asyncio.Protocol, ABC):
     # Receiving
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if self._block is not None and (kind != frames.CONTINUATION or number != self._block[0]):
-            raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
+        self._blocks.check(kind, number)
         has_stream = kind in _OF_STREAMS
         if (has_stream and not number) or (not has_stream and number and kind in _OF_CONNECTIONS):
             raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "a frame is on the wrong stream")
@@ -359,9 +359,9 @@ class Connection(asyncio.Protocol, ABC):
             case frames.DATA:
                 self._take_data(flags, number, payload)
             case frames.HEADERS:
-                self._begin_block(flags, number, payload)
+                self._take_block(self._blocks.begin(flags, number, payload))
             case frames.CONTINUATION:
-                self._continue_block(flags, payload)
+                self._take_block(self._blocks.go_on(flags, payload))
             case frames.WINDOW_UPDATE:
                 self._take_window_update(number, frames.unpack_number(payload))
             case frames.RST_STREAM:
@@ -397,29 +397,10 @@ class Connection(asyncio.Protocol, ABC):
             raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "a frame is on an idle stream")
         return self.streams.get(number)
 
-    def _begin_block(self, flags: int, number: int, payload: bytes) -> None:
-        block = frames.without_padding(flags, payload)
-        if flags & frames.HAS_PRIORITY:
-            if len(block) < frames.FIXED_SIZES[frames.PRIORITY]:
-                raise ConnectionViolation(ErrorCode.FRAME_SIZE_ERROR, "HEADERS is cut off")
-            block = block[frames.FIXED_SIZES[frames.PRIORITY] :]
-        self._block = (number, flags, bytearray(), 0)
-        self._continue_block(flags, block)
-
-    def _continue_block(self, flags: int, payload: bytes) -> None:
-        if self._block is None:
-            raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "CONTINUATION has no HEADERS")
-        number, first_flags, block, count = self._block
-        block += payload
-        if len(block) > GRPC_HEADERS.value or count > CONTINUATIONS_MAX:
-            GRPC_HEADERS.reached()
-            raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "the headers are too large")
-        if not flags & frames.END_HEADERS:
-            self._block = (number, first_flags, block, count + 1)
-            return
-        self._block = None
-        headers = self._decoder.decode(bytes(block))
-        self._take_headers(number, headers, end=bool(first_flags & frames.END_STREAM))
+    def _take_block(self, block: HeaderBlock | None) -> None:
+        if block is not None:
+            headers = self._decoder.decode(block.data)
+            self._take_headers(block.number, headers, end=block.is_end)
 
     def _take_window_update(self, number: int, increment: int) -> None:
         if not number:

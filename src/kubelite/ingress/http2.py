@@ -13,6 +13,7 @@ from typing import Final, cast
 
 from kubelite.grpc import frames
 from kubelite.grpc.frames import ConnectionViolation, ErrorCode, pack_frame, pack_number
+from kubelite.grpc.header_blocks import HeaderBlock, HeaderBlocks
 from kubelite.grpc.hpack import (
     Header,
     HeaderDecoder,
@@ -107,7 +108,7 @@ class Http2(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._reader = frames.FrameReader()
         self._decoder = HeaderDecoder(headers_limit)
-        self._block: tuple[int, int, bytearray, int] | None = None  # stream, flags, bytes, frames
+        self._blocks = HeaderBlocks(self._headers_limit, CONTINUATIONS_MAX)
         self._block_since = 0.0
         self._pending: list[bytes] | None = None  # frames of this turn, written at once
         self._send_window = frames.WINDOW_BYTES
@@ -201,16 +202,17 @@ class Http2(asyncio.BufferedProtocol):
             self.write(b"".join(pending))
 
     def _take(self, kind: int, flags: int, number: int, payload: bytes) -> None:
-        if self._block is not None and (kind != frames.CONTINUATION or number != self._block[0]):
-            raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "a header block is interrupted")
+        self._blocks.check(kind, number)
         if (kind in _OF_STREAMS and not number) or (kind in _OF_CONNECTIONS and number):
             raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "a frame is on the wrong stream")
         if kind == frames.DATA:
             self._take_data(flags, number, payload)
         elif kind == frames.HEADERS:
-            self._begin_block(flags, number, payload)
+            if not flags & frames.END_HEADERS:
+                self._block_since = self.now()
+            self._take_block(self._blocks.begin(flags, number, payload))
         elif kind == frames.CONTINUATION:
-            self._continue_block(flags, payload)
+            self._take_block(self._blocks.go_on(flags, payload))
         else:
             self._control.spend(self.now())
             if kind == frames.WINDOW_UPDATE:
@@ -270,31 +272,10 @@ class Http2(asyncio.BufferedProtocol):
             stream.receive_window += stream.uncredited
             stream.uncredited = 0
 
-    def _begin_block(self, flags: int, number: int, payload: bytes) -> None:
-        block = frames.without_padding(flags, payload)
-        if flags & frames.HAS_PRIORITY:
-            if len(block) < frames.FIXED_SIZES[frames.PRIORITY]:
-                raise ConnectionViolation(ErrorCode.FRAME_SIZE_ERROR, "HEADERS is cut off")
-            block = block[frames.FIXED_SIZES[frames.PRIORITY] :]
-        self._block = (number, flags, bytearray(), 0)
-        if not flags & frames.END_HEADERS:
-            self._block_since = self.now()
-        self._continue_block(flags, block)
-
-    def _continue_block(self, flags: int, payload: bytes) -> None:
-        if self._block is None:
-            raise ConnectionViolation(ErrorCode.PROTOCOL_ERROR, "CONTINUATION has no HEADERS")
-        number, first_flags, block, count = self._block
-        block += payload
-        if len(block) > self._headers_limit.value or count > CONTINUATIONS_MAX:
-            self._headers_limit.reached()
-            raise ConnectionViolation(ErrorCode.ENHANCE_YOUR_CALM, "the headers are too large")
-        if not flags & frames.END_HEADERS:
-            self._block = (number, first_flags, block, count + 1)
-            return
-        self._block = None
-        fields = self._decoder.decode(bytes(block))
-        self.take_headers(number, fields, is_end=bool(first_flags & frames.END_STREAM))
+    def _take_block(self, block: HeaderBlock | None) -> None:
+        if block is not None:
+            fields = self._decoder.decode(block.data)
+            self.take_headers(block.number, fields, is_end=block.is_end)
 
     def _take_window_update(self, number: int, increment: int) -> None:
         if not number:

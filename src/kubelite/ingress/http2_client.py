@@ -349,7 +349,7 @@ class Http2Client(Http2):
     @property
     def deadline(self) -> float:
         """When something is late: the first of the streams, or the client with its next request."""
-        if self._block is not None:
+        if self._blocks.is_open:
             return self._block_since + INGRESS_HEAD_SECONDS.value
         soonest = [one.deadline for one in self.streams.values() if isinstance(one, ClientStream)]
         return min(soonest, default=self._idle_deadline)
@@ -357,7 +357,7 @@ class Http2Client(Http2):
     def late(self) -> None:
         """The deadline has passed."""
         now = self.now()
-        if self._block is not None or not self.streams:
+        if self._blocks.is_open or not self.streams:
             self.say_goaway()
             self.close()
             return
