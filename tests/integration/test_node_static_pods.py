@@ -52,7 +52,7 @@ async def node(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[R
         monkeypatch.setattr(Kubelet, "__init__", with_manifests)
         await real.start()
         yield real
-        for manifest in (real.folder / "manifests").iterdir():
+        for manifest in (real.folder / "manifests").glob("*"):
             manifest.unlink()
         await mirror_is_gone(real)
 
@@ -76,7 +76,9 @@ async def mirror_is_gone(node: RealNode) -> None:
 def write(node: RealNode, **fields: str) -> None:
     spec = {"containers": [container(**fields)], "terminationGracePeriodSeconds": 1}
     body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web"}, "spec": spec}
-    (node.folder / "manifests" / "web.yaml").write_bytes(msgspec.yaml.encode(body))
+    folder = node.folder / "manifests"
+    folder.mkdir(exist_ok=True)  # the node makes it too, soon after its start
+    (folder / "web.yaml").write_bytes(msgspec.yaml.encode(body))
 
 
 async def test_a_manifest_runs_changes_and_goes(node: RealNode) -> None:

@@ -25,7 +25,7 @@ from kubelite.grpc.method import Method
 from kubelite.grpc.protobuf import Malformed, Message, Unencodable, decode, encode
 from kubelite.grpc.status import Code, GrpcError, encode_message
 from kubelite.limits import GRPC_CALLS, GRPC_CONNECTIONS, GRPC_HEADERS, GRPC_REQUEST
-from kubelite.serving.unix_socket import listen_privately
+from kubelite.serving.unix_socket import listening
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class GrpcServer:
 
     async def start(self) -> None:
         """Begin to serve, in place of a socket that a killed process left. Raises OSError."""
-        listener = await asyncio.to_thread(listen_privately, self._socket, GRPC_CONNECTIONS.value)
+        listener = await listening(self._socket, GRPC_CONNECTIONS.value)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_unix_server(self._accepted, sock=listener)
 

@@ -1,6 +1,8 @@
 """Listens on Unix sockets that nobody else may open."""
 
+import asyncio
 import socket
+from contextlib import suppress
 from os import fchmod
 from pathlib import Path
 
@@ -22,3 +24,14 @@ def listen_privately(path: Path, backlog: int) -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+async def listening(path: Path, backlog: int) -> socket.socket:
+    """Do as `listen_privately` in a thread; a call that is cancelled leaves no socket. Raises OSError."""
+    made = asyncio.ensure_future(asyncio.to_thread(listen_privately, path, backlog))  # noqa: TID251 - awaited right here
+    try:
+        return await asyncio.shield(made)
+    except asyncio.CancelledError:
+        with suppress(OSError):
+            (await made).close()  # the thread goes on, and nobody else knows what it makes
+        raise

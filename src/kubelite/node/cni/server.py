@@ -15,7 +15,7 @@ from kubelite.node.cni import messages
 from kubelite.node.cni.messages import Call, CallRefused, encode_failure, encode_success
 from kubelite.node.network import HostPort, PodNetwork
 from kubelite.node.pod_memory import PodMemory
-from kubelite.serving.unix_socket import listen_privately
+from kubelite.serving.unix_socket import listening
 from kubelite.tasks import TaskSet
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ class PluginServer:
 
     async def start(self) -> None:
         """Begin to answer. Raises OSError."""
-        listener = await asyncio.to_thread(listen_privately, self._path, CNI_CALLS.value)
+        listener = await listening(self._path, CNI_CALLS.value)
         self._server = await asyncio.start_unix_server(self._connected, sock=listener)
 
     async def stop(self) -> None:
