@@ -130,7 +130,9 @@ def _run(path: Path, source: str, tests: Sequence[Path], output: Path) -> None:
 
         hypothesis.settings.register_profile("mutation", database=None, derandomize=True)
         hypothesis.settings.load_profile("mutation")
-        options = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestWarning"]
+        # Plain asserts: pytest would load the modules of a package with a plugin itself, this one among them.
+        options = ["-x", "-q", "--assert=plain", "-p", "no:cacheprovider"]
+        options += ["-W", "ignore::pytest.PytestWarning"]
         code = int(pytest.main([*options, *(str(test) for test in tests)]))
     finally:
         sys.stdout.flush()
