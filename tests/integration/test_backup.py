@@ -155,7 +155,9 @@ def test_agents_find_the_cluster_on_another_machine_and_their_pods_go_on(hosts: 
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     statuses = [pod["status"]["containerStatuses"][0] for pod in (before, after)]
     assert len({status["containerID"] for status in statuses}) == 1
-    said = there.kubectl(
-        "exec", "deployment/web", "--", "hostname"
-    )  # by the agent's tunnel to the new server
-    assert said.strip() == after["metadata"]["name"]
+    name = after["metadata"]["name"]
+    # By the agent's tunnel to the new server; the agent has to find its containers again first.
+    wait_for(
+        lambda: there.kubectl("exec", name, "--", "hostname", check=False).strip() == name,
+        "answer of the pod to exec",
+    )
