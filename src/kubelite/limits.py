@@ -2378,8 +2378,8 @@ BUCKET_UPLOAD = Limit(
     "bucket-upload",
     5 * 1024 * MIB,
     "bytes",
-    bounds="a snapshot that is put into a bucket",
-    beyond="it stays on this machine only, and the log says so",
+    bounds="a snapshot that is put into a bucket, or read from one",
+    beyond="it stays on this machine only, and the log says so; one that is larger there is not restored",
     reason="one request of S3 takes no more; a cluster of a million objects has a tenth",
 )
 BUCKET_ANSWER = Limit(

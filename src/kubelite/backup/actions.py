@@ -29,7 +29,6 @@ from kubelite.progress import SILENT, Progress, size_of
 from kubelite.store import snapshots
 from kubelite.store.lmdb_engine import StoreLocked, sync
 
-LOCK: Final = ".lock"
 WORK: Final = ".kubelite-work-"  # folders that a killed process may leave
 DEFAULT_PROFILE: Final = "default"
 _CERTIFICATE: Final = re.compile(
@@ -171,7 +170,7 @@ def restore(
     A sealed one also brings the cluster's keys onto a machine that has none, and the keys of its Secrets.
     """
     try:
-        with _restoring(config) as work:
+        with _work_folder(Path(config.data_dir)) as work:
             source = Path(name) if "/" in name else config.snapshots_dir / name
             if from_bucket:
                 source = work / "downloaded"
@@ -195,7 +194,7 @@ def restore(
     except (BucketFailed, snapshots.SnapshotFailed, StoreLocked, EncryptionFailed) as error:
         raise Refused(str(error)) from error
     except OSError as error:
-        raise Refused(f"cannot restore {name}: {error}; the former state is in place") from error
+        raise Refused(f"cannot restore {name}: {error}; see --data-dir") from error
 
 
 def _is_sealed(source: Path) -> bool:
@@ -307,30 +306,27 @@ def _files(config: Config) -> Sequence[str]:
 
 @contextmanager
 def _working(config: Config) -> Iterator[Path]:
-    """Yield a folder to work in, beside the snapshots; one process works at a time. Raises Refused."""
+    """Yield a folder to work in, beside the snapshots. Raises Refused."""
     folder = config.snapshots_dir
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with _work_folder(folder) as work:
+            yield work
     except OSError as error:
         raise Refused(f"cannot use {folder}: {error.strerror}; see --snapshot-dir") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        _remove_leftovers(folder)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=WORK) as work:
-            yield Path(work)
-    finally:
-        os.close(lock)
 
 
 @contextmanager
-def _restoring(config: Config) -> Iterator[Path]:
-    """Yield a folder to work in on the data folder's file system."""
-    data = Path(config.data_dir)
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _remove_leftovers(data)
-    with tempfile.TemporaryDirectory(dir=data, prefix=WORK) as work:
-        yield Path(work)
+def _work_folder(parent: Path) -> Iterator[Path]:
+    """Yield a folder to work in, below `parent`, which is made; one process at a time has one there. Raises OSError."""
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    held = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        _remove_leftovers(parent)
+        with tempfile.TemporaryDirectory(dir=parent, prefix=WORK) as work:
+            yield Path(work)
+    finally:
+        os.close(held)
 
 
 def _remove_leftovers(folder: Path) -> None:

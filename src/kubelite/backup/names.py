@@ -9,7 +9,8 @@ from kubelite.store.snapshots import SUFFIX
 SCHEDULED: Final = "scheduled"
 SEALED: Final = ".sealed"
 _NAME: Final = re.compile(
-    rf"(?P<kind>.+)-(?P<date>[0-9]{{8}}-[0-9]{{6}})-[0-9]+({re.escape(SUFFIX)}|{re.escape(SEALED)})"
+    # No other characters: the names of a bucket are its owner's, and are shown on terminals.
+    rf"(?P<kind>[A-Za-z0-9._-]+)-(?P<date>[0-9]{{8}}-[0-9]{{6}})-[0-9]+({re.escape(SUFFIX)}|{re.escape(SEALED)})"
 )
 
 

@@ -142,8 +142,13 @@ class BucketClient:
         """Download an object into a new file. Raises BucketFailed, OSError."""
         with self._ask("GET", self._url(name)) as answer, target.open("xb") as file:
             target.chmod(0o600)
+            left = BUCKET_UPLOAD.value
             try:
                 while piece := answer.read(CHUNK_BYTES):
+                    left -= len(piece)
+                    if left < 0:
+                        BUCKET_UPLOAD.reached()
+                        raise BucketFailed(f"cannot read {name} of {self._place}: it is too large")
                     file.write(piece)
             except (http.client.HTTPException, TimeoutError, ConnectionError) as error:
                 raise BucketFailed(f"cannot read {name} of {self._place}: {error}") from error

@@ -1,8 +1,10 @@
 """Snapshots taken, kept, deleted and restored; the bucket is a small server of the test."""
 
 import asyncio
+import fcntl
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -101,7 +103,7 @@ def test_another_machine_gets_state_and_keys(
         assert ours.read_bytes() == theirs.read_bytes()
     assert read_keys(there.secrets_key_file) == read_keys(cluster.secrets_key_file)
     assert {entry.name for entry in Path(there.data_dir).iterdir()} == {"db", "pki", "secrets.key"}
-    assert {entry.name for entry in cluster.snapshots_dir.iterdir()} == {".lock", path.name}
+    assert {entry.name for entry in cluster.snapshots_dir.iterdir()} == {path.name}
 
 
 def test_here_the_keys_stay_and_those_of_old_secrets_come_back(
@@ -189,6 +191,22 @@ def test_what_a_killed_process_left_is_removed(cluster: Config, clock: SetClock)
     assert not left.exists()
 
 
+def test_two_processes_do_not_take_each_others_work_away(cluster: Config, clock: SetClock) -> None:
+    path = actions.take(cluster, clock, "0.1.0")
+    data = os.open(cluster.data_dir, os.O_RDONLY)  # as a restore that runs
+    fcntl.flock(data, fcntl.LOCK_EX)
+    work = Path(cluster.data_dir) / f"{actions.WORK}other"
+    work.mkdir()
+    second = threading.Thread(target=actions.restore, args=(cluster, clock, path.name))
+    second.start()
+    second.join(0.3)
+    assert second.is_alive()
+    assert work.exists()
+    os.close(data)
+    second.join()
+    assert not work.exists()
+
+
 def test_a_disk_without_room_for_two_is_not_filled(
     cluster: Config, clock: SetClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,7 +216,7 @@ def test_a_disk_without_room_for_two_is_not_filled(
     monkeypatch.setattr(os, "statvfs", lambda _: os.statvfs_result(values))
     with pytest.raises(Refused, match="0 MB are free there, and 64 MB are needed"):
         actions.take(cluster, clock, "0.1.0")
-    assert {entry.name for entry in cluster.snapshots_dir.iterdir()} == {".lock"}
+    assert {entry.name for entry in cluster.snapshots_dir.iterdir()} == set()
 
 
 @pytest.fixture

@@ -129,6 +129,18 @@ def test_a_snapshot_too_large_for_one_request_stays_here(there: FakeBucket, tmp_
     assert (there.requests, BUCKET_UPLOAD.times_reached) == ([], before + 1)
 
 
+def test_a_bucket_cannot_fill_the_disk(
+    there: FakeBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there.objects["one/two/large"] = bytes(1001)
+    there.objects["one/two/fits"] = bytes(1000)
+    monkeypatch.setattr(BUCKET_UPLOAD, "value", 1000)
+    _client(there).get("fits", tmp_path / "fits")
+    with pytest.raises(BucketFailed, match="cannot read large of backups/one/two: it is too large"):
+        _client(there).get("large", tmp_path / "large")
+    assert (tmp_path / "large").stat().st_size <= 1000
+
+
 class _Answers(BaseHTTPRequestHandler):
     content = b""
     status = 200
